@@ -1,0 +1,1 @@
+//! One cache in every region.

@@ -1,0 +1,3 @@
+//! The greenwich binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Every rule of replication as plain synchronous state machines.

@@ -1,0 +1,1 @@
+//! Whole regions in one deterministic process.
