@@ -1,1 +1,5 @@
 //! Every rule of replication as plain synchronous state machines.
+
+pub mod netem;
+pub mod rng;
+pub mod time;
