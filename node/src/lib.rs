@@ -1,1 +1,4 @@
 //! One cache in every region.
+
+pub mod config;
+pub mod resp;
