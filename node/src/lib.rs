@@ -1,4 +1,8 @@
 //! One cache in every region.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod metrics;
 pub mod resp;
+pub mod status;

@@ -1,0 +1,197 @@
+//! The admin port: is the node alive, is it ready, and what does it say about itself.
+//!
+//! `/healthz` and `/readyz` are open, for load balancers. `/status` and `/metrics` need the token
+//! when one is configured. Nothing here can change the node.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::config::Secret;
+use crate::metrics;
+use crate::status::Status;
+
+/// Where the admin port reads the node's status. Called for every request: it must not block.
+pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// Serves the admin port on `listener` until `stopped` resolves.
+pub async fn serve(
+    listener: TcpListener,
+    token: Option<Secret>,
+    source: StatusSource,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(token, source))
+        .with_graceful_shutdown(stopped)
+        .await
+}
+
+fn router(token: Option<Secret>, source: StatusSource) -> Router {
+    let token = token.map(|token| Arc::from(token.0));
+    Router::new()
+        .route("/status", get(status))
+        .route("/metrics", get(scrape))
+        .layer(middleware::from_fn_with_state(token, authorize))
+        .route("/healthz", get("ok\n"))
+        .route("/readyz", get(readyz))
+        .with_state(source)
+}
+
+async fn authorize(
+    State(token): State<Option<Arc<str>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    match token {
+        Some(token) if !given.is_some_and(|given| same(given, token.as_bytes())) => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (
+                StatusCode::UNAUTHORIZED,
+                challenge,
+                "give admin.token as a bearer token\n",
+            )
+                .into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Compares without stopping at the first difference, so that time does not tell where it is.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    let difference = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
+    given.len() == token.len() && difference == 0
+}
+
+async fn readyz(State(source): State<StatusSource>) -> Response {
+    let reasons = source().not_ready;
+    if reasons.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+}
+
+async fn status(State(source): State<StatusSource>) -> Response {
+    axum::Json(source()).into_response()
+}
+
+async fn scrape(State(source): State<StatusSource>) -> Response {
+    match metrics::render(source()) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::sync::oneshot;
+
+    /// A served admin port; dropping it ends the server.
+    struct Served {
+        address: SocketAddr,
+        _stop: oneshot::Sender<()>,
+    }
+
+    fn serve_once(token: Option<&str>, status: Status) -> Served {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let token = token.map(|token| Secret(token.into()));
+        let source: StatusSource = Arc::new(move || status.clone());
+        let stopped = async {
+            stopped.await.ok();
+        };
+        std::thread::spawn(move || runtime.block_on(serve(listener, token, source, stopped)));
+        Served {
+            address,
+            _stop: stop,
+        }
+    }
+
+    fn ask(served: &Served, path: &str, token: Option<&str>) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let mut request = agent.get(format!("http://{}{path}", served.address));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut answer = request.call().unwrap();
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_to_string().unwrap(),
+        )
+    }
+
+    #[test]
+    fn an_open_port_answers_everything() {
+        let status = Status {
+            region: "us-east".into(),
+            keys: 3,
+            ..Status::default()
+        };
+        let served = serve_once(None, status.clone());
+        assert_eq!(ask(&served, "/healthz", None), (200, "ok\n".into()));
+        assert_eq!(ask(&served, "/readyz", None), (200, "ready\n".into()));
+        let (code, body) = ask(&served, "/status", None);
+        assert_eq!(
+            (code, serde_json::from_str::<Status>(&body).unwrap()),
+            (200, status)
+        );
+        let (code, body) = ask(&served, "/metrics", None);
+        assert!(
+            code == 200 && body.contains("greenwich_keyspace_keys{region=\"us-east\"} 3"),
+            "{body}"
+        );
+        assert_eq!(ask(&served, "/nothing", None).0, 404);
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_says_why() {
+        let not_ready = vec![
+            "no client port yet".into(),
+            "no replication port yet".into(),
+        ];
+        let served = serve_once(
+            None,
+            Status {
+                not_ready,
+                ..Status::default()
+            },
+        );
+        assert_eq!(
+            ask(&served, "/readyz", None),
+            (503, "no client port yet\nno replication port yet\n".into())
+        );
+    }
+
+    #[test]
+    fn a_token_guards_status_and_metrics_alone() {
+        let served = serve_once(Some("0123456789abcdef"), Status::default());
+        for path in ["/status", "/metrics"] {
+            assert_eq!(ask(&served, path, None).0, 401);
+            assert_eq!(ask(&served, path, Some("0123456789abcdeX")).0, 401);
+            assert_eq!(ask(&served, path, Some("0123456789abcdef0")).0, 401);
+            assert_eq!(ask(&served, path, Some("0123456789abcdef")).0, 200);
+        }
+        assert_eq!(ask(&served, "/healthz", None).0, 200);
+        assert_eq!(ask(&served, "/readyz", None).0, 200);
+    }
+}

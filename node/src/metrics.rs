@@ -1,0 +1,343 @@
+//! The status of a node as Prometheus metrics: one list, read at every scrape.
+//!
+//! No metric has a life of its own: each is a number of [`Status`], so the two cannot disagree.
+//! `docs/METRICS.md` lists the names for people, and a test compares the two lists.
+
+use std::fmt::{self, Debug};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::status::{Link, LinkState, Status};
+
+/// The media type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// One metric: its name without the `_total` of counters, what it counts, and where it is read.
+#[derive(Debug)]
+struct Metric<T: 'static> {
+    name: &'static str,
+    help: &'static str,
+    read: Read<T>,
+}
+
+enum Read<T> {
+    Counter(fn(&T) -> u64),
+    Gauge(fn(&T) -> f64),
+}
+
+use Read::{Counter, Gauge};
+
+/// Labelled with `region`.
+const NODE: &[Metric<Status>] = &[
+    metric(
+        "greenwich_node_ready",
+        "1 when clients are served",
+        Gauge(|s| truth(s.is_ready())),
+    ),
+    metric(
+        "greenwich_node_uptime_seconds",
+        "Time since the start",
+        Gauge(|s| seconds(s.uptime_ms)),
+    ),
+    metric(
+        "greenwich_node_incarnation",
+        "Which life of the node this is",
+        Gauge(|s| real(s.incarnation)),
+    ),
+    metric(
+        "greenwich_keyspace_keys",
+        "Keys that a client can see",
+        Gauge(|s| real(s.keys)),
+    ),
+    metric(
+        "greenwich_keyspace_entry_bytes",
+        "Memory of all entries",
+        Gauge(|s| real(s.memory.entry_bytes)),
+    ),
+    metric(
+        "greenwich_process_resident_bytes",
+        "Resident memory",
+        Gauge(|s| real(s.memory.resident_bytes)),
+    ),
+    metric(
+        "greenwich_client_connections",
+        "Clients connected",
+        Gauge(|s| real(s.clients.connected)),
+    ),
+    metric(
+        "greenwich_client_accepted",
+        "Clients accepted",
+        Counter(|s| s.clients.accepted),
+    ),
+    metric(
+        "greenwich_client_refused",
+        "Clients refused at max_clients",
+        Counter(|s| s.clients.refused),
+    ),
+    metric(
+        "greenwich_client_commands",
+        "Commands run",
+        Counter(|s| s.commands.total),
+    ),
+    metric(
+        "greenwich_log_bytes",
+        "Memory of the update log",
+        Gauge(|s| real(s.log.bytes)),
+    ),
+    metric(
+        "greenwich_log_limit_bytes",
+        "Memory that the update log may use",
+        Gauge(|s| real(s.log.limit_bytes)),
+    ),
+];
+
+/// Labelled with `region` and `peer`.
+const LINK: &[Metric<Link>] = &[
+    metric(
+        "greenwich_link_up",
+        "1 when updates flow",
+        Gauge(|l| truth(l.state == LinkState::Up)),
+    ),
+    metric(
+        "greenwich_link_refused",
+        "1 when the two sides do not agree",
+        Gauge(|l| truth(l.state == LinkState::Refused)),
+    ),
+    metric(
+        "greenwich_link_rtt_seconds",
+        "Smoothed round trip; NaN before the first",
+        Gauge(|l| l.rtt_ms.map_or(f64::NAN, |ms| ms / 1e3)),
+    ),
+    metric(
+        "greenwich_link_lag_seconds",
+        "Age of the oldest unacknowledged update",
+        Gauge(|l| seconds(l.lag_ms)),
+    ),
+    metric(
+        "greenwich_link_lag_updates",
+        "Updates not acknowledged",
+        Gauge(|l| real(l.lag_updates)),
+    ),
+    metric(
+        "greenwich_link_in_flight_bytes",
+        "Sent and not acknowledged",
+        Gauge(|l| real(l.in_flight_bytes)),
+    ),
+    metric(
+        "greenwich_link_sent_bytes",
+        "Bytes sent",
+        Counter(|l| l.sent.bytes),
+    ),
+    metric(
+        "greenwich_link_received_bytes",
+        "Bytes received",
+        Counter(|l| l.received.bytes),
+    ),
+    metric(
+        "greenwich_link_sent_batches",
+        "Batches sent",
+        Counter(|l| l.batches.sent),
+    ),
+    metric(
+        "greenwich_link_received_batches",
+        "Batches received",
+        Counter(|l| l.batches.received),
+    ),
+    metric(
+        "greenwich_link_sent_updates",
+        "Updates sent",
+        Counter(|l| l.updates.sent),
+    ),
+    metric(
+        "greenwich_link_coalesced_updates",
+        "Updates that a later one carried",
+        Counter(|l| l.updates.coalesced),
+    ),
+    metric(
+        "greenwich_link_received_updates",
+        "Updates received",
+        Counter(|l| l.updates.received),
+    ),
+    metric(
+        "greenwich_link_applied_updates",
+        "Updates received that changed an entry",
+        Counter(|l| l.updates.applied),
+    ),
+    metric(
+        "greenwich_link_superseded_updates",
+        "Updates received that changed nothing",
+        Counter(|l| l.updates.superseded),
+    ),
+    metric(
+        "greenwich_link_reconnects",
+        "Times that the link came up again",
+        Counter(|l| l.reconnects),
+    ),
+    metric(
+        "greenwich_link_emulated",
+        "1 when the link is impaired for a rehearsal",
+        Gauge(|l| truth(l.emulation.is_some())),
+    ),
+];
+
+/// The status as OpenMetrics text.
+pub fn render(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(status)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+/// Every metric's name as scraped.
+pub fn names() -> Vec<String> {
+    NODE.iter()
+        .map(Metric::full_name)
+        .chain(LINK.iter().map(Metric::full_name))
+        .collect()
+}
+
+#[derive(Debug)]
+struct Scrape(Status);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = &self.0;
+        for metric in NODE {
+            metric.encode(
+                &mut encoder,
+                [(status, [("region", status.region.as_str())])],
+            )?;
+        }
+        for metric in LINK {
+            let links = status.links.iter().map(|link| {
+                (
+                    link,
+                    [
+                        ("region", status.region.as_str()),
+                        ("peer", link.region.as_str()),
+                    ],
+                )
+            });
+            metric.encode(&mut encoder, links)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T> Metric<T> {
+    fn full_name(&self) -> String {
+        match self.read {
+            Counter(_) => format!("{}_total", self.name),
+            Gauge(_) => self.name.to_owned(),
+        }
+    }
+
+    /// Writes one line for each of `series`: what to read, and its labels.
+    fn encode<'a, const N: usize>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        series: impl IntoIterator<Item = (&'a T, [(&'a str, &'a str); N])>,
+    ) -> fmt::Result {
+        let kind = match self.read {
+            Counter(_) => MetricType::Counter,
+            Gauge(_) => MetricType::Gauge,
+        };
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        for (subject, labels) in series {
+            let one = family.encode_family(&labels)?;
+            match self.read {
+                Counter(read) => ConstCounter::new(read(subject)).encode(one)?,
+                Gauge(read) => ConstGauge::new(read(subject)).encode(one)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T> Debug for Read<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Counter(_) => "counter",
+            Gauge(_) => "gauge",
+        })
+    }
+}
+
+const fn metric<T>(name: &'static str, help: &'static str, read: Read<T>) -> Metric<T> {
+    Metric { name, help, read }
+}
+
+fn truth(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+fn seconds(ms: u64) -> f64 {
+    real(ms) / 1e3
+}
+
+/// Exact up to 2^53: no gauge here comes near.
+fn real(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn sample() -> Status {
+        Status {
+            region: "us-east".into(),
+            uptime_ms: 1500,
+            links: vec![Link {
+                region: "eu-west".into(),
+                state: LinkState::Up,
+                lag_ms: 40,
+                updates: crate::status::Updates {
+                    coalesced: 7,
+                    ..Default::default()
+                },
+                ..Link::default()
+            }],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_scrape_holds_every_metric_with_its_value() {
+        let text = render(sample()).unwrap();
+        for name in names() {
+            assert!(
+                text.contains(&format!("\n{name}{{region=\"us-east\"")),
+                "{name} in\n{text}"
+            );
+        }
+        for line in [
+            "greenwich_node_uptime_seconds{region=\"us-east\"} 1.5",
+            "greenwich_link_up{region=\"us-east\",peer=\"eu-west\"} 1.0",
+            "greenwich_link_lag_seconds{region=\"us-east\",peer=\"eu-west\"} 0.04",
+            "greenwich_link_coalesced_updates_total{region=\"us-east\",peer=\"eu-west\"} 7",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_documented_names_are_the_names() {
+        let page = include_str!("../../docs/METRICS.md");
+        let documented: BTreeSet<String> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        assert_eq!(documented, names().into_iter().collect());
+    }
+}

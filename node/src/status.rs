@@ -1,0 +1,203 @@
+//! What a node says about itself: one shape for `/status`, `/metrics` and `greenwich status`.
+//!
+//! Plain numbers at one moment. It does not know where they come from.
+
+use serde::{Deserialize, Serialize};
+
+/// What an operator must know about a restart; part of every status.
+pub const RESTART_NOTE: &str =
+    "no repair yet: a restarted node is empty and receives what its peers' logs still hold";
+
+/// A node at one moment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the region.
+    pub region: String,
+    /// Number of the region, 1 to 63.
+    pub id: u8,
+    /// Release of the program.
+    pub version: String,
+    /// Which life of this region's node this is; differs after every restart.
+    pub incarnation: u64,
+    /// Time since the start.
+    pub uptime_ms: u64,
+    /// Why the node is not ready to serve, in plain words; empty when it is.
+    pub not_ready: Vec<String>,
+    /// Keys that a client can see.
+    pub keys: u64,
+    /// Memory of the process.
+    pub memory: Memory,
+    /// Connections of clients.
+    pub clients: Clients,
+    /// Commands of clients.
+    pub commands: Commands,
+    /// The log of updates that peers read.
+    pub log: UpdateLog,
+    /// One for each other region.
+    pub links: Vec<Link>,
+    /// [`RESTART_NOTE`].
+    pub note: String,
+}
+
+/// Memory of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// What the system counts as resident.
+    pub resident_bytes: u64,
+    /// What entries take: keys, values and their stamps.
+    pub entry_bytes: u64,
+}
+
+/// Connections of clients.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Clients {
+    /// Connected at this moment.
+    pub connected: u64,
+    /// Accepted since the start.
+    pub accepted: u64,
+    /// Refused since the start because `max_clients` were connected.
+    pub refused: u64,
+}
+
+/// Commands of clients.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Commands {
+    /// Rate over the last second or so.
+    pub per_second: f64,
+    /// Run since the start.
+    pub total: u64,
+}
+
+/// The log of updates that peers read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UpdateLog {
+    /// Memory in use.
+    pub bytes: u64,
+    /// Memory that it may use; beyond it the oldest updates are dropped.
+    pub limit_bytes: u64,
+}
+
+/// The link to one other region.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Link {
+    /// Name of the other region.
+    pub region: String,
+    /// Number of the other region.
+    pub id: u8,
+    /// Where its replication port is configured to be.
+    pub address: String,
+    /// Where the link stands.
+    pub state: LinkState,
+    /// Why it is refused or down, with the values of both sides.
+    pub reason: Option<String>,
+    /// Smoothed round trip; none before the first measurement.
+    pub rtt_ms: Option<f64>,
+    /// Age of the oldest local update that the other region has not acknowledged; 0 when none.
+    pub lag_ms: u64,
+    /// Local updates that the other region has not acknowledged.
+    pub lag_updates: u64,
+    /// Sent and not yet acknowledged.
+    pub in_flight_bytes: u64,
+    /// Bytes on the wire towards the other region.
+    pub sent: Flow,
+    /// Bytes on the wire from the other region.
+    pub received: Flow,
+    /// Batches sent and received.
+    pub batches: Batches,
+    /// What became of updates.
+    pub updates: Updates,
+    /// Times that the link came up again after it was up.
+    pub reconnects: u64,
+    /// Impairment of what this node sends; none outside a rehearsal.
+    pub emulation: Option<EmulatedLink>,
+}
+
+/// Where a link stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// No connection yet; being tried.
+    #[default]
+    Connecting,
+    /// Connected; the two sides compare cluster, wire version, lanes and clocks.
+    Handshaking,
+    /// Updates flow.
+    Up,
+    /// The two sides do not agree; see the reason.
+    Refused,
+    /// The connection was lost; being tried again.
+    Down,
+}
+
+/// Bytes in one direction.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Flow {
+    /// Rate over the last second or so.
+    pub bytes_per_second: f64,
+    /// Since the start.
+    pub bytes: u64,
+}
+
+/// Batches over a link since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Batches {
+    /// Sent, repetitions included.
+    pub sent: u64,
+    /// Received and applied.
+    pub received: u64,
+}
+
+/// Updates over a link since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Updates {
+    /// Sent.
+    pub sent: u64,
+    /// Not sent because a later update of the same key carried them.
+    pub coalesced: u64,
+    /// Received.
+    pub received: u64,
+    /// Received and changed an entry.
+    pub applied: u64,
+    /// Received and changed nothing: the entry was as new or newer.
+    pub superseded: u64,
+}
+
+/// Impairment of a link in a rehearsal.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EmulatedLink {
+    /// Delay of every packet, one way.
+    pub delay_ms: f64,
+    /// Largest deviation from the delay.
+    pub jitter_ms: f64,
+    /// Share of packets lost, 0 to 100.
+    pub loss_percent: f64,
+    /// Rate of the link; none is unlimited.
+    pub rate_bits_per_second: Option<u64>,
+}
+
+impl Status {
+    /// Whether clients are served.
+    pub fn is_ready(&self) -> bool {
+        self.not_ready.is_empty()
+    }
+
+    /// The links over which nothing flows.
+    pub fn links_not_up(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(|link| link.state != LinkState::Up)
+    }
+}
+
+impl LinkState {
+    /// The word for people and for JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Handshaking => "handshaking",
+            Self::Up => "up",
+            Self::Refused => "refused",
+            Self::Down => "down",
+        }
+    }
+}
