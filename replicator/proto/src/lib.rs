@@ -1,5 +1,31 @@
 //! Every rule of replication as plain synchronous state machines.
+//!
+//! The core is a calculator: it never asks what time it is, never draws a random number, never touches a socket, a
+//! thread or a file. Time, entropy and messages come in as arguments; effects go out through an [`peer::Outbox`].
+//!
+//! ```text
+//!  local write ─▶ entry (join) ─▶ log (lanes) ─▶ peer (cursor, batches, window) ─▶ wire
+//!  wire ─▶ peer (ranges, skew) ─▶ store.join ─▶ acknowledgement
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`time`], [`hlc`] | two clocks as types; stamps and versions |
+//! | [`entry`], [`decimal`] | what a region holds of a key, its bytes, its join |
+//! | [`log`] | what changed here, and how far each peer has read it |
+//! | [`wire`] | batches and control frames as bytes |
+//! | [`peer`] | the session with one other node: handshake, sending, receiving, stability |
+//! | [`store`] | what the core needs from a keyspace |
+//! | [`netem`], [`rng`] | a model of a link, shared by the emulated socket and the simulator |
 
+pub mod decimal;
+pub mod entry;
+pub mod hlc;
+pub mod log;
 pub mod netem;
+pub mod peer;
+pub mod ranges;
 pub mod rng;
+pub mod store;
 pub mod time;
+pub mod wire;

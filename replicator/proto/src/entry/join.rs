@@ -1,0 +1,100 @@
+//! The join of two entries of one key: what a region holds after it heard both.
+//!
+//! Commutative, associative and idempotent on every pair of well-formed entries (`tests/laws.rs`), so updates may
+//! arrive in any order and any number of times.
+
+use std::cmp::Ordering;
+
+use super::{Body, Deadline, EntryRef, layout, totals::Totals};
+use crate::hlc::{Stamp, Version};
+
+/// What is left of two entries after their join.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// The local entry covers the incoming one.
+    Local,
+    /// The incoming entry covers the local one.
+    Incoming,
+    /// Parts of both, encoded.
+    Mixed(Box<[u8]>),
+}
+
+/// What the two sides of a join have already forgotten.
+///
+/// A dead base that every region has heard of is dropped from memory, and the key's base is then the last flush again.
+/// Regions do this at different times; these marks let the join recognise a dropped base instead of taking it for an
+/// older one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Dead bases up to here may have been dropped locally.
+    pub local: Stamp,
+    /// Dead bases up to here may have been dropped by the sender.
+    pub sender: Stamp,
+    /// The newest local flush: the base of a key that is not held.
+    pub flushed: Version,
+}
+
+/// Joins `incoming` into `local`, or into nothing. `None` when nothing of the incoming entry is worth keeping.
+#[must_use]
+pub fn join(local: Option<&EntryRef<'_>>, incoming: &EntryRef<'_>, forgotten: Forgotten) -> Option<Joined> {
+    if local.is_none() && incoming.newest() <= forgotten.local {
+        // Everything in it was here once and has been forgotten since: a replay.
+        return None;
+    }
+    let absent = EntryRef::absent(incoming.key, forgotten.flushed);
+    let held = local.unwrap_or(&absent);
+    let rebased = rebase(held, incoming, forgotten);
+    match join_registers(held, &rebased) {
+        Joined::Local if local.is_none() => None,
+        // What was rebased differs from the bytes that came in.
+        Joined::Incoming if rebased != *incoming => Some(Joined::Mixed(layout::to_box(&rebased))),
+        joined => Some(joined),
+    }
+}
+
+/// Puts an incoming dead base on the footing of the local one where one side has forgotten what the other remembers.
+fn rebase<'a>(local: &EntryRef<'_>, incoming: &EntryRef<'a>, forgotten: Forgotten) -> EntryRef<'a> {
+    let is_dead = incoming.body == Body::Dead;
+    let mut version = incoming.version;
+    if is_dead && version.stamp <= forgotten.local && local.version < version {
+        version = forgotten.flushed;
+    }
+    let sender_forgot = local.body == Body::Dead && local.version.stamp <= forgotten.sender;
+    if is_dead && version < local.version && sender_forgot {
+        version = local.version;
+    }
+    if version < forgotten.flushed {
+        // Written before a flush that is already here.
+        let mut flushed = EntryRef::absent(incoming.key, forgotten.flushed);
+        flushed.deadline = flushed.deadline.max(incoming.deadline);
+        return flushed;
+    }
+    let mut rebased = EntryRef { version, ..*incoming };
+    if version != incoming.version {
+        let own = incoming.deadline.version > incoming.version.max(version);
+        rebased.deadline = if own { incoming.deadline } else { Deadline { version, at: None } };
+    }
+    rebased
+}
+
+/// The join proper: each register and each total by its own order.
+fn join_registers(local: &EntryRef<'_>, incoming: &EntryRef<'_>) -> Joined {
+    // Bodies of one version differ only where one side dropped the bytes.
+    let winner = match (local.version, local.body).cmp(&(incoming.version, incoming.body)) {
+        Ordering::Less => incoming,
+        Ordering::Equal | Ordering::Greater => local,
+    };
+    let mut joined = EntryRef { deadline: local.deadline.max(incoming.deadline), ..*winner };
+    let mut totals = Vec::new();
+    if local.version == incoming.version && local.totals != incoming.totals {
+        local.totals.encode_join(&incoming.totals, &mut totals);
+        joined.totals = Totals::trusted(&totals);
+    }
+    if joined == *local {
+        Joined::Local
+    } else if joined == *incoming {
+        Joined::Incoming
+    } else {
+        Joined::Mixed(layout::to_box(&joined))
+    }
+}

@@ -1,0 +1,149 @@
+//! Running totals of a counter, one per origin and incarnation, in their encoded form.
+//!
+//! Only the node that owns a total changes it, and every change carries a later stamp, so the newest is the largest
+//! in the sense of the join. A restarted node is a new incarnation and starts a new total.
+
+use std::cmp::Ordering;
+
+use crate::{
+    decimal::Decimal,
+    hlc::{Origin, Stamp},
+};
+
+/// Short for the size of one encoded total.
+const TOTAL_BYTES: usize = Totals::ENTRY_BYTES;
+
+/// Who adds: a region's node, from one start to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Actor {
+    /// The region.
+    pub origin: Origin,
+    /// Start of the process, in milliseconds since the Unix epoch.
+    pub incarnation: u64,
+}
+
+/// What one actor has added to a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Who.
+    pub actor: Actor,
+    /// When it last added.
+    pub stamp: Stamp,
+    /// The sum of everything that it added.
+    pub sum: Decimal,
+}
+
+impl Total {
+    fn decode(bytes: &[u8; TOTAL_BYTES]) -> Self {
+        let (origin, rest) = bytes.split_at(1);
+        let (incarnation, rest) = rest.split_at(8);
+        let (stamp, sum) = rest.split_at(8);
+        Self {
+            actor: Actor { origin: Origin(origin[0]), incarnation: u64_le(incarnation) },
+            stamp: Stamp(u64_le(stamp)),
+            sum: Decimal::from_bits(i128::from_le_bytes(sum.try_into().expect("split to 16 bytes"))),
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.actor.origin.0);
+        out.extend_from_slice(&self.actor.incarnation.to_le_bytes());
+        out.extend_from_slice(&self.stamp.0.to_le_bytes());
+        out.extend_from_slice(&self.sum.to_bits().to_le_bytes());
+    }
+
+    /// The order in which a total of one actor replaces another. The sum breaks ties that no correct node produces.
+    fn replaces(&self, other: &Self) -> bool {
+        (self.stamp, self.sum) > (other.stamp, other.sum)
+    }
+}
+
+fn u64_le(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("split to 8 bytes"))
+}
+
+/// Encoded totals, ordered by actor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Totals<'a>(&'a [u8]);
+
+impl<'a> Totals<'a> {
+    /// Bytes of one encoded total: origin, incarnation, stamp, sum.
+    pub const ENTRY_BYTES: usize = 1 + 8 + 8 + 16;
+
+    /// No total: a plain value.
+    pub const EMPTY: Self = Self(&[]);
+
+    /// Checks that `bytes` are whole totals in strictly increasing order of their actors.
+    #[must_use]
+    pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
+        let totals = Self(bytes);
+        let whole = bytes.len().is_multiple_of(TOTAL_BYTES);
+        (whole && totals.iter().is_sorted_by(|a, b| a.actor < b.actor)).then_some(totals)
+    }
+
+    /// `bytes` that [`Self::from_bytes`] accepted before.
+    pub(crate) const fn trusted(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The encoded form.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Whether nobody added anything.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The totals in the order of their actors.
+    pub fn iter(&self) -> impl Iterator<Item = Total> + use<'a> {
+        let (totals, _) = self.0.as_chunks::<TOTAL_BYTES>();
+        totals.iter().map(Total::decode)
+    }
+
+    /// What `actor` has added.
+    #[must_use]
+    pub fn of(&self, actor: Actor) -> Decimal {
+        self.iter().find(|total| total.actor == actor).map_or(Decimal::ZERO, |total| total.sum)
+    }
+
+    /// Writes these totals with `total` in place of its actor's.
+    pub fn encode_with(&self, total: &Total, out: &mut Vec<u8>) {
+        let mut pending = Some(total);
+        for kept in self.iter() {
+            if pending.is_some_and(|total| total.actor <= kept.actor) {
+                total.encode(out);
+                pending = None;
+                if kept.actor == total.actor {
+                    continue;
+                }
+            }
+            kept.encode(out);
+        }
+        if let Some(total) = pending {
+            total.encode(out);
+        }
+    }
+
+    /// Writes the newest total of every actor of either side.
+    pub(crate) fn encode_join(&self, other: &Self, out: &mut Vec<u8>) {
+        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
+        loop {
+            let order = match (left.peek(), right.peek()) {
+                (Some(a), Some(b)) => a.actor.cmp(&b.actor),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return,
+            };
+            let total = match order {
+                Ordering::Less => left.next(),
+                Ordering::Greater => right.next(),
+                Ordering::Equal => left.next().zip(right.next()).map(|(a, b)| if b.replaces(&a) { b } else { a }),
+            };
+            total.expect("peeked").encode(out);
+        }
+    }
+}

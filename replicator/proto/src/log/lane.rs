@@ -1,0 +1,186 @@
+//! One lane of the log: a bounded queue of records in segments of bytes.
+//!
+//! A record says *that* keys changed, not how: whoever reads it takes the keys' state at that time. It holds a stamp,
+//! and the keys that changed together.
+//!
+//! ```text
+//!  record = stamp u64 · keys u16 · keys × (length u16 · bytes)          no key at all: everything was flushed
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::{
+    hlc::Stamp,
+    wire::bytes::{Reader, Truncated},
+};
+
+/// Bytes of one segment, the unit in which memory is taken and given back.
+const SEGMENT_BYTES: usize = 32 * 1024;
+
+/// Where a reader stands in a lane: the last sequence number that it read, and where the next record begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last number read.
+    pub seq: u64,
+    /// Offset of the next record in its segment, as far as known.
+    hint: Option<(u64, usize)>,
+}
+
+impl Cursor {
+    /// After `seq`.
+    #[must_use]
+    pub const fn after(seq: u64) -> Self {
+        Self { seq, hint: None }
+    }
+}
+
+/// One record, borrowed from its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// When the keys changed.
+    pub stamp: Stamp,
+    count: u16,
+    keys: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// How many keys changed together. Zero: everything was flushed.
+    #[must_use]
+    pub const fn key_count(&self) -> u16 {
+        self.count
+    }
+
+    /// The keys that changed together.
+    pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut reader = Reader::new(self.keys);
+        std::iter::from_fn(move || {
+            let len = reader.u16().ok()?;
+            reader.take(usize::from(len)).ok()
+        })
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Truncated> {
+        let stamp = Stamp(reader.u64()?);
+        let count = reader.u16()?;
+        let rest = reader.rest();
+        for _ in 0..count {
+            let len = reader.u16()?;
+            reader.take(usize::from(len))?;
+        }
+        Ok(Self { stamp, count, keys: &rest[..rest.len() - reader.rest().len()] })
+    }
+}
+
+#[derive(Debug)]
+struct Segment {
+    first: u64,
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+/// A bounded queue of records with dense sequence numbers from 1.
+#[derive(Debug)]
+pub(super) struct Lane {
+    segments: VecDeque<Segment>,
+    spare: Option<Vec<u8>>,
+    head: u64,
+    bytes: usize,
+    limit_bytes: usize,
+}
+
+impl Lane {
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        Self { segments: VecDeque::new(), spare: None, head: 0, bytes: 0, limit_bytes }
+    }
+
+    /// The last sequence number given.
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The last sequence number that is no longer held.
+    pub(super) fn tail(&self) -> u64 {
+        self.segments.front().map_or(self.head, |segment| segment.first - 1)
+    }
+
+    /// Bytes of the records held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends a record and drops the oldest segments beyond the limit.
+    pub(super) fn append<'a>(&mut self, stamp: Stamp, keys: impl Iterator<Item = &'a [u8]> + Clone) -> u64 {
+        let keys_len: usize = keys.clone().map(|key| 2 + key.len()).sum();
+        let count = u16::try_from(keys.clone().count()).expect("units are limited to as many keys");
+        let segment = self.room_for(10 + keys_len);
+        let before = segment.bytes.len();
+        segment.bytes.extend_from_slice(&stamp.0.to_le_bytes());
+        segment.bytes.extend_from_slice(&count.to_le_bytes());
+        for key in keys {
+            let len = u16::try_from(key.len()).expect("keys are checked where they come in");
+            segment.bytes.extend_from_slice(&len.to_le_bytes());
+            segment.bytes.extend_from_slice(key);
+        }
+        segment.count += 1;
+        self.bytes += segment.bytes.len() - before;
+        self.head += 1;
+        while self.bytes > self.limit_bytes && self.segments.len() > 1 {
+            self.drop_oldest();
+        }
+        self.head
+    }
+
+    fn room_for(&mut self, record_bytes: usize) -> &mut Segment {
+        let has_room =
+            self.segments.back().is_some_and(|last| last.bytes.len() + record_bytes <= last.bytes.capacity());
+        if !has_room {
+            let bytes = match self.spare.take() {
+                Some(spare) if record_bytes <= spare.capacity() => spare,
+                _ => Vec::with_capacity(SEGMENT_BYTES.max(record_bytes)),
+            };
+            self.segments.push_back(Segment { first: self.head + 1, count: 0, bytes });
+        }
+        self.segments.back_mut().expect("one was just pushed")
+    }
+
+    /// Drops what every reader has read. The last segment is kept for its room.
+    pub(super) fn trim(&mut self, up_to: u64) {
+        while let Some(oldest) = self.segments.front()
+            && oldest.first + oldest.count <= up_to + 1
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(mut oldest) = self.segments.pop_front() {
+            self.bytes -= oldest.bytes.len();
+            if oldest.bytes.capacity() == SEGMENT_BYTES {
+                oldest.bytes.clear();
+                self.spare = Some(oldest.bytes);
+            }
+        }
+    }
+
+    /// Moves the cursor over records for as long as `visit` accepts them; a record that it refuses stays unread.
+    /// The cursor must not lie before the tail.
+    pub(super) fn read(&self, cursor: &mut Cursor, mut visit: impl FnMut(Record<'_>) -> bool) {
+        let start = self.segments.partition_point(|segment| segment.first + segment.count <= cursor.seq + 1);
+        for segment in self.segments.range(start..) {
+            let mut reader = Reader::new(&segment.bytes);
+            let skipped = match cursor.hint {
+                Some((first, offset)) if first == segment.first => reader.take(offset).map(|_| ()),
+                _ => (segment.first..=cursor.seq).try_for_each(|_| Record::read(&mut reader).map(|_| ())),
+            };
+            skipped.expect("a lane holds whole records");
+            while !reader.is_empty() {
+                let record = Record::read(&mut reader).expect("a lane holds whole records");
+                if !visit(record) {
+                    return;
+                }
+                cursor.seq += 1;
+                cursor.hint = Some((segment.first, segment.bytes.len() - reader.rest().len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Regions agree before they speak: what a [`Hello`] must say for a link to be used.
+
+use std::time::Duration;
+
+use crate::{
+    hlc::{Origin, Skew},
+    log::LANES,
+    time::Wall,
+    wire::{
+        WIRE_VERSION, WIRE_VERSION_MIN,
+        control::{Hello, Resume},
+    },
+};
+
+/// Who a node is. Equal at all its peers but for the region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the region.
+    pub region: String,
+    /// Number of the region.
+    pub origin: Origin,
+    /// Start of the process, in milliseconds since the Unix epoch.
+    pub incarnation: u64,
+    /// Fingerprint of the merge rules.
+    pub rules: u64,
+}
+
+impl Identity {
+    /// What this node says first on a link.
+    pub(super) fn hello(&self, wall: Wall, resume: Resume) -> Hello {
+        Hello {
+            wire: WIRE_VERSION,
+            wire_min: WIRE_VERSION_MIN,
+            cluster: self.cluster.clone(),
+            region: self.region.clone(),
+            id: self.origin.0,
+            lanes: u32::try_from(LANES).expect("lanes are few"),
+            rules: self.rules,
+            incarnation: self.incarnation,
+            wall,
+            resume,
+        }
+    }
+}
+
+/// Which region a peer is, by our configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name.
+    pub region: String,
+    /// Its number.
+    pub origin: Origin,
+}
+
+/// Why a link is refused. The text names both values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No wire version in common.
+    #[error("wire version: the peer speaks {} to {}, we speak {WIRE_VERSION_MIN} to {WIRE_VERSION}; upgrade the older side", theirs.0, theirs.1)]
+    Wire {
+        /// Oldest and newest that the peer speaks.
+        theirs: (u32, u32),
+    },
+    /// Another cluster.
+    #[error("cluster: the peer belongs to {theirs:?}, we belong to {ours:?}")]
+    Cluster {
+        /// The peer's.
+        theirs: String,
+        /// Ours.
+        ours: String,
+    },
+    /// Another number of lanes.
+    #[error("lanes: the peer's log has {theirs}, ours has {LANES}; run the same release in both regions")]
+    Lanes {
+        /// The peer's.
+        theirs: u32,
+    },
+    /// Other merge rules.
+    #[error("merge rules: the peer's fingerprint is {theirs:016x}, ours is {ours:016x}; give both regions the same rules")]
+    Rules {
+        /// The peer's.
+        theirs: u64,
+        /// Ours.
+        ours: u64,
+    },
+    /// Another region than configured.
+    #[error("region: the peer says that it is {theirs:?} with id {}, we expect {ours:?} with id {}", their_id.0, our_id.0)]
+    Region {
+        /// What the peer says.
+        theirs: String,
+        /// The number that the peer says.
+        their_id: Origin,
+        /// What is configured.
+        ours: String,
+        /// The number that is configured.
+        our_id: Origin,
+    },
+    /// The peer started before the incarnation that was heard of last.
+    #[error("incarnation: the peer started at {theirs} ms, but one that started at {known} ms was heard of before; its clock was set back, or two nodes claim one region")]
+    Incarnation {
+        /// The peer's.
+        theirs: u64,
+        /// The latest known.
+        known: u64,
+    },
+    /// The peer says that it applied more than was ever written here.
+    #[error("resume: the peer says that it has applied {theirs} records of lane {lane}, ours has {ours}")]
+    Resume {
+        /// The lane.
+        lane: usize,
+        /// What the peer says.
+        theirs: u64,
+        /// The last number given.
+        ours: u64,
+    },
+    /// The peer's clock runs ahead.
+    #[error(transparent)]
+    Skew(#[from] Skew),
+}
+
+/// Checks everything in a hello that does not depend on the log.
+pub(super) fn check(
+    hello: &Hello,
+    ours: &Identity,
+    expected: &Expected,
+    known_incarnation: u64,
+    clock: (Wall, Duration),
+) -> Result<(), Refusal> {
+    if hello.wire < WIRE_VERSION_MIN || hello.wire_min > WIRE_VERSION {
+        return Err(Refusal::Wire { theirs: (hello.wire_min, hello.wire) });
+    }
+    if hello.cluster != ours.cluster {
+        return Err(Refusal::Cluster { theirs: hello.cluster.clone(), ours: ours.cluster.clone() });
+    }
+    if usize::try_from(hello.lanes) != Ok(LANES) || !matches!(hello.resume.applied.len(), 0 | LANES) {
+        return Err(Refusal::Lanes { theirs: hello.lanes });
+    }
+    if hello.rules != ours.rules {
+        return Err(Refusal::Rules { theirs: hello.rules, ours: ours.rules });
+    }
+    if hello.region != expected.region || hello.id != expected.origin.0 {
+        return Err(Refusal::Region {
+            theirs: hello.region.clone(),
+            their_id: Origin(hello.id),
+            ours: expected.region.clone(),
+            our_id: expected.origin,
+        });
+    }
+    if hello.incarnation < known_incarnation {
+        return Err(Refusal::Incarnation { theirs: hello.incarnation, known: known_incarnation });
+    }
+    let (wall, allowed) = clock;
+    let ahead = hello.wall - wall;
+    if ahead > allowed {
+        return Err(Skew { ahead, allowed }.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The receiving half of a session: what of the peer's log has been applied, and what it has said about time.
+
+use super::handshake::Refusal;
+use crate::{
+    entry::EntryRef,
+    hlc::Clock,
+    log::LANES,
+    ranges::Ranges,
+    store::{Applied, Store},
+    time::{Time, Wall},
+    wire::{
+        batch::{Batch, BatchError, Item},
+        control::{Resume, Watermark},
+    },
+};
+
+/// Gaps in one lane beyond which a peer does not follow the protocol: far more batches than a window holds.
+const GAPS_MAX: usize = 65_536;
+
+/// Counters of the receiving half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveStats {
+    /// Batches applied.
+    pub batches: u64,
+    /// Batches that had been applied before.
+    pub duplicates: u64,
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// Entries that changed what is held.
+    pub changed: u64,
+    /// Entries that were covered by what is held.
+    pub superseded: u64,
+}
+
+/// A peer that does not follow the protocol, or whose clock must not be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Bytes that are not a batch.
+    #[error("{0}")]
+    Batch(#[from] BatchError),
+    /// More holes than any sender leaves.
+    #[error("more than {GAPS_MAX} gaps in lane {0}")]
+    Gaps(usize),
+    /// A clock that runs ahead.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+}
+
+/// The receiving half.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    /// The peer's incarnation; zero when none was heard of.
+    incarnation: u64,
+    applied: [Ranges; LANES],
+    acks: Vec<u64>,
+    acks_since: Option<Time>,
+    /// The word that counts once everything before it has been applied, and the newest one after it.
+    word: Option<Watermark>,
+    next_word: Option<Watermark>,
+    pub(super) stats: ReceiveStats,
+}
+
+impl Receiver {
+    pub(super) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// What our hello says about the peer's log.
+    pub(super) fn resume_point(&self) -> Resume {
+        Resume {
+            incarnation: self.incarnation,
+            applied: self.applied.iter().map(Ranges::cumulative).collect(),
+        }
+    }
+
+    /// The peer is of this incarnation. What was known of an earlier one is void.
+    pub(super) fn connect(&mut self, incarnation: u64) {
+        if self.incarnation != incarnation {
+            *self = Self { incarnation, stats: self.stats, ..Self::default() };
+        }
+    }
+
+    /// Numbers of batches belong to a link.
+    pub(super) fn disconnect(&mut self) {
+        self.acks.clear();
+        self.acks_since = None;
+        (self.word, self.next_word) = (None, None);
+    }
+
+    /// Applies a batch, unless it was applied before.
+    pub(super) fn receive<S: Store>(
+        &mut self,
+        bytes: &[u8],
+        clock: &Clock,
+        store: &S,
+        now: Time,
+        wall: Wall,
+    ) -> Result<(), Violation> {
+        let batch = Batch::decode(bytes)?;
+        clock.observe(batch.newest, wall).map_err(Refusal::from)?;
+        self.stats.bytes += bytes.len() as u64;
+        let covered = |range: &crate::wire::batch::Range| self.applied[range.lane].contains(range.after, range.up_to);
+        if !batch.ranges.is_empty() && batch.ranges.iter().all(covered) {
+            self.stats.duplicates += 1;
+        } else {
+            let applied = apply(&batch, store, wall);
+            self.stats.batches += 1;
+            self.stats.changed += applied.changed;
+            self.stats.superseded += applied.superseded;
+            for range in &batch.ranges {
+                let lane = &mut self.applied[range.lane];
+                lane.insert(range.after, range.up_to);
+                if lane.gaps() > GAPS_MAX {
+                    return Err(Violation::Gaps(range.lane));
+                }
+            }
+        }
+        self.acks.push(batch.id);
+        self.acks_since = self.acks_since.or(Some(now));
+        Ok(())
+    }
+
+    /// Batches to acknowledge, and since when the oldest of them waits.
+    pub(super) fn acks_waiting(&self) -> Option<(Time, usize)> {
+        self.acks_since.map(|since| (since, self.acks.len()))
+    }
+
+    pub(super) fn take_acks(&mut self) -> Vec<u64> {
+        self.acks_since = None;
+        std::mem::take(&mut self.acks)
+    }
+
+    /// Keeps the peer's word until everything before it has been applied. A later word never delays an earlier one.
+    pub(super) fn hear(&mut self, watermark: Watermark) {
+        if self.word.is_none() {
+            self.word = Some(watermark);
+        } else {
+            self.next_word = Some(watermark);
+        }
+    }
+
+    /// The peer's word, if everything that it wrote before has been applied.
+    pub(super) fn accepted_word(&mut self) -> Option<Watermark> {
+        let word = self.word?;
+        let is_covered = self.applied.iter().zip(word.heads).all(|(applied, head)| applied.cumulative() >= head);
+        if !is_covered {
+            return None;
+        }
+        self.word = self.next_word.take();
+        Some(word)
+    }
+}
+
+fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {
+    let mut applied = Applied::default();
+    for item in batch.items() {
+        match item {
+            Item::Entry(entry) => applied += store.join(&[entry], batch.forgotten, wall),
+            Item::Unit(unit) => {
+                let entries: Vec<EntryRef<'_>> = unit.entries().collect();
+                applied += store.join(&entries, batch.forgotten, wall);
+            }
+            Item::Flush(version) => store.flush(version),
+        }
+    }
+    applied
+}

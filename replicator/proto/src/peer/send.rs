@@ -1,0 +1,270 @@
+//! The sending half of a session: cursors in our log, batches in flight, and the sweep that catches up a peer whose
+//! place in the log is gone.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Limits,
+    build::Builder,
+    handshake::Refusal,
+    window::{Sent, Window},
+};
+use crate::{
+    hlc::Version,
+    log::{Cursor, LANES, Log, PeerIndex},
+    ranges::Ranges,
+    store::Store,
+    time::Time,
+    wire::{
+        batch::{self, Range},
+        control::Resume,
+    },
+};
+
+/// Counters of the sending half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendStats {
+    /// Batches sent.
+    pub batches: u64,
+    /// Entries sent.
+    pub updates: u64,
+    /// Records that needed no entry of their own, because a later state of their key was sent.
+    pub coalesced: u64,
+    /// Bytes of batches sent.
+    pub bytes: u64,
+    /// Sweeps over the whole keyspace that were started.
+    pub sweeps: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    sent: Sent,
+    ranges: Vec<Range>,
+    is_sweep: bool,
+}
+
+/// A walk over the whole keyspace, for a peer whose place in the log is not held.
+#[derive(Debug)]
+struct Sweep {
+    /// Where the walk stands; `None` at its end.
+    position: Option<u64>,
+    /// What the peer had applied when it started, and what it covers.
+    covers: Vec<Range>,
+    batches_in_flight: usize,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub(super) struct Sender {
+    peer: PeerIndex,
+    limits: Limits,
+    cursors: [Cursor; LANES],
+    applied: [Ranges; LANES],
+    in_flight: BTreeMap<u64, InFlight>,
+    window: Window,
+    builder: Builder,
+    sweep: Option<Sweep>,
+    next_id: u64,
+    first_lane: usize,
+    next_flush: Time,
+    /// Whether the peer has agreed to our hello.
+    is_started: bool,
+    pub(super) stats: SendStats,
+}
+
+impl Sender {
+    pub(super) fn new(peer: PeerIndex, limits: Limits, now: Time) -> Self {
+        Self {
+            peer,
+            limits,
+            cursors: [Cursor::default(); LANES],
+            applied: Default::default(),
+            in_flight: BTreeMap::new(),
+            window: Window::new(limits.window, now),
+            builder: Builder::default(),
+            sweep: None,
+            next_id: 1,
+            first_lane: 0,
+            next_flush: now,
+            is_started: false,
+            stats: SendStats::default(),
+        }
+    }
+
+    /// Places the cursors where the peer says that it stands. `ours` is our incarnation.
+    pub(super) fn resume(&mut self, resume: &Resume, ours: u64, log: &Log, now: Time) -> Result<(), Refusal> {
+        let is_known = resume.incarnation == ours && resume.applied.len() == LANES;
+        if !is_known {
+            log.forget(self.peer);
+        }
+        let mut covers = Vec::new();
+        for lane in 0..LANES {
+            let applied = if is_known { resume.applied[lane] } else { 0 };
+            let head = log.head(lane);
+            if applied > head {
+                return Err(Refusal::Resume { lane, theirs: applied, ours: head });
+            }
+            self.applied[lane] = Ranges::up_to(applied);
+            self.cursors[lane] = Cursor::after(applied);
+            covers.push(Range { lane, after: applied, up_to: head });
+            log.acknowledge(self.peer, lane, applied);
+        }
+        self.in_flight.clear();
+        self.window = Window::new(self.limits.window, now);
+        self.next_flush = now;
+        self.sweep = None;
+        if !is_known {
+            self.start_sweep(covers);
+        }
+        Ok(())
+    }
+
+    fn start_sweep(&mut self, covers: Vec<Range>) {
+        for range in &covers {
+            self.cursors[range.lane] = Cursor::after(range.up_to);
+        }
+        self.stats.sweeps += 1;
+        self.sweep = Some(Sweep { position: Some(0), covers, batches_in_flight: 0 });
+    }
+
+    /// Starts over with a sweep: the log dropped records that this peer still needed.
+    fn fall(&mut self, log: &Log) {
+        let covers = (0..LANES)
+            .map(|lane| Range { lane, after: self.applied[lane].cumulative(), up_to: log.head(lane) })
+            .collect();
+        for batch in self.in_flight.values_mut() {
+            batch.is_sweep = false;
+        }
+        self.start_sweep(covers);
+    }
+
+    /// The peer has agreed to our hello and takes batches.
+    pub(super) fn start(&mut self) {
+        self.is_started = true;
+    }
+
+    /// Whether something waits that the window would let through.
+    pub(super) fn is_waiting(&self, log: &Log) -> bool {
+        let unread = || (0..LANES).any(|lane| log.head(lane) > self.cursors[lane].seq);
+        self.is_started && self.window.has_room() && (self.sweep_is_due() || unread())
+    }
+
+    fn sweep_is_due(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)
+    }
+
+    pub(super) fn next_flush(&self) -> Time {
+        self.next_flush
+    }
+
+    /// Calls `send` with each batch that may go out now.
+    pub(super) fn fill<S: Store>(&mut self, now: Time, log: &Log, store: &S, send: &mut dyn FnMut(Vec<u8>)) {
+        while self.is_started && now >= self.next_flush && self.window.has_room() {
+            let from_log = self.next_from_log(now, log, store);
+            // The log goes first; a sweep takes what it leaves.
+            let Some(bytes) = from_log.or_else(|| self.next_from_sweep(now, store)) else {
+                return;
+            };
+            send(bytes);
+        }
+    }
+
+    fn next_from_log<S: Store>(&mut self, now: Time, log: &Log, store: &S) -> Option<Vec<u8>> {
+        let Self { builder, cursors, first_lane, limits, stats, .. } = self;
+        let Ok(built) = builder.build(log, store, cursors, *first_lane, limits.batch_bytes, stats) else {
+            self.fall(log);
+            return None;
+        };
+        if built.ranges.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * built.ranges.len());
+        batch::put_header(self.next_id, store.settled(), built.ranges, &mut bytes);
+        bytes.extend_from_slice(built.items);
+        let ranges = built.ranges.to_vec();
+        self.first_lane = (self.first_lane + 1) % LANES;
+        // What is left over goes out at once; what comes next waits for company.
+        self.next_flush = if built.drained { now + self.limits.flush_interval } else { now };
+        self.note_sent(now, &bytes, ranges, false);
+        Some(bytes)
+    }
+
+    fn next_from_sweep<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+        let sweep = self.sweep.as_mut().filter(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)?;
+        let mut items = Vec::new();
+        let mut ranges = Vec::new();
+        match sweep.position {
+            Some(position) => {
+                if position == 0 && store.flushed() > Version::ZERO {
+                    batch::put_flush(store.flushed(), &mut items);
+                }
+                let mut updates = 0;
+                sweep.position = store.sweep(position, self.limits.batch_bytes, &mut |entry| {
+                    batch::put_entry(entry, &mut items);
+                    updates += 1;
+                });
+                self.stats.updates += updates;
+                sweep.batches_in_flight += 1;
+            }
+            // Everything swept has arrived: what the log held before the sweep counts as delivered.
+            None => ranges = std::mem::take(&mut sweep.covers),
+        }
+        let is_last = sweep.position.is_none() && !ranges.is_empty();
+        if is_last {
+            self.sweep = None;
+        }
+        let mut bytes = Vec::with_capacity(items.len() + 256);
+        batch::put_header(self.next_id, store.settled(), &ranges, &mut bytes);
+        bytes.extend_from_slice(&items);
+        self.note_sent(now, &bytes, ranges, !is_last);
+        Some(bytes)
+    }
+
+    fn note_sent(&mut self, now: Time, bytes: &[u8], ranges: Vec<Range>, is_sweep: bool) {
+        let sent = self.window.send(bytes.len() as u64, now);
+        self.in_flight.insert(self.next_id, InFlight { sent, ranges, is_sweep });
+        self.next_id += 1;
+        self.stats.batches += 1;
+        self.stats.bytes += bytes.len() as u64;
+    }
+
+    /// A batch was applied. Unknown numbers, such as those of an earlier link, mean nothing.
+    pub(super) fn acknowledge(&mut self, id: u64, log: &Log, now: Time) {
+        let Some(batch) = self.in_flight.remove(&id) else {
+            return;
+        };
+        self.window.acknowledge(batch.sent, now);
+        for range in batch.ranges {
+            let applied = &mut self.applied[range.lane];
+            applied.insert(range.after, range.up_to);
+            log.acknowledge(self.peer, range.lane, applied.cumulative());
+        }
+        if let Some(sweep) = self.sweep.as_mut().filter(|_| batch.is_sweep) {
+            sweep.batches_in_flight -= 1;
+        }
+    }
+
+    /// The link is gone, and with it what was in flight.
+    pub(super) fn disconnect(&mut self) {
+        self.in_flight.clear();
+        self.sweep = None;
+        self.is_started = false;
+    }
+
+    pub(super) fn in_flight_bytes(&self) -> u64 {
+        self.window.in_flight_bytes()
+    }
+
+    pub(super) fn window_bytes(&self) -> u64 {
+        self.window.size_bytes()
+    }
+
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    /// Per lane, the number up to which everything was applied.
+    pub(super) fn applied(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.applied.iter().map(Ranges::cumulative).enumerate()
+    }
+}

@@ -1,0 +1,146 @@
+//! How much may be in flight to one peer.
+//!
+//! About 1.5 × delivery rate × round trip: enough that an acknowledgement lost on the way does not stall the sender,
+//! little enough that the rest waits in the log, where it still coalesces, and not in queues along the path. The rate
+//! is the largest of recent samples, as in BBR (Cardwell et al., 2016); while the window limits, each round grows it by
+//! half.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Time;
+
+/// How many rounds a rate sample counts.
+const RATE_ROUNDS: usize = 10;
+/// How long the smallest round trip counts.
+const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
+
+/// Bounds of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowLimits {
+    /// Never less than this many bytes.
+    pub min_bytes: u64,
+    /// Never more.
+    pub max_bytes: u64,
+}
+
+/// What is remembered of a batch while it is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) bytes: u64,
+    at: Time,
+    delivered_before: u64,
+    delivered_at: Time,
+}
+
+/// Bytes in flight, and how many there may be.
+#[derive(Debug)]
+pub(super) struct Window {
+    limits: WindowLimits,
+    in_flight: u64,
+    delivered: u64,
+    delivered_at: Time,
+    round_ends_at: u64,
+    /// Largest rate of each recent round in bytes per second.
+    rates: VecDeque<u64>,
+    round_trip: Option<(Duration, Time)>,
+}
+
+impl Window {
+    pub(super) fn new(limits: WindowLimits, now: Time) -> Self {
+        Self {
+            limits,
+            in_flight: 0,
+            delivered: 0,
+            delivered_at: now,
+            round_ends_at: 0,
+            rates: VecDeque::from([0]),
+            round_trip: None,
+        }
+    }
+
+    pub(super) fn in_flight_bytes(&self) -> u64 {
+        self.in_flight
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight < self.size_bytes()
+    }
+
+    /// The window in bytes.
+    pub(super) fn size_bytes(&self) -> u64 {
+        let rate = self.rates.iter().max().copied().unwrap_or(0);
+        let round_trip = self.round_trip.map_or(Duration::ZERO, |(shortest, _)| shortest);
+        let product = u128::from(rate) * round_trip.as_micros() * 3 / 2 / 1_000_000;
+        u64::try_from(product).unwrap_or(u64::MAX).clamp(self.limits.min_bytes, self.limits.max_bytes)
+    }
+
+    pub(super) fn send(&mut self, bytes: u64, now: Time) -> Sent {
+        if self.in_flight == 0 {
+            // An idle path delivers nothing; its idle time must not count against the rate.
+            self.delivered_at = now;
+        }
+        self.in_flight += bytes;
+        Sent { bytes, at: now, delivered_before: self.delivered, delivered_at: self.delivered_at }
+    }
+
+    pub(super) fn acknowledge(&mut self, sent: Sent, now: Time) {
+        self.in_flight = self.in_flight.saturating_sub(sent.bytes);
+        self.delivered += sent.bytes;
+        self.delivered_at = now;
+        self.sample_round_trip(now.since(sent.at), now);
+        let span = now.since(sent.delivered_at).max(now.since(sent.at)).as_micros().max(1);
+        let rate = u128::from(self.delivered - sent.delivered_before) * 1_000_000 / span;
+        if sent.delivered_before >= self.round_ends_at {
+            self.round_ends_at = self.delivered;
+            self.rates.push_front(0);
+            self.rates.truncate(RATE_ROUNDS);
+        }
+        if let Some(newest) = self.rates.front_mut() {
+            *newest = (*newest).max(u64::try_from(rate).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn sample_round_trip(&mut self, sample: Duration, now: Time) {
+        let keep = self.round_trip.is_some_and(|(shortest, at)| shortest < sample && now.since(at) < ROUND_TRIP_SPAN);
+        if !keep {
+            self.round_trip = Some((sample, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: WindowLimits = WindowLimits { min_bytes: 1_000, max_bytes: 10_000_000 };
+
+    /// Sends as much as the window allows over a path of 80 ms and `rate` bytes per second for `rounds` round trips.
+    fn window_after(rate: u64, rounds: u64) -> u64 {
+        let mut window = Window::new(LIMITS, Time(0));
+        let mut queue: VecDeque<(u64, Sent)> = VecDeque::new();
+        let (mut now, mut path_free) = (0u64, 0u64);
+        while now < rounds * 80_000 {
+            while window.has_room() {
+                path_free = path_free.max(now) + 1_000_000_000 / rate;
+                queue.push_back((path_free + 80_000, window.send(1_000, Time(now))));
+            }
+            let (arrives, sent) = queue.pop_front().unwrap();
+            now = now.max(arrives);
+            window.acknowledge(sent, Time(now));
+        }
+        window.size_bytes()
+    }
+
+    #[test]
+    fn settles_near_one_and_a_half_times_rate_and_round_trip() {
+        let product = 5_000_000 * 80 / 1_000;
+        let window = window_after(5_000_000, 60);
+        assert!(window > product && window < product * 2, "{window} bytes for a path that holds {product}");
+    }
+
+    #[test]
+    fn stays_within_its_limits() {
+        assert_eq!(Window::new(LIMITS, Time(0)).size_bytes(), LIMITS.min_bytes);
+        assert_eq!(window_after(900_000_000, 200), LIMITS.max_bytes);
+    }
+}

@@ -1,0 +1,51 @@
+//! What replication needs from a keyspace.
+//!
+//! Every method takes its own locks and gives them back before it returns; none calls back into replication.
+
+use crate::{
+    entry::EntryRef,
+    hlc::{Stamp, Version},
+    time::Wall,
+};
+
+/// What became of incoming entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Entries that changed what is held.
+    pub changed: u64,
+    /// Entries that were covered by what is held.
+    pub superseded: u64,
+}
+
+impl std::ops::AddAssign for Applied {
+    fn add_assign(&mut self, other: Self) {
+        self.changed += other.changed;
+        self.superseded += other.superseded;
+    }
+}
+
+/// A keyspace as the core sees it.
+pub trait Store {
+    /// Calls `visit` with the encoded entry of every key that is held. All keys are locked together.
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8]));
+
+    /// Joins entries that changed together; readers see all of them or none. `sender_forgot` is the stamp up to
+    /// which the sender may have dropped dead bases.
+    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied;
+
+    /// Drops everything that was written up to `version`, in every region before or after.
+    fn flush(&self, version: Version);
+
+    /// The newest flush.
+    fn flushed(&self) -> Version;
+
+    /// Every region has heard everything up to `stamp`: what has been dead since may be forgotten.
+    fn settle(&self, stamp: Stamp);
+
+    /// The newest stamp given to [`Self::settle`].
+    fn settled(&self) -> Stamp;
+
+    /// Calls `visit` with encoded entries in the order of an internal position, from `position` on, until about
+    /// `bytes` were visited. Returns the position to go on from, or `None` at the end.
+    fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64>;
+}

@@ -1,0 +1,18 @@
+//! What crosses between regions, as bytes.
+//!
+//! Two forms: [`control`] frames on the one control stream, rare and self-describing (MessagePack); and a [`batch`] of
+//! entries a stream, whose layout is fixed because it is hot. Both are versioned by [`WIRE_VERSION`], compared in the
+//! handshake. Nothing here knows what the bytes travel on.
+
+pub mod batch;
+pub mod bytes;
+pub mod control;
+
+/// The newest wire version that this release speaks.
+pub const WIRE_VERSION: u32 = 1;
+/// The oldest wire version that this release speaks.
+pub const WIRE_VERSION_MIN: u32 = 1;
+/// The largest control frame in bytes.
+pub const CONTROL_BYTES_MAX: usize = 64 * 1024;
+/// The largest batch in bytes: one entry of the largest value, with room for its unit.
+pub const BATCH_BYTES_MAX: usize = 640 * 1024 * 1024;
