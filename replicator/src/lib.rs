@@ -1,1 +1,21 @@
-//! One cache in every region.
+//! What regions say to each other, over QUIC: certificates, endpoints and links that carry frames.
+//!
+//! ```text
+//!  certs ──▶ identity ──▶ tls ──▶ endpoint ──Connection──▶ link ──▶ LinkSender    control frames, batches out
+//!                                    │                         └──▶ LinkReceiver  control frames, batches in
+//!                              emulation (rehearsals only): delays outgoing datagrams by proto's link model
+//! ```
+//!
+//! The only crate that names quinn, rustls or a certificate. It deliberately does not know what a frame or a batch
+//! means, nor which key or stamp is in it: that is `greenwich-proto`.
+
+pub mod certs;
+pub mod emulation;
+pub mod endpoint;
+pub mod error;
+pub mod identity;
+pub mod link;
+mod link_receiver;
+mod link_sender;
+mod tls;
+pub mod transport;

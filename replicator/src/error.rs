@@ -1,0 +1,208 @@
+//! Why a link between two regions failed or was refused, and whether dialling again can help.
+
+use std::{net::SocketAddr, time::Duration};
+
+use quinn::ConnectionError;
+
+use crate::identity::NodeName;
+
+/// Why there is no link, or no longer one. The text names what was expected and what was found.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The certificate behind the dialled address belongs to another region or cluster.
+    #[error("expected {expected} at {addr}, found a certificate for {found}")]
+    WrongPeer {
+        /// The dialled address.
+        addr: SocketAddr,
+        /// The configured peer.
+        expected: NodeName,
+        /// Whom the certificate names.
+        found: NodeName,
+    },
+    /// A node that dialled in has a certificate of another cluster.
+    #[error("expected a certificate of cluster `{expected}`, found one for {found}")]
+    WrongCluster {
+        /// This node's cluster.
+        expected: String,
+        /// Whom the certificate names.
+        found: NodeName,
+    },
+    /// The peer's certificate names this node's own region.
+    #[error("expected another region, found a certificate for this region {0}")]
+    OwnRegion(NodeName),
+    /// The peer's certificate is valid but does not name a region.
+    #[error("expected a certificate that names greenwich://CLUSTER/REGION, found {0}")]
+    Nameless(String),
+    /// This node does not trust the peer's certificate, or got none.
+    #[error("expected a certificate of this cluster's CA, found: {0}")]
+    Untrusted(String),
+    /// The peer does not accept this node's certificate or speaks another version of the link.
+    #[error("the peer refused this node's certificate or protocol: {0}")]
+    Refused(String),
+    /// The peer closed the link and said why.
+    #[error("the peer closed the link: {reason} (code {code})")]
+    ClosedByPeer {
+        /// The peer's code.
+        code: u64,
+        /// The peer's words, shortened.
+        reason: String,
+    },
+    /// This node closed the link.
+    #[error("closed by this node")]
+    ClosedHere,
+    /// Nothing was heard in time.
+    #[error("nothing heard from the peer for the idle time-out")]
+    TimedOut,
+    /// A step of opening the link took too long.
+    #[error("{step} took longer than {limit:?}")]
+    OpenTimedOut {
+        /// What was waited for.
+        step: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// The peer restarted.
+    #[error("the peer does not know this link any more: it restarted")]
+    PeerRestarted,
+    /// The address or the local endpoint cannot be used.
+    #[error("cannot dial {addr}: {reason}")]
+    Dial {
+        /// The dialled address.
+        addr: SocketAddr,
+        /// Why not.
+        reason: String,
+    },
+    /// The peer broke the rules of QUIC.
+    #[error("transport failure: {0}")]
+    Transport(String),
+    /// A control frame is longer than the limit.
+    #[error("control frame of {bytes} bytes, expected at most {limit}")]
+    ControlFrameTooLarge {
+        /// Announced or offered length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A batch is longer than the limit.
+    #[error("batch of {bytes} bytes or more, expected at most {limit}")]
+    BatchTooLarge {
+        /// Length seen so far.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A batch did not arrive completely in time.
+    #[error("a batch did not arrive within {0:?}")]
+    BatchTimedOut(Duration),
+    /// The peer gave a batch up half-way, or refused one.
+    #[error("a batch was given up by the peer (code {0})")]
+    BatchAbandoned(u64),
+    /// The peer keeps too many bytes in unfinished batches.
+    #[error("{bytes} bytes in unfinished batches, expected at most {limit}")]
+    ReceiveBacklog {
+        /// Bytes held for unfinished batches.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More was handed to the sender than the connection takes.
+    #[error("{bytes} bytes wait for the connection, expected at most {limit}")]
+    SendBacklog {
+        /// Bytes waiting, with the ones that were offered.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The peer reads nothing, though the connection lives.
+    #[error("the peer has taken nothing for {0:?}")]
+    Stalled(Duration),
+    /// The peer ended the control stream.
+    #[error("the peer ended the control stream")]
+    ControlEnded,
+}
+
+/// How soon dialling again makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redial {
+    /// The network or the peer's process: try again with a short, growing pause.
+    Soon,
+    /// A certificate, a name, a version or a broken peer: an operator must change something, so try rarely.
+    Rarely,
+    /// This node closed the link on purpose.
+    Never,
+}
+
+impl LinkError {
+    /// How soon dialling again makes sense.
+    #[must_use]
+    pub const fn redial(&self) -> Redial {
+        match self {
+            Self::ClosedByPeer { .. }
+            | Self::TimedOut
+            | Self::OpenTimedOut { .. }
+            | Self::PeerRestarted
+            | Self::BatchTimedOut(_)
+            | Self::BatchAbandoned(_)
+            | Self::Stalled(_)
+            | Self::Dial { .. }
+            | Self::SendBacklog { .. }
+            | Self::ControlEnded => Redial::Soon,
+            Self::WrongPeer { .. }
+            | Self::WrongCluster { .. }
+            | Self::OwnRegion(_)
+            | Self::Nameless(_)
+            | Self::Untrusted(_)
+            | Self::Refused(_)
+            | Self::Transport(_)
+            | Self::ControlFrameTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::ReceiveBacklog { .. } => Redial::Rarely,
+            Self::ClosedHere => Redial::Never,
+        }
+    }
+}
+
+/// TLS alerts travel as QUIC error codes 0x100 to 0x1ff (RFC 9001, section 4.8).
+const TLS_ALERT_FIRST: u64 = 0x100;
+const TLS_ALERT_LAST: u64 = 0x1ff;
+
+fn is_tls_alert(code: quinn::TransportErrorCode) -> bool {
+    (TLS_ALERT_FIRST..=TLS_ALERT_LAST).contains(&u64::from(code))
+}
+
+/// A peer's words go into the log: bounded, and without control characters.
+fn peer_words(words: &[u8]) -> String {
+    const CHARS_MAX: usize = 300;
+    let text = String::from_utf8_lossy(words);
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(CHARS_MAX)
+        .collect()
+}
+
+impl From<ConnectionError> for LinkError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::TransportError(e) if is_tls_alert(e.code) => Self::Untrusted(e.reason),
+            ConnectionError::ConnectionClosed(close) if is_tls_alert(close.error_code) => {
+                Self::Refused(match close.reason.is_empty() {
+                    true => close.error_code.to_string(),
+                    false => peer_words(&close.reason),
+                })
+            }
+            ConnectionError::ApplicationClosed(close) => Self::ClosedByPeer {
+                code: close.error_code.into_inner(),
+                reason: peer_words(&close.reason),
+            },
+            ConnectionError::LocallyClosed => Self::ClosedHere,
+            ConnectionError::TimedOut => Self::TimedOut,
+            ConnectionError::Reset => Self::PeerRestarted,
+            ConnectionError::ConnectionClosed(_)
+            | ConnectionError::TransportError(_)
+            | ConnectionError::VersionMismatch
+            | ConnectionError::CidsExhausted => {
+                Self::Transport(peer_words(error.to_string().as_bytes()))
+            }
+        }
+    }
+}

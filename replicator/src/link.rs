@@ -1,0 +1,119 @@
+//! One QUIC connection as frames: a bidirectional control stream of length-prefixed frames, in order, and one
+//! uni-directional stream for each batch, in any order, so that a lost packet delays only the batches that it carried.
+//! It does not know what a frame means, nor whether the peer has applied a batch: acknowledgements are frames like others.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::VarInt;
+use tokio::time::timeout;
+
+use crate::{endpoint::Connection, error::LinkError};
+pub use crate::{link_receiver::LinkReceiver, link_sender::LinkSender};
+
+/// The longest control frame, its prefix not counted. An empty one is legal and is skipped by the receiver.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest batch: half a stream's window, so that a batch never waits for the peer to read.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A control frame is preceded by its length, u32 little endian.
+pub(crate) const PREFIX_BYTES: usize = 4;
+
+/// The control stream goes before batches: it carries the acknowledgements that let batches go.
+const CONTROL_PRIORITY: i32 = 1;
+
+/// The dialling side opens the control stream as soon as its handshake is done.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// This layer's close code for a peer that broke a limit.
+pub(crate) const CLOSE_CODE_LIMIT: u32 = 2;
+
+/// What a link has to tell.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A control frame, in the order in which they were sent.
+    Control(Bytes),
+    /// A whole batch, in no order.
+    Batch(Bytes),
+    /// The link is gone; every later event is this one again.
+    Closed(LinkError),
+}
+
+/// How a link fares; counted since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Smoothed round trip.
+    pub rtt: Duration,
+    /// Shortest round trip seen.
+    pub rtt_min: Duration,
+    /// What the congestion controller allows in flight.
+    pub congestion_window_bytes: u64,
+    /// Times that the controller slowed down.
+    pub congestion_events: u64,
+    /// Packets sent.
+    pub sent_packets: u64,
+    /// Packets of this side that were declared lost.
+    pub lost_packets: u64,
+    /// UDP payload sent, retransmissions included.
+    pub sent_bytes: u64,
+    /// UDP payload received.
+    pub received_bytes: u64,
+    /// Times that the peer's windows held this side up.
+    pub blocked_by_peer: u64,
+    /// The largest UDP payload in use.
+    pub mtu_bytes: u16,
+}
+
+impl LinkStats {
+    pub(crate) fn of(connection: &quinn::Connection) -> Self {
+        let stats = connection.stats();
+        Self {
+            rtt: stats.path.rtt,
+            rtt_min: stats.path.min_rtt,
+            congestion_window_bytes: stats.path.cwnd,
+            congestion_events: stats.path.congestion_events,
+            sent_packets: stats.path.sent_packets,
+            lost_packets: stats.path.lost_packets,
+            sent_bytes: stats.udp_tx.bytes,
+            received_bytes: stats.udp_rx.bytes,
+            blocked_by_peer: stats.frame_tx.data_blocked
+                + stats.frame_tx.stream_data_blocked
+                + stats.frame_tx.streams_blocked_uni,
+            mtu_bytes: stats.path.current_mtu,
+        }
+    }
+}
+
+impl Connection {
+    /// Opens the link: the dialling side opens the control stream, the other waits for it. The link closes when
+    /// both halves are dropped.
+    ///
+    /// # Errors
+    /// [`LinkError`] when the connection ends or the peer does not open the stream in time.
+    pub async fn open_link(self) -> Result<(LinkSender, LinkReceiver), LinkError> {
+        let step = "opening the control stream";
+        let opening = async {
+            match self.dialled {
+                true => self.quinn.open_bi().await,
+                false => self.quinn.accept_bi().await,
+            }
+        };
+        let timed_out = |_| LinkError::OpenTimedOut {
+            step,
+            limit: OPEN_LIMIT,
+        };
+        let (send, receive) = timeout(OPEN_LIMIT, opening).await.map_err(timed_out)??;
+        let _closed_already = send.set_priority(CONTROL_PRIORITY);
+        let mut sender = LinkSender::new(self.quinn.clone(), send);
+        if self.dialled {
+            // A stream shows at the peer with its first byte: an empty frame opens it.
+            sender.send_control(&[])?;
+        }
+        Ok((sender, LinkReceiver::new(self.quinn, receive)))
+    }
+}
+
+pub(crate) fn close(connection: &quinn::Connection, code: u32, reason: &str) {
+    connection.close(VarInt::from_u32(code), reason.as_bytes());
+}

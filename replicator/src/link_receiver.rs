@@ -1,0 +1,271 @@
+//! The receiving half of a link: reads the control stream and every batch's stream at the same time, and tells of
+//! each as it is complete.
+
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use quinn::{ReadError, RecvStream};
+use tokio::time::{Timeout, error::Elapsed, timeout};
+
+use crate::{
+    error::LinkError,
+    link::{
+        self, BATCH_BYTES_MAX, CLOSE_CODE_LIMIT, CONTROL_FRAME_BYTES_MAX, Event, LinkStats,
+        PREFIX_BYTES,
+    },
+};
+
+/// Batches read side by side; the streams of others wait unread, within the connection's window.
+const BATCHES_READ_MAX: usize = 1024;
+
+/// Bytes of unfinished batches of one peer. An honest peer has less in flight.
+const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A batch that is not complete after this long will not be: the idle time-out is much shorter.
+const BATCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// Receives control frames in order and batches as they are complete.
+pub struct LinkReceiver {
+    connection: quinn::Connection,
+    control: ControlReader,
+    batches: FuturesUnordered<Timeout<BatchReader>>,
+    unfinished_bytes: Arc<AtomicUsize>,
+    closed: Option<LinkError>,
+}
+
+impl LinkReceiver {
+    pub(crate) fn new(connection: quinn::Connection, control: RecvStream) -> Self {
+        Self {
+            connection,
+            control: ControlReader {
+                stream: control,
+                received: BytesMut::new(),
+                ended: false,
+            },
+            batches: FuturesUnordered::new(),
+            unfinished_bytes: Arc::new(AtomicUsize::new(0)),
+            closed: None,
+        }
+    }
+
+    /// The next event. Batches that arrived whole before the link ended are still told. Safe to cancel.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(error) = &self.closed {
+                return Event::Closed(error.clone());
+            }
+            match self.step().await {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(error) => {
+                    // Does nothing when the connection is already gone.
+                    link::close(&self.connection, CLOSE_CODE_LIMIT, &error.to_string());
+                    self.closed = Some(error);
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<Event>, LinkError> {
+        if let Some(frame) = self.control.take_frame()? {
+            return Ok(Some(Event::Control(frame)));
+        }
+        tokio::select! {
+            // Control first: acknowledgements make room on both sides.
+            biased;
+            read = self.control.read(), if !self.control.ended => read.map(|()| None),
+            Some(read) = self.batches.next(), if !self.batches.is_empty() => match read {
+                Ok(batch) => batch.map(|batch| Some(Event::Batch(batch))),
+                Err(Elapsed { .. }) => Err(LinkError::BatchTimedOut(BATCH_LIMIT)),
+            },
+            accepted = self.connection.accept_uni(), if self.batches.len() < BATCHES_READ_MAX => {
+                self.start_batch(accepted?)
+            }
+        }
+    }
+
+    /// Most batches arrive with all of their packets together: those are told without a timer.
+    fn start_batch(&mut self, stream: RecvStream) -> Result<Option<Event>, LinkError> {
+        let mut reader = BatchReader::new(stream, Arc::clone(&self.unfinished_bytes));
+        match (&mut reader).now_or_never() {
+            Some(batch) => batch.map(|batch| Some(Event::Batch(batch))),
+            None => {
+                self.batches.push(timeout(BATCH_LIMIT, reader));
+                Ok(None)
+            }
+        }
+    }
+
+    /// How the link fares.
+    #[must_use]
+    pub fn stats(&self) -> LinkStats {
+        LinkStats::of(&self.connection)
+    }
+
+    /// Closes the link, as [`crate::link::LinkSender::close`] does.
+    pub fn close(&self, code: u32, reason: &str) {
+        link::close(&self.connection, code, reason);
+    }
+}
+
+impl fmt::Debug for LinkReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkReceiver")
+            .field("batches", &self.batches.len())
+            .field("unfinished_bytes", &self.unfinished_bytes)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+struct ControlReader {
+    stream: RecvStream,
+    received: BytesMut,
+    /// The connection is gone: what is left of the batches says why.
+    ended: bool,
+}
+
+/// Bytes taken from the stream at a time.
+const CONTROL_READ_BYTES: usize = 64 * 1024;
+
+impl ControlReader {
+    async fn read(&mut self) -> Result<(), LinkError> {
+        match self.stream.read_chunk(CONTROL_READ_BYTES, true).await {
+            Ok(Some(chunk)) => self.received.extend_from_slice(&chunk.bytes),
+            Ok(None) => return Err(LinkError::ControlEnded),
+            Err(ReadError::ConnectionLost(_)) => self.ended = true,
+            Err(error) => return Err(read_failed(error)),
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self) -> Result<Option<Bytes>, LinkError> {
+        loop {
+            let Some(prefix) = self.received.first_chunk::<PREFIX_BYTES>() else {
+                return Ok(None);
+            };
+            let bytes = u32::from_le_bytes(*prefix) as usize;
+            if bytes > CONTROL_FRAME_BYTES_MAX {
+                let limit = CONTROL_FRAME_BYTES_MAX;
+                return Err(LinkError::ControlFrameTooLarge { bytes, limit });
+            }
+            if self.received.len() < PREFIX_BYTES + bytes {
+                return Ok(None);
+            }
+            self.received.advance(PREFIX_BYTES);
+            if bytes > 0 {
+                return Ok(Some(self.received.split_to(bytes).freeze()));
+            }
+        }
+    }
+}
+
+/// Reads one stream to its end. A batch that came in one piece is not copied.
+struct BatchReader {
+    stream: RecvStream,
+    first: Bytes,
+    joined: BytesMut,
+    bytes: usize,
+    unfinished_bytes: Arc<AtomicUsize>,
+}
+
+/// Pieces taken from the connection under one lock; a piece is about a packet.
+const PIECES_AT_ONCE: usize = 32;
+
+impl BatchReader {
+    fn new(stream: RecvStream, unfinished_bytes: Arc<AtomicUsize>) -> Self {
+        Self {
+            stream,
+            first: Bytes::new(),
+            joined: BytesMut::new(),
+            bytes: 0,
+            unfinished_bytes,
+        }
+    }
+
+    fn add(&mut self, piece: Bytes) -> Result<(), LinkError> {
+        let piece_bytes = piece.len();
+        let unfinished = self
+            .unfinished_bytes
+            .fetch_add(piece_bytes, Ordering::Relaxed)
+            + piece_bytes;
+        self.bytes += piece_bytes;
+        if self.bytes > BATCH_BYTES_MAX {
+            return Err(LinkError::BatchTooLarge {
+                bytes: self.bytes,
+                limit: BATCH_BYTES_MAX,
+            });
+        }
+        if unfinished > UNFINISHED_BYTES_MAX {
+            return Err(LinkError::ReceiveBacklog {
+                bytes: unfinished,
+                limit: UNFINISHED_BYTES_MAX,
+            });
+        }
+        match (self.first.is_empty(), self.joined.is_empty()) {
+            (true, true) => self.first = piece,
+            (false, _) => {
+                self.joined
+                    .extend_from_slice(&std::mem::take(&mut self.first));
+                self.joined.extend_from_slice(&piece);
+            }
+            (true, false) => self.joined.extend_from_slice(&piece),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Bytes {
+        match self.joined.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.joined).freeze(),
+        }
+    }
+}
+
+impl Future for BatchReader {
+    type Output = Result<Bytes, LinkError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut pieces = [const { Bytes::new() }; PIECES_AT_ONCE];
+            // Dropping this future loses nothing: it takes pieces only when it is ready, and the stream keeps the waker.
+            let read = pin!(self.stream.read_chunks(&mut pieces)).poll(cx);
+            match ready!(read) {
+                Ok(Some(count)) => {
+                    for piece in pieces.into_iter().take(count) {
+                        self.add(piece)?;
+                    }
+                }
+                Ok(None) => return Poll::Ready(Ok(self.take())),
+                Err(error) => return Poll::Ready(Err(read_failed(error))),
+            }
+        }
+    }
+}
+
+impl Drop for BatchReader {
+    fn drop(&mut self) {
+        self.unfinished_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn read_failed(error: ReadError) -> LinkError {
+    match error {
+        ReadError::Reset(code) => LinkError::BatchAbandoned(code.into_inner()),
+        ReadError::ConnectionLost(error) => error.into(),
+        ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
+            LinkError::ClosedHere
+        }
+    }
+}

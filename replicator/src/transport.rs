@@ -1,0 +1,109 @@
+//! QUIC's settings for links between regions: long, fat, lossy now and then, and never idle.
+
+use std::{sync::Arc, time::Duration};
+
+use quinn::{AckFrequencyConfig, IdleTimeout, VarInt, congestion};
+
+/// How the sender reacts to loss and delay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// Follows the measured rate: keeps its speed under random loss.
+    #[default]
+    Bbr,
+    /// Halves on loss, as TCP does: fair to neighbours, slow on lossy long links.
+    Cubic,
+}
+
+/// The settings that an operator may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportConfig {
+    /// The congestion controller; BBR by default.
+    pub congestion: Congestion,
+    /// The expected round trip: how soon a lost handshake packet is sent again. 333 ms when unknown.
+    pub initial_rtt: Option<Duration>,
+    /// A silent link says something this often. 500 ms; below [`Self::idle_timeout`].
+    pub keep_alive: Duration,
+    /// A link on which nothing is heard for this long is closed. 5 s. Too small and a burst of loss closes it, too
+    /// large and a dead peer is noticed late.
+    pub idle_timeout: Duration,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            congestion: Congestion::Bbr,
+            initial_rtt: None,
+            keep_alive: Duration::from_millis(500),
+            idle_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The largest batch has room in its stream's window twice.
+const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Unread bytes of a peer, which bounds the memory that it can take: 64 MiB is 320 MB/s at 200 ms.
+const RECEIVE_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+
+/// Unacknowledged bytes kept for a peer.
+const SEND_WINDOW_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Batches under way, each on its own stream; at the limit new ones wait at the sender.
+const UNI_STREAMS_MAX: u32 = 4096;
+
+/// One control stream, and room for a successor.
+const BIDI_STREAMS_MAX: u32 = 4;
+
+/// 32 full packets, so that the first batches of a link do not wait for the controller to grow.
+const INITIAL_WINDOW_BYTES: u64 = 32 * 1200;
+
+/// Acknowledgements after this many packets instead of every second one: fewer packets back on a busy link. Gaps
+/// are still acknowledged at once, so that loss is noticed as early.
+const ACK_AFTER_PACKETS: u32 = 8;
+
+/// On a quiet link an acknowledgement waits at most this long.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
+
+/// A quarter of QUIC's idle time-out range is already hours: anything longer is a mistake, and is cut to this.
+const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+
+impl TransportConfig {
+    pub(crate) fn to_quinn(&self) -> Arc<quinn::TransportConfig> {
+        let mut transport = quinn::TransportConfig::default();
+        match self.congestion {
+            Congestion::Bbr => {
+                let mut bbr = congestion::BbrConfig::default();
+                bbr.initial_window(INITIAL_WINDOW_BYTES);
+                transport.congestion_controller_factory(Arc::new(bbr));
+            }
+            Congestion::Cubic => {
+                let mut cubic = congestion::CubicConfig::default();
+                cubic.initial_window(INITIAL_WINDOW_BYTES);
+                transport.congestion_controller_factory(Arc::new(cubic));
+            }
+        }
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(VarInt::from_u32(ACK_AFTER_PACKETS))
+            .max_ack_delay(Some(ACK_DELAY_MAX));
+        let idle = self.idle_timeout.min(IDLE_TIMEOUT_MAX);
+        transport
+            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+            .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+            .send_window(SEND_WINDOW_BYTES)
+            .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
+            .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS_MAX))
+            .datagram_receive_buffer_size(None)
+            // Whole batches in the order in which they were sent: a packet then carries few of them.
+            .send_fairness(false)
+            .ack_frequency_config(Some(acks))
+            .keep_alive_interval(Some(self.keep_alive))
+            .max_idle_timeout(Some(
+                IdleTimeout::try_from(idle)
+                    .expect("an hour fits into QUIC's 62 bits of milliseconds"),
+            ));
+        if let Some(rtt) = self.initial_rtt {
+            transport.initial_rtt(rtt);
+        }
+        Arc::new(transport)
+    }
+}
