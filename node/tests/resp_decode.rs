@@ -179,7 +179,7 @@ fn a_whole_request_has_a_limit_too() {
     );
 }
 
-/// Quadratic work here would be some 10^11 steps.
+/// Quadratic work here would be some 10^10 steps.
 #[test]
 fn a_request_that_arrives_byte_by_byte_costs_linear_time() {
     let mut input = encode(&vec![b"x".to_vec(); 60_000]);
