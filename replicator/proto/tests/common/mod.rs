@@ -1,0 +1,112 @@
+//! Entries and batches for the tests, from small domains so that versions tie, totals overlap and deadlines meet.
+
+#![allow(dead_code, reason = "each test crate uses its own part")]
+#![allow(unreachable_pub, reason = "a module of test crates")]
+
+use greenwich_proto::{
+    decimal::Decimal,
+    entry::{
+        Body, Deadline, EntryRef, layout,
+        totals::{Actor, Total, Totals},
+    },
+    hlc::{Origin, Stamp, Version},
+    time::Wall,
+};
+use proptest::prelude::*;
+
+/// The key of every generated entry.
+pub const KEY: &[u8] = b"key";
+
+/// A version out of few.
+pub fn version() -> impl Strategy<Value = Version> {
+    (1u64..5, 1u8..4).prop_map(|(stamp, origin)| Version {
+        stamp: Stamp(stamp),
+        origin: Origin(origin),
+    })
+}
+
+/// The version of a base: written by somebody, started by an expiry, or the base of a key that never was.
+fn base_version() -> impl Strategy<Value = Version> {
+    prop_oneof![
+        8 => version(),
+        1 => (1u64..5).prop_map(|stamp| Version { stamp: Stamp(stamp), origin: Origin::NONE }),
+        1 => Just(Version::ZERO),
+    ]
+}
+
+/// What the write of `version` wrote: a function of the version, as only one node writes it. `dropped` is for the
+/// region that has dropped the bytes after the deadline.
+fn body_of(version: Version, dropped: bool) -> Option<Vec<u8>> {
+    let is_dead = version.origin == Origin::NONE
+        || (version.stamp.0 + u64::from(version.origin.0)).is_multiple_of(4);
+    (!is_dead && !dropped)
+        .then(|| format!("{}", version.stamp.0 * 10 + u64::from(version.origin.0)).into_bytes())
+}
+
+fn is_dead(version: Version) -> bool {
+    body_of(version, false).is_none()
+}
+
+/// An entry with bytes of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    pub bytes: Box<[u8]>,
+}
+
+impl Owned {
+    pub fn view(&self) -> EntryRef<'_> {
+        layout::view(&self.bytes)
+    }
+}
+
+fn totals() -> impl Strategy<Value = Vec<Total>> {
+    let total = (1u8..4, 1u64..3, 1u64..4).prop_flat_map(|(origin, incarnation, stamp)| {
+        let actor = Actor {
+            origin: Origin(origin),
+            incarnation,
+        };
+        (-2i64..3).prop_map(move |sum| Total {
+            actor,
+            stamp: Stamp(stamp),
+            sum: Decimal::from(sum),
+        })
+    });
+    prop::collection::vec(total, 0..4)
+}
+
+/// A well-formed entry.
+pub fn entry() -> impl Strategy<Value = Owned> {
+    let deadline = (prop::option::of(version()), prop::option::of(1u64..4));
+    (base_version(), any::<bool>(), deadline, totals()).prop_map(
+        |(version, dropped, (own, at), totals)| {
+            let bytes = body_of(version, dropped);
+            let body = match &bytes {
+                Some(bytes) => Body::Bytes(bytes),
+                None if is_dead(version) => Body::Dead,
+                None => Body::Husk,
+            };
+            let mut encoded = Vec::new();
+            for total in &totals {
+                let mut next = Vec::new();
+                Totals::from_bytes(&encoded)
+                    .unwrap()
+                    .encode_with(total, &mut next);
+                encoded = next;
+            }
+            let deadline = Deadline {
+                version: own.unwrap_or(version).max(version),
+                at: at.map(Wall),
+            };
+            let entry = EntryRef {
+                key: KEY,
+                version,
+                body,
+                deadline,
+                totals: Totals::from_bytes(&encoded).unwrap(),
+            };
+            Owned {
+                bytes: layout::to_box(&entry),
+            }
+        },
+    )
+}

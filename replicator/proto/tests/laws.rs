@@ -1,0 +1,160 @@
+//! The laws of the join, and of the layout that it works on.
+
+mod common;
+#[path = "../fuzz/src/frame_check.rs"]
+mod frame_check;
+
+use common::{Owned, entry};
+use greenwich_proto::{
+    entry::{
+        EntryRef,
+        join::{Forgotten, Joined, join},
+        layout,
+    },
+    hlc::Stamp,
+    time::Wall,
+};
+use proptest::prelude::*;
+
+/// The join of two entries where nothing was forgotten.
+fn joined(local: &Owned, incoming: &Owned) -> Owned {
+    let bytes = match join(Some(&local.view()), &incoming.view(), Forgotten::default()).unwrap() {
+        Joined::Local => local.bytes.clone(),
+        Joined::Incoming => incoming.bytes.clone(),
+        Joined::Mixed(bytes) => bytes,
+    };
+    Owned { bytes }
+}
+
+/// Whether `upper` is at or above `lower` in every part.
+fn covers(upper: &EntryRef<'_>, lower: &EntryRef<'_>) -> bool {
+    let totals = upper.version > lower.version
+        || lower.totals.iter().all(|low| {
+            upper
+                .totals
+                .iter()
+                .any(|up| up.actor == low.actor && (up.stamp, up.sum) >= (low.stamp, low.sum))
+        });
+    (upper.version, upper.body) >= (lower.version, lower.body)
+        && upper.deadline >= lower.deadline
+        && totals
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn join_is_commutative(a in entry(), b in entry()) {
+        prop_assert_eq!(joined(&a, &b), joined(&b, &a));
+    }
+
+    #[test]
+    fn join_is_associative(a in entry(), b in entry(), c in entry()) {
+        prop_assert_eq!(joined(&joined(&a, &b), &c), joined(&a, &joined(&b, &c)));
+    }
+
+    #[test]
+    fn join_is_idempotent(a in entry(), b in entry()) {
+        let both = joined(&a, &b);
+        prop_assert_eq!(&joined(&a, &a), &a);
+        prop_assert_eq!(&joined(&both, &a), &both);
+        prop_assert_eq!(&joined(&both, &b), &both);
+    }
+
+    #[test]
+    fn join_never_goes_below_either_side(a in entry(), b in entry()) {
+        let both = joined(&a, &b);
+        prop_assert!(covers(&both.view(), &a.view()), "{:?}", both.view());
+        prop_assert!(covers(&both.view(), &b.view()), "{:?}", both.view());
+    }
+
+    #[test]
+    fn join_invents_nothing(a in entry(), b in entry()) {
+        let both = joined(&a, &b);
+        let (both, a, b) = (both.view(), a.view(), b.view());
+        prop_assert!([a.version, b.version].contains(&both.version));
+        prop_assert!([a.deadline, b.deadline].contains(&both.deadline));
+        let known = |total| a.totals.iter().chain(b.totals.iter()).any(|known| known == total);
+        prop_assert!(both.totals.iter().all(known));
+    }
+
+    #[test]
+    fn joining_into_nothing_keeps_the_entry(a in entry()) {
+        let kept = join(None, &a.view(), Forgotten::default());
+        prop_assert!(matches!(kept, None | Some(Joined::Incoming)));
+        let worth_keeping = a.view().newest() > Stamp::ZERO;
+        prop_assert_eq!(kept.is_some(), worth_keeping);
+    }
+
+    #[test]
+    fn an_expiry_starts_one_base_everywhere(a in entry(), b in entry()) {
+        let (left, right) = (joined(&a, &b), joined(&b, &a));
+        prop_assert_eq!(left.view().expiry_base(), right.view().expiry_base());
+        let base = left.view().expiry_base();
+        prop_assert!(base > left.view().version && base > left.view().deadline.version);
+        prop_assert!(left.view().deadline.at.is_none_or(|at| base.stamp >= Stamp::at(at)));
+    }
+
+    #[test]
+    fn an_entry_that_expired_may_be_forgotten(a in entry(), now in 0u64..5) {
+        let entry = a.view();
+        if entry.forgettable_after(Wall(now)).is_some() {
+            prop_assert!(!entry.is_live(Wall(now)));
+        }
+        if entry.has_expired(Wall(now)) {
+            prop_assert!(entry.forgettable_after(Wall(now)) >= Some(entry.newest()));
+        }
+    }
+
+    #[test]
+    fn layout_round_trips(a in entry()) {
+        let decoded = layout::decode(&a.bytes).unwrap();
+        prop_assert_eq!(decoded, a.view());
+        prop_assert_eq!(&*layout::to_box(&decoded), &*a.bytes);
+        prop_assert_eq!(layout::encoded_len(&decoded), a.bytes.len());
+        prop_assert_eq!(layout::key_of(&a.bytes), common::KEY);
+    }
+
+    #[test]
+    fn a_unit_mark_changes_nothing_else(a in entry()) {
+        let mut marked = a.bytes.clone();
+        layout::set_of_unit(&mut marked, true);
+        prop_assert!(layout::is_of_unit(&marked) && !layout::is_of_unit(&a.bytes));
+        prop_assert_eq!(layout::view(&marked), a.view());
+        prop_assert!(layout::decode(&marked).is_err(), "the mark does not travel");
+        layout::set_of_unit(&mut marked, false);
+        prop_assert_eq!(marked, a.bytes);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_or_canonical(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        frame_check::check_entry(&bytes);
+    }
+
+    #[test]
+    fn mutated_entries_are_refused_or_canonical(
+        a in entry(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = a.bytes.to_vec();
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        frame_check::check_entry(&bytes);
+    }
+
+    #[test]
+    fn every_truncation_without_a_body_is_refused(a in entry()) {
+        // A body runs to the end of the bytes: what frames the entry says where that is.
+        let whole = layout::decode(&a.bytes).unwrap();
+        let body_len = if let greenwich_proto::entry::Body::Bytes(body) = whole.body { body.len() } else { 0 };
+        for len in 0..a.bytes.len() - body_len {
+            prop_assert!(layout::decode(&a.bytes[..len]).is_err(), "{len} of {}", a.bytes.len());
+        }
+    }
+}

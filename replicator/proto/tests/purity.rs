@@ -1,0 +1,131 @@
+//! What the core must not depend on, and who alone may name the transport.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Runtimes, sockets, entropy: nothing of this is in the core's dependencies.
+const FORBIDDEN_PACKAGES: [&str; 9] = [
+    "tokio",
+    "quinn",
+    "quinn-proto",
+    "rustls",
+    "getrandom",
+    "rand",
+    "mio",
+    "socket2",
+    "async-io",
+];
+
+/// Ways to reach the clock, the network, threads or entropy from the standard library.
+const FORBIDDEN_NAMES: [&str; 8] = [
+    "std::net",
+    "thread::spawn",
+    "thread::sleep",
+    "Instant::now",
+    "SystemTime",
+    "RandomState",
+    "std::fs",
+    "std::env",
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_core_has_no_runtime_network_or_entropy_among_its_dependencies() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "-p",
+            "greenwich-proto",
+            "-e",
+            "normal",
+            "--offline",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let tree = String::from_utf8(output.stdout).expect("names are text");
+    let packages: Vec<&str> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        packages.contains(&"greenwich-proto") && packages.contains(&"hashbrown"),
+        "{packages:?}"
+    );
+    for forbidden in FORBIDDEN_PACKAGES {
+        assert!(
+            !packages.contains(&forbidden),
+            "greenwich-proto depends on {forbidden}"
+        );
+    }
+}
+
+#[test]
+fn the_core_names_no_clock_socket_thread_or_entropy() {
+    let mut files = 0;
+    for path in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let source = fs::read_to_string(&path).expect("a readable source");
+        for forbidden in FORBIDDEN_NAMES {
+            assert!(
+                !source.contains(forbidden),
+                "{} names {forbidden}",
+                path.display()
+            );
+        }
+        files += 1;
+    }
+    assert!(files > 20, "only {files} files were looked at");
+}
+
+#[test]
+fn only_the_replicator_names_the_transport() {
+    let mut naming = Vec::new();
+    for package in [
+        "node",
+        "replicator",
+        "replicator/proto",
+        "replicator/sim",
+        "bench",
+    ] {
+        let Ok(manifest) = fs::read_to_string(workspace().join(package).join("Cargo.toml")) else {
+            continue;
+        };
+        let names = |line: &str| {
+            ["quinn", "rustls", "rcgen"]
+                .iter()
+                .any(|name| line.trim_start().starts_with(name))
+        };
+        if manifest.lines().any(names) {
+            naming.push(package);
+        }
+    }
+    assert_eq!(naming, ["replicator"]);
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for found in fs::read_dir(folder).expect("a readable folder") {
+        let path = found.expect("a readable folder").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
