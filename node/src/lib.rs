@@ -1,6 +1,7 @@
 //! One cache in every region.
 
 pub mod admin;
+pub mod assembly;
 pub mod cli;
 pub mod config;
 pub mod metrics;

@@ -1,3 +1,7 @@
 //! The greenwich binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    greenwich::cli::main()
+}

@@ -1,0 +1,163 @@
+//! `greenwich node`: one region's node, as an operator runs it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{io, process, thread};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::sync::oneshot;
+use tracing::level_filters::LevelFilter;
+use tracing::{error, info, warn};
+
+use super::signals::StopSignals;
+use super::{files, ports, say};
+use crate::admin;
+use crate::assembly::{self, Assembly};
+use crate::config::{Config, Format, Level, Log};
+
+/// After a stop is asked for, the process ends at the latest after this, whatever still runs.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Run one region's node.
+#[derive(Debug, Args)]
+pub(super) struct NodeArgs {
+    /// The node's configuration (TOML).
+    #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
+    config: Option<PathBuf>,
+    /// Print every setting with its meaning and its effective value as TOML, and end. Without
+    /// --config, the defaults.
+    #[arg(long)]
+    print_config: bool,
+    /// Stop at the end of standard input.
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+}
+
+pub(super) fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
+    let config = match &args.config {
+        Some(file) => Config::load(file)?,
+        None => Config::example("region-1", 1),
+    };
+    if args.print_config {
+        say(&config.to_commented_toml());
+        return Ok(ExitCode::SUCCESS);
+    }
+    start_log(&config.log);
+    let lock_file = config.data_dir.join("node.lock");
+    let locked = files::lock(&lock_file).with_context(|| {
+        format!(
+            "cannot use the data directory {}",
+            config.data_dir.display()
+        )
+    })?;
+    let Some(_lock) = locked else {
+        bail!(
+            "another node runs in {}: stop it first, or give this node another data_dir",
+            config.data_dir.display()
+        );
+    };
+    ports::check(&ports::claims(&config))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(Arc::new(config), args.exit_with_stdin))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()> {
+    let mut signals = StopSignals::listen()?;
+    if exit_with_stdin {
+        signals = signals.and_input_end();
+    }
+    warn_of_emulation(&config);
+    let listener = tokio::net::TcpListener::bind(config.admin.bind)
+        .await
+        .with_context(|| format!("cannot open the admin port {}", config.admin.bind))?;
+    let Assembly {
+        status,
+        stopped: mut ended,
+        stop,
+    } = assembly::start(&config)?;
+    let (stop_admin, admin_stopped) = oneshot::channel::<()>();
+    let admin = tokio::spawn(admin::serve(
+        listener,
+        config.admin.token.clone(),
+        status,
+        async {
+            admin_stopped.await.ok();
+        },
+    ));
+    info!(
+        region = config.region.name,
+        id = config.region.id,
+        redis = %config.client.bind,
+        admin = %config.admin.bind,
+        replication = %config.replication.bind,
+        "node started"
+    );
+    let failure = tokio::select! {
+        cause = signals.stop() => {
+            info!(cause, "stopping");
+            None
+        }
+        reason = &mut ended => Some(reason.unwrap_or_else(|_| "a thread ended".into())),
+    };
+    end_in_time();
+    stop();
+    drop(stop_admin);
+    admin.abort();
+    match failure {
+        None => {
+            info!("node stopped");
+            Ok(())
+        }
+        Some(reason) => bail!("the node cannot go on: {reason}"),
+    }
+}
+
+fn warn_of_emulation(config: &Config) {
+    for link in &config.emulation {
+        let rate = link
+            .rate
+            .map_or_else(|| "unlimited".into(), |rate| rate.to_string());
+        warn!(
+            peer = link.peer,
+            delay = %link.delay,
+            jitter = %link.jitter,
+            loss = %link.loss,
+            rate,
+            "REHEARSAL: this link is impaired on purpose"
+        );
+    }
+}
+
+/// Ends the process if an orderly stop takes too long: nobody may be left who could kill it.
+fn end_in_time() {
+    thread::spawn(|| {
+        thread::sleep(STOP_TIME_MAX);
+        error!(after = ?STOP_TIME_MAX, "the orderly stop took too long");
+        process::exit(1);
+    });
+}
+
+fn start_log(log: &Log) {
+    let level = match log.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let colour = io::IsTerminal::is_terminal(&io::stderr());
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(colour)
+        .with_writer(io::stderr);
+    match log.format {
+        Format::Text => lines.init(),
+        Format::Json => lines.json().init(),
+    }
+}

@@ -1,0 +1,249 @@
+//! The status of regions and links as tables with units.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{Answer, table};
+use crate::status::{EmulatedLink, Link, LinkState, RESTART_NOTE, Status};
+
+/// All regions, all links, and what needs a sentence.
+pub(super) fn render(answers: &[Answer]) -> String {
+    let mut out = format!("{}\n", regions(answers));
+    let statuses = || answers.iter().filter_map(|answer| answer.status.as_ref());
+    if statuses().any(|status| !status.links.is_empty()) {
+        write!(out, "\n{}\n", links(statuses())).expect("a String takes all");
+    }
+    for line in remarks(answers) {
+        write!(out, "\n{line}").expect("a String takes all");
+    }
+    out.push('\n');
+    out
+}
+
+fn regions(answers: &[Answer]) -> comfy_table::Table {
+    let mut rows = table(&[
+        "region", "id", "state", "keys", "memory", "commands", "clients", "up for", "admin",
+    ]);
+    for answer in answers {
+        let Some(status) = &answer.status else {
+            let mut row = vec![answer.name().to_owned(), "-".into(), "no answer".into()];
+            row.resize(8, "-".into());
+            row.push(answer.admin.clone());
+            rows.add_row(row);
+            continue;
+        };
+        rows.add_row([
+            status.region.clone(),
+            status.id.to_string(),
+            if status.is_ready() {
+                "ready"
+            } else {
+                "not ready"
+            }
+            .into(),
+            status.keys.to_string(),
+            bytes(status.memory.resident_bytes),
+            format!("{:.0}/s", status.commands.per_second),
+            status.clients.connected.to_string(),
+            uptime(status.uptime_ms),
+            answer.admin.clone(),
+        ]);
+    }
+    rows
+}
+
+fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
+    let mut rows = table(&[
+        "link",
+        "state",
+        "round trip",
+        "lag",
+        "behind",
+        "in flight",
+        "out",
+        "in",
+        "emulation",
+    ]);
+    for status in statuses {
+        for link in &status.links {
+            rows.add_row([
+                format!("{} to {}", status.region, link.region),
+                link.state.name().into(),
+                link.rtt_ms
+                    .map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms")),
+                format!("{} ms", link.lag_ms),
+                format!("{} updates", link.lag_updates),
+                bytes(link.in_flight_bytes),
+                rate(link.sent.bytes_per_second),
+                rate(link.received.bytes_per_second),
+                link.emulation
+                    .as_ref()
+                    .map_or_else(|| "none".into(), emulation),
+            ]);
+        }
+    }
+    rows
+}
+
+fn remarks(answers: &[Answer]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rehearsal = false;
+    for answer in answers {
+        if let Some(error) = &answer.error {
+            lines.push(format!(
+                "{} does not answer on {}: {error}.",
+                answer.name(),
+                answer.admin
+            ));
+        }
+        let Some(status) = &answer.status else {
+            continue;
+        };
+        lines.extend(
+            status
+                .not_ready
+                .iter()
+                .map(|why| format!("{} is not ready: {why}.", status.region)),
+        );
+        lines.extend(status.links.iter().filter_map(|link| trouble(status, link)));
+        rehearsal |= status.links.iter().any(|link| link.emulation.is_some());
+        lines.extend(updates(status));
+    }
+    if rehearsal {
+        lines.push("REHEARSAL: links are impaired on purpose; see the last column.".into());
+    }
+    lines.push(format!("Note: {RESTART_NOTE}."));
+    lines
+}
+
+/// What the node sent and received in all, so that coalescing is seen.
+fn updates(status: &Status) -> Option<String> {
+    let sum = |read: fn(&Link) -> u64| status.links.iter().map(read).sum::<u64>();
+    let (sent, received) = (
+        sum(|link| link.updates.sent),
+        sum(|link| link.updates.received),
+    );
+    (sent > 0 || received > 0).then(|| {
+        format!(
+            "{}: {sent} updates sent, {} coalesced; {received} received, {} applied, {} superseded.",
+            status.region,
+            sum(|link| link.updates.coalesced),
+            sum(|link| link.updates.applied),
+            sum(|link| link.updates.superseded)
+        )
+    })
+}
+
+fn trouble(status: &Status, link: &Link) -> Option<String> {
+    let reason = link
+        .reason
+        .as_ref()
+        .filter(|_| link.state != LinkState::Up)?;
+    Some(format!(
+        "{} to {} is {}: {reason}.",
+        status.region,
+        link.region,
+        link.state.name()
+    ))
+}
+
+fn bytes(count: u64) -> String {
+    ByteSize(count).display().iec().to_string()
+}
+
+fn rate(bytes_per_second: f64) -> String {
+    format!("{}/s", bytes(bytes_per_second.max(0.0) as u64))
+}
+
+fn uptime(ms: u64) -> String {
+    humantime::format_duration(Duration::from_secs(ms / 1000)).to_string()
+}
+
+fn emulation(link: &EmulatedLink) -> String {
+    let rate = link
+        .rate_bits_per_second
+        .map(|bits| format!(", {} Mbit/s", bits as f64 / 1e6));
+    format!(
+        "{} ms +/- {} ms, {}% loss{}",
+        link.delay_ms,
+        link.jitter_ms,
+        link.loss_percent,
+        rate.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Updates;
+
+    fn answers() -> Vec<Answer> {
+        let status = Status {
+            region: "us-east".into(),
+            id: 1,
+            keys: 12,
+            uptime_ms: 61_500,
+            links: vec![Link {
+                region: "eu-west".into(),
+                state: LinkState::Refused,
+                reason: Some("lanes: 16 here, 8 there".into()),
+                rtt_ms: Some(80.25),
+                lag_ms: 41,
+                lag_updates: 7,
+                in_flight_bytes: 1536,
+                updates: Updates {
+                    sent: 5,
+                    coalesced: 995,
+                    ..Updates::default()
+                },
+                emulation: Some(EmulatedLink {
+                    delay_ms: 40.0,
+                    jitter_ms: 2.0,
+                    loss_percent: 1.0,
+                    rate_bits_per_second: None,
+                }),
+                ..Link::default()
+            }],
+            ..Status::default()
+        };
+        let silent = Answer {
+            region: Some("ap-south".into()),
+            admin: "127.0.0.1:9403".into(),
+            status: None,
+            error: Some("connection refused".into()),
+        };
+        vec![
+            Answer {
+                region: None,
+                admin: "127.0.0.1:9401".into(),
+                status: Some(status),
+                error: None,
+            },
+            silent,
+        ]
+    }
+
+    #[test]
+    fn regions_links_and_troubles_are_told_with_units() {
+        let text = render(&answers());
+        for part in [
+            "ready",
+            "1m 1s",
+            "no answer",
+            "80.2 ms",
+            "41 ms",
+            "7 updates",
+            "1.5 KiB",
+            "40 ms +/- 2 ms, 1% loss",
+            "ap-south does not answer on 127.0.0.1:9403: connection refused.",
+            "us-east to eu-west is refused: lanes: 16 here, 8 there.",
+            "us-east: 5 updates sent, 995 coalesced;",
+            "REHEARSAL",
+            RESTART_NOTE,
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+}
