@@ -188,8 +188,8 @@ impl Endpoint {
             }),
             (Err(_), Some(found)) => Err(LinkError::WrongPeer {
                 addr,
-                expected,
-                found,
+                expected: Box::new(expected),
+                found: Box::new(found),
             }),
             (Err(error), None) => Err(error.into()),
         }
@@ -293,7 +293,7 @@ fn authenticate(connection: &quinn::Connection, own: &NodeName) -> Result<NodeNa
         None => Err(LinkError::Nameless("one without it".to_owned())),
         Some(found) if found.cluster != own.cluster => Err(LinkError::WrongCluster {
             expected: own.cluster.clone(),
-            found,
+            found: Box::new(found),
         }),
         Some(found) if found.region == own.region => Err(LinkError::OwnRegion(found)),
         Some(found) => Ok(found),

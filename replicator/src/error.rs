@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use quinn::ConnectionError;
 
-use crate::identity::NodeName;
+use crate::{identity::NodeName, tls};
 
 /// Why there is no link, or no longer one. The text names what was expected and what was found.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -15,9 +15,9 @@ pub enum LinkError {
         /// The dialled address.
         addr: SocketAddr,
         /// The configured peer.
-        expected: NodeName,
+        expected: Box<NodeName>,
         /// Whom the certificate names.
-        found: NodeName,
+        found: Box<NodeName>,
     },
     /// A node that dialled in has a certificate of another cluster.
     #[error("expected a certificate of cluster `{expected}`, found one for {found}")]
@@ -25,7 +25,7 @@ pub enum LinkError {
         /// This node's cluster.
         expected: String,
         /// Whom the certificate names.
-        found: NodeName,
+        found: Box<NodeName>,
     },
     /// The peer's certificate names this node's own region.
     #[error("expected another region, found a certificate for this region {0}")]
@@ -36,9 +36,17 @@ pub enum LinkError {
     /// This node does not trust the peer's certificate, or got none.
     #[error("expected a certificate of this cluster's CA, found: {0}")]
     Untrusted(String),
-    /// The peer does not accept this node's certificate or speaks another version of the link.
-    #[error("the peer refused this node's certificate or protocol: {0}")]
+    /// The peer does not accept this node's certificate.
+    #[error("the peer refused this node's certificate: {0}")]
     Refused(String),
+    /// The peer speaks no version of the link that this node speaks.
+    #[error("expected {expected}, found a peer without it: {found}")]
+    WireVersion {
+        /// This node's version.
+        expected: &'static str,
+        /// What the handshake says.
+        found: String,
+    },
     /// The peer closed the link and said why.
     #[error("the peer closed the link: {reason} (code {code})")]
     ClosedByPeer {
@@ -153,6 +161,7 @@ impl LinkError {
             | Self::Nameless(_)
             | Self::Untrusted(_)
             | Self::Refused(_)
+            | Self::WireVersion { .. }
             | Self::Transport(_)
             | Self::ControlFrameTooLarge { .. }
             | Self::BatchTooLarge { .. }
@@ -166,8 +175,18 @@ impl LinkError {
 const TLS_ALERT_FIRST: u64 = 0x100;
 const TLS_ALERT_LAST: u64 = 0x1ff;
 
+/// The alert `no_application_protocol` (RFC 7301).
+const TLS_ALERT_WIRE_VERSION: u64 = TLS_ALERT_FIRST + 120;
+
 fn is_tls_alert(code: quinn::TransportErrorCode) -> bool {
     (TLS_ALERT_FIRST..=TLS_ALERT_LAST).contains(&u64::from(code))
+}
+
+const fn wire_version(found: String) -> LinkError {
+    LinkError::WireVersion {
+        expected: tls::WIRE_VERSION,
+        found,
+    }
 }
 
 /// A peer's words go into the log: bounded, and without control characters.
@@ -183,12 +202,19 @@ fn peer_words(words: &[u8]) -> String {
 impl From<ConnectionError> for LinkError {
     fn from(error: ConnectionError) -> Self {
         match error {
-            ConnectionError::TransportError(e) if is_tls_alert(e.code) => Self::Untrusted(e.reason),
+            ConnectionError::TransportError(e) if is_tls_alert(e.code) => match u64::from(e.code) {
+                TLS_ALERT_WIRE_VERSION => wire_version(e.reason),
+                _ => Self::Untrusted(e.reason),
+            },
             ConnectionError::ConnectionClosed(close) if is_tls_alert(close.error_code) => {
-                Self::Refused(match close.reason.is_empty() {
+                let found = match close.reason.is_empty() {
                     true => close.error_code.to_string(),
                     false => peer_words(&close.reason),
-                })
+                };
+                match u64::from(close.error_code) {
+                    TLS_ALERT_WIRE_VERSION => wire_version(found),
+                    _ => Self::Refused(found),
+                }
             }
             ConnectionError::ApplicationClosed(close) => Self::ClosedByPeer {
                 code: close.error_code.into_inner(),

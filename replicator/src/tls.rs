@@ -21,8 +21,8 @@ use quinn::{
 
 use crate::{certs::Credentials, identity::NodeName};
 
-/// The wire version: a peer that speaks another one is refused during the handshake.
-const ALPN: &[u8] = b"greenwich/1";
+/// The version of the link, agreed on as TLS's application protocol: a peer that speaks another one is refused during the handshake.
+pub(crate) const WIRE_VERSION: &str = "greenwich/1";
 
 /// Why credentials cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<QuicServerConfi
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![WIRE_VERSION.into()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config.try_into()?)
@@ -74,7 +74,7 @@ pub(crate) fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![WIRE_VERSION.into()];
     config.resumption = Resumption::disabled();
     Ok((config.try_into()?, mismatch))
 }

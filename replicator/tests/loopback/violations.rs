@@ -1,0 +1,190 @@
+//! Peers that break the rules, played with bare QUIC: each is refused, named, and takes a bounded amount of memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use greenwich_replicator::{
+    endpoint::Endpoint,
+    error::LinkError,
+    link::{BATCH_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
+};
+use quinn::{
+    VarInt,
+    crypto::rustls::QuicClientConfig,
+    rustls::{
+        self, ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
+
+use crate::common::{Cluster, loopback, next};
+
+/// A client of the cluster's CA that speaks `alpn`, with or without the certificate of `us-east`.
+fn client_config(cluster: &Cluster, with_certificate: bool, alpn: &[u8]) -> quinn::ClientConfig {
+    let files = cluster.files("us-east");
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&files.ca).unwrap())
+        .unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut tls = match with_certificate {
+        true => {
+            let chain = vec![CertificateDer::from_pem_file(&files.certificate).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+        false => builder.with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
+
+async fn refusal(with_certificate: bool, alpn: &[u8]) -> LinkError {
+    let cluster = Cluster::new("shop");
+    let west = cluster.endpoint("eu-west");
+    let client = quinn::Endpoint::client(loopback()).unwrap();
+    let config = client_config(&cluster, with_certificate, alpn);
+    let addr = west.local_addr().unwrap();
+    let dialling = client
+        .connect_with(config, addr, "eu-west.shop.greenwich.internal")
+        .unwrap();
+    let mut acceptor = west.acceptor();
+    let (_dialled, accepted) = tokio::join!(dialling, acceptor.accept());
+    accepted.unwrap().unwrap_err().error
+}
+
+#[tokio::test]
+async fn no_certificate_is_refused() {
+    let error = refusal(false, b"greenwich/1").await;
+    assert!(matches!(error, LinkError::Untrusted(_)), "{error}");
+    assert!(error.to_string().contains("no certificates"), "{error}");
+}
+
+#[tokio::test]
+async fn another_wire_version_is_refused() {
+    let error = refusal(true, b"greenwich/2").await;
+    assert!(matches!(error, LinkError::WireVersion { .. }), "{error}");
+    assert!(
+        error.to_string().contains("expected greenwich/1"),
+        "{error}"
+    );
+}
+
+/// A node's link whose other end is in the test's hands.
+struct Raw {
+    link: (LinkSender, LinkReceiver),
+    peer: quinn::Connection,
+    control: quinn::SendStream,
+    _endpoints: (Endpoint, quinn::Endpoint),
+}
+
+async fn raw() -> Raw {
+    let cluster = Cluster::new("shop");
+    let west = cluster.endpoint("eu-west");
+    let client = quinn::Endpoint::client(loopback()).unwrap();
+    let config = client_config(&cluster, true, b"greenwich/1");
+    let addr = west.local_addr().unwrap();
+    let dialling = client
+        .connect_with(config, addr, "eu-west.shop.greenwich.internal")
+        .unwrap();
+    let mut acceptor = west.acceptor();
+    let (peer, accepted) = tokio::join!(dialling, acceptor.accept());
+    let peer = peer.unwrap();
+    let (mut control, _unread) = peer.open_bi().await.unwrap();
+    control.write_all(&0_u32.to_le_bytes()).await.unwrap();
+    let link = accepted.unwrap().unwrap().open_link().await.unwrap();
+    Raw {
+        link,
+        peer,
+        control,
+        _endpoints: (west, client),
+    }
+}
+
+async fn closed_with(raw: &mut Raw) -> LinkError {
+    match next(&mut raw.link.1).await {
+        Event::Closed(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_control_frame_over_the_limit_closes_the_link_before_it_is_read() {
+    let mut raw = raw().await;
+    let announced = u32::try_from(CONTROL_FRAME_BYTES_MAX + 1).unwrap();
+    raw.control
+        .write_all(&announced.to_le_bytes())
+        .await
+        .unwrap();
+    let error = closed_with(&mut raw).await;
+    assert!(
+        matches!(error, LinkError::ControlFrameTooLarge { .. }),
+        "{error}"
+    );
+    let told = raw.peer.closed().await.to_string();
+    assert!(told.contains("expected at most 1048576"), "{told}");
+}
+
+#[tokio::test]
+async fn control_frames_are_put_together_from_any_pieces() {
+    let mut raw = raw().await;
+    let wire: Vec<u8> = [&b"\x03\0\0\0abc"[..], b"\0\0\0\0", b"\x01\0\0\0d"].concat();
+    let received = async {
+        let (first, second) = (next(&mut raw.link.1).await, next(&mut raw.link.1).await);
+        assert!(matches!(first, Event::Control(frame) if frame == "abc"));
+        assert!(matches!(second, Event::Control(frame) if frame == "d"));
+    };
+    let sent = async {
+        for byte in wire {
+            raw.control.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(received, sent);
+    raw.control.finish().unwrap();
+    let error = closed_with(&mut raw).await;
+    assert!(matches!(error, LinkError::ControlEnded), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_over_the_limit_closes_the_link() {
+    let mut raw = raw().await;
+    let mut stream = raw.peer.open_uni().await.unwrap();
+    let too_long = vec![1; BATCH_BYTES_MAX + 1];
+    let (error, _sent) = tokio::join!(closed_with(&mut raw), stream.write_all(&too_long));
+    assert!(matches!(error, LinkError::BatchTooLarge { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_given_up_half_way_is_never_told() {
+    let mut raw = raw().await;
+    let mut stream = raw.peer.open_uni().await.unwrap();
+    stream.write_all(b"half a ").await.unwrap();
+    stream.reset(VarInt::from_u32(9)).unwrap();
+    let error = closed_with(&mut raw).await;
+    assert!(matches!(error, LinkError::BatchAbandoned(9)), "{error}");
+}
+
+#[tokio::test]
+async fn many_unfinished_batches_are_cut_off() {
+    let mut raw = raw().await;
+    let peer = raw.peer.clone();
+    let part = Bytes::from(vec![3; BATCH_BYTES_MAX]);
+    let flood = async {
+        let mut unfinished = Vec::new();
+        loop {
+            let mut stream = peer.open_uni().await?;
+            if stream.write_chunk(part.clone()).await.is_err() {
+                return Err::<(), _>(peer.closed().await);
+            }
+            unfinished.push(stream);
+        }
+    };
+    let (error, ended) = tokio::join!(closed_with(&mut raw), flood);
+    assert!(matches!(error, LinkError::ReceiveBacklog { .. }), "{error}");
+    assert!(ended.is_err());
+}
