@@ -77,7 +77,8 @@ fn emulated_link(config: &Config, region: &str) -> Option<EmulatedLink> {
     Some(EmulatedLink {
         delay_ms: link.delay.0.as_secs_f64() * 1e3,
         jitter_ms: link.jitter.0.as_secs_f64() * 1e3,
-        loss_percent: link.loss.0 * 100.0,
+        // Rounded to a millionth: 0.07 * 100 is 7.000000000000001.
+        loss_percent: (link.loss.0 * 1e8).round() / 1e6,
         rate_bits_per_second: link.rate.map(|rate| rate.0),
     })
 }

@@ -175,6 +175,11 @@ const LINK: &[Metric<Link>] = &[
         Counter(|l| l.updates.superseded),
     ),
     metric(
+        "greenwich_link_sweeping",
+        "1 when the peer is caught up by a sweep over all keys",
+        Gauge(|l| truth(l.sweeping)),
+    ),
+    metric(
         "greenwich_link_reconnects",
         "Times that the link came up again",
         Counter(|l| l.reconnects),

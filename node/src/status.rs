@@ -75,7 +75,8 @@ pub struct Commands {
 pub struct UpdateLog {
     /// Memory in use.
     pub bytes: u64,
-    /// Memory that it may use; beyond it the oldest updates are dropped.
+    /// Memory that it may use; beyond it the oldest updates are dropped, and a peer that still
+    /// needed them is caught up by a sweep.
     pub limit_bytes: u64,
 }
 
@@ -108,6 +109,9 @@ pub struct Link {
     pub batches: Batches,
     /// What became of updates.
     pub updates: Updates,
+    /// Whether the other region is being caught up by a sweep over all keys: its cursor fell off the
+    /// log.
+    pub sweeping: bool,
     /// Times that the link came up again after it was up.
     pub reconnects: u64,
     /// Impairment of what this node sends; none outside a rehearsal.

@@ -2,17 +2,20 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use greenwich_proto::hlc::Origin;
+use greenwich_proto::log::LANES;
+use greenwich_replicator::identity::check_name;
 use toml::de::{DeTable, DeValue};
 
 use super::{Bytes, Config, Emulation, Peer};
 
-/// Length of a DNS label: region and cluster names travel in certificates.
-const NAME_LENGTH_MAX: usize = 63;
-/// Six bits of a stamp's origin.
-const REGION_ID_MAX: u8 = 63;
-const LANES_MAX: u16 = 256;
+const REGION_ID_MAX: u8 = Origin::MAX;
+const BATCHES: RangeInclusive<Bytes> = Bytes::kib(1)..=Bytes::mib(1);
+/// Offsets into the buffer of a request are 32 bits wide.
+const QUERY_BUFFER_MAX: Bytes = Bytes(u32::MAX as u64);
 /// The limit of Redis itself.
 const VALUE_SIZE_MAX: Bytes = Bytes::mib(512);
 const TOKEN_LENGTH_MIN: usize = 16;
@@ -42,15 +45,6 @@ pub(super) fn first_problem(config: &Config) -> Option<Problem> {
         .and_then(|()| peers(config))
         .and_then(|()| emulations(config))
         .err()
-}
-
-/// Whether `name` can name a cluster or a region.
-pub fn is_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=NAME_LENGTH_MAX).contains(&name.len())
-        && name.bytes().all(|byte| plain(byte) || byte == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 fn names(config: &Config) -> Checked {
@@ -94,6 +88,16 @@ fn client(config: &Config) -> Checked {
         },
     )?;
     check(
+        client.query_buffer_limit <= QUERY_BUFFER_MAX,
+        "client.query_buffer_limit",
+        || {
+            format!(
+                "must be less than 4GiB, and is {}",
+                client.query_buffer_limit
+            )
+        },
+    )?;
+    check(
         client.output_buffer_limit >= Bytes::mib(1),
         "client.output_buffer_limit",
         || {
@@ -126,24 +130,21 @@ fn replication(config: &Config) -> Checked {
     let settings = &config.replication;
     let at = |field: &str| format!("replication.{field}");
     check(
-        settings.lanes.is_power_of_two() && settings.lanes <= LANES_MAX,
-        &at("lanes"),
+        BATCHES.contains(&settings.batch_limit),
+        &at("batch_limit"),
         || {
             format!(
-                "must be a power of two from 1 to {LANES_MAX}, and is {}",
-                settings.lanes
+                "must be {} to {}, and is {}",
+                BATCHES.start(),
+                BATCHES.end(),
+                settings.batch_limit
             )
         },
     )?;
-    check(
-        (Bytes::kib(1)..=Bytes::mib(16)).contains(&settings.batch_limit),
-        &at("batch_limit"),
-        || format!("must be 1KiB to 16MiB, and is {}", settings.batch_limit),
-    )?;
-    let log_min = Bytes(settings.batch_limit.0 * u64::from(settings.lanes));
+    let log_min = Bytes(settings.batch_limit.0 * LANES as u64);
     check(settings.log_limit >= log_min, &at("log_limit"), || {
         format!(
-            "must hold one batch a lane ({log_min}), and is {}",
+            "must hold one batch in each of {LANES} lanes ({log_min}), and is {}",
             settings.log_limit
         )
     })?;
@@ -252,10 +253,9 @@ fn emulations(config: &Config) -> Checked {
 }
 
 fn name(path: &str, name: &str) -> Checked {
-    check(is_name(name), path, || {
+    check(check_name(name).is_ok(), path, || {
         format!(
-            "must be 1 to {NAME_LENGTH_MAX} lower-case letters, digits or dashes (no dash at either \
-             end), and is \"{name}\""
+            "must be 1 to 63 lower-case letters, digits or dashes (no dash at either end), and is \"{name}\""
         )
     })
 }

@@ -3,6 +3,7 @@
 //! A file is either accepted whole or refused with its name, the line, and what is allowed there.
 //! Nothing here opens a port or reads an environment variable.
 
+mod apply;
 mod check;
 mod documented;
 mod sections;
@@ -15,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use check::is_name;
 use documented::write_table;
 pub use sections::{
     Admin, Client, Config, Congestion, Emulation, Format, Level, Log, Peer, Region, Replication,

@@ -71,7 +71,7 @@ documented! {
         /// Replies waiting for a client that does not read them; beyond this it is disconnected.
         pub output_buffer_limit: Bytes,
         /// Unparsed input held for a client; beyond this it is disconnected. Must exceed
-        /// max_value_size.
+        /// max_value_size and be less than 4GiB.
         pub query_buffer_limit: Bytes,
         /// Largest argument of a command, and so the largest value. 512MiB at most, as in Redis.
         pub max_value_size: Bytes,
@@ -133,11 +133,8 @@ documented! {
         /// Congestion control: "bbr" keeps its rate when packets are lost, "cubic" is gentler to
         /// other traffic on a link without loss.
         pub congestion: Congestion,
-        /// Parts of the update log, by key hash; a power of two from 1 to 256, the same in every
-        /// region.
-        pub lanes: u16,
-        /// Memory of the update log, all lanes together. A peer that falls further behind than this
-        /// misses updates.
+        /// Memory of the log of updates that peers have not acknowledged. At the limit the oldest
+        /// are dropped, and a peer that still needed them is caught up by a sweep over all keys.
         pub log_limit: Bytes,
         /// Largest batch of updates on one stream. A larger single update travels alone.
         pub batch_limit: Bytes,
@@ -163,11 +160,10 @@ impl Default for Replication {
             cert: "cert.pem".into(),
             key: "key.pem".into(),
             congestion: Congestion::Bbr,
-            lanes: 16,
             log_limit: Bytes::mib(256),
             batch_limit: Bytes::kib(64),
             flush_interval: Period::millis(1),
-            in_flight_min: Bytes::kib(256),
+            in_flight_min: Bytes::mib(1),
             in_flight_max: Bytes::mib(64),
             max_skew: Period::seconds(5),
             peers: Vec::new(),

@@ -50,11 +50,10 @@ fn every_default_is_what_the_printed_configuration_says() {
             "cert = \"cert.pem\"",
             "key = \"key.pem\"",
             "congestion = \"bbr\"",
-            "lanes = 16",
             "log_limit = \"256MiB\"",
             "batch_limit = \"64KiB\"",
             "flush_interval = \"1ms\"",
-            "in_flight_min = \"256KiB\"",
+            "in_flight_min = \"1MiB\"",
             "in_flight_max = \"64MiB\"",
             "max_skew = \"5s\"",
             "[log]",
@@ -162,8 +161,8 @@ fn relations_between_settings_are_checked() {
     let peer = "[[replication.peers]]\nregion = \"b\"\nid = 2\naddress = \"b:7401\"\n";
     let cases = [
         (
-            "\n[replication]\nlanes = 12\n".into(),
-            "node.toml:6: `replication.lanes` must be a power of two",
+            "\n[replication]\nbatch_limit = \"2MiB\"\n".into(),
+            "node.toml:6: `replication.batch_limit` must be 1KiB to 1MiB",
         ),
         (
             "[replication]\nlog_limit = \"8KiB\"\n".into(),
@@ -180,6 +179,10 @@ fn relations_between_settings_are_checked() {
         (
             "[client]\nquery_buffer_limit = \"1MiB\"\n".into(),
             "node.toml:5: `client.query_buffer_limit` must exceed",
+        ),
+        (
+            "[client]\nquery_buffer_limit = \"4GiB\"\n".into(),
+            "node.toml:5: `client.query_buffer_limit` must be less than 4GiB",
         ),
         (
             "[admin]\nbind = \"0.0.0.0:9401\"\n".into(),
@@ -231,9 +234,9 @@ fn relations_between_settings_are_checked() {
 
 #[test]
 fn a_relation_with_a_default_names_the_table_around_it() {
-    let text = refusal_after_region("[replication]\nbatch_limit = \"1MiB\"\n");
+    let text = refusal_after_region("[replication]\nin_flight_min = \"65MiB\"\n");
     assert!(
-        text.contains("replication.in_flight_min") && text.starts_with("node.toml:4:"),
+        text.contains("replication.in_flight_max") && text.starts_with("node.toml:4:"),
         "{text}"
     );
 }

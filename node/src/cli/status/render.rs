@@ -70,7 +70,7 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
         for link in &status.links {
             rows.add_row([
                 format!("{} to {}", status.region, link.region),
-                link.state.name().into(),
+                state(link),
                 link.rtt_ms
                     .map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms")),
                 format!("{} ms", link.lag_ms),
@@ -147,6 +147,11 @@ fn trouble(status: &Status, link: &Link) -> Option<String> {
         link.region,
         link.state.name()
     ))
+}
+
+fn state(link: &Link) -> String {
+    let sweeping = if link.sweeping { ", sweeping" } else { "" };
+    format!("{}{sweeping}", link.state.name())
 }
 
 fn bytes(count: u64) -> String {

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
+use greenwich_replicator::identity::check_name;
 
 use super::UpArgs;
-use crate::config::{Config, Emulation, Peer, is_name};
+use crate::config::{Config, Emulation, Peer};
 
 const REGIONS: std::ops::RangeInclusive<usize> = 2..=8;
 
@@ -100,33 +101,28 @@ impl RegionPlan {
 }
 
 fn emulation(args: &UpArgs, here: usize, there: usize) -> anyhow::Result<Option<Emulation>> {
-    let Some(link) = args.wan.between(here, there) else {
+    let Some(link) = args.wan.towards(&args.regions[here], &args.regions[there]) else {
         return Ok(None);
     };
-    let delay = link.one_way();
+    let Emulation {
+        delay,
+        jitter,
+        loss,
+        ..
+    } = &link;
     ensure!(
-        link.jitter <= delay,
-        "--jitter {} exceeds the one-way delay of {delay}: give a longer --rtt or less jitter",
-        link.jitter
+        jitter <= delay,
+        "--jitter {jitter} exceeds the one-way delay of {delay}: give a longer --rtt or less jitter"
     );
     ensure!(
-        link.loss.0 < 1.0,
-        "--loss {} leaves no link: give less than 100%",
-        link.loss
+        loss.0 < 1.0,
+        "--loss {loss} leaves no link: give less than 100%"
     );
     ensure!(
         delay.0.as_secs() < 10,
-        "--rtt {} is too long: give less than 20s",
-        link.rtt
+        "--rtt of twice {delay} is too long: give less than 20s"
     );
-    let peer = args.regions[there].clone();
-    Ok(Some(Emulation {
-        peer,
-        delay,
-        jitter: link.jitter,
-        loss: link.loss,
-        rate: link.rate,
-    }))
+    Ok(Some(link))
 }
 
 fn check_names(names: &[String]) -> anyhow::Result<()> {
@@ -139,7 +135,7 @@ fn check_names(names: &[String]) -> anyhow::Result<()> {
     );
     for (position, name) in names.iter().enumerate() {
         ensure!(
-            is_name(name) && name != "certs",
+            check_name(name).is_ok() && name != "certs",
             "\"{name}\" cannot name a region: use lower-case letters, digits and dashes (and not \"certs\")"
         );
         ensure!(

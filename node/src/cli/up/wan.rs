@@ -1,16 +1,18 @@
-//! Which impairment `up` puts on each pair of regions.
+//! Which impairment `up` puts on each pair of regions: a preset of the link model, or flags, or both.
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use greenwich_proto::netem::{LinkProfile, Wan, preset};
 
-use crate::config::{BitRate, Percent, Period};
+use crate::config::{BitRate, Emulation, Percent, Period};
 
-/// Emulated distance between the regions. Rehearsal only: it is added inside each node's own socket.
+/// What was asked for.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WanArgs {
-    /// Distance between the regions, emulated inside the nodes.
-    #[arg(long, value_enum, default_value_t = Wan::None)]
+    /// Distance between the regions, emulated inside the nodes; for rehearsals.
+    #[arg(long, default_value = "none", value_parser = known_wans())]
     pub(crate) wan: Wan,
     /// Round trip between all regions, such as 80ms; overrides that of --wan.
     #[arg(long, value_name = "TIME")]
@@ -18,7 +20,7 @@ pub(crate) struct WanArgs {
     /// Largest deviation of each one-way delay, such as 2ms; overrides that of --wan.
     #[arg(long, value_name = "TIME")]
     pub(crate) jitter: Option<Period>,
-    /// Share of packets lost in each direction, such as 1%.
+    /// Share of packets lost in each direction, such as 1%; overrides that of --wan.
     #[arg(long, value_name = "PERCENT")]
     pub(crate) loss: Option<Percent>,
     /// Rate of each link in each direction, such as 100mbit.
@@ -26,79 +28,46 @@ pub(crate) struct WanArgs {
     pub(crate) rate: Option<BitRate>,
 }
 
-/// Distances that people know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Wan {
-    /// No emulation.
-    #[default]
-    None,
-    /// One city: 2 ms round trip.
-    Metro,
-    /// One continent: 30 ms round trip.
-    Continental,
-    /// The world: 80 to 200 ms round trip.
-    Global,
-}
-
-/// Impairment between two regions.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct WanLink {
-    pub(crate) rtt: Period,
-    pub(crate) jitter: Period,
-    pub(crate) loss: Percent,
-    pub(crate) rate: Option<BitRate>,
+fn known_wans() -> impl TypedValueParser<Value = Wan> {
+    PossibleValuesParser::new(Wan::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<Wan>())
 }
 
 impl WanArgs {
-    /// What lies between two regions, given by position; `None` without emulation.
-    pub(crate) fn between(&self, one: usize, other: usize) -> Option<WanLink> {
-        let preset = self.wan.rtt_and_jitter(one, other);
+    /// What region `from` does to its packets to region `to`; `None` without emulation. Not checked
+    /// yet: flags may contradict each other.
+    pub(crate) fn towards(&self, from: &str, to: &str) -> Option<Emulation> {
+        let profile = preset(self.wan, from, to);
         let asked = self.rtt.is_some()
             || self.jitter.is_some()
             || self.loss.is_some()
             || self.rate.is_some();
-        if preset.is_none() && !asked {
+        if profile.is_none() && !asked {
             return None;
         }
-        let (rtt, jitter) = preset.unwrap_or((Period::seconds(0), Period::seconds(0)));
-        let rtt = self.rtt.unwrap_or(rtt);
-        // A preset's jitter belongs to its distance: with another one it could exceed the delay.
-        let fitting = Period(jitter.0.min(rtt.0 / 20));
-        Some(WanLink {
-            rtt,
-            jitter: self.jitter.unwrap_or(fitting),
-            loss: self.loss.unwrap_or(Percent(0.0)),
-            rate: self.rate,
+        let delay = self
+            .rtt
+            .map_or_else(|| micros(profile.delay_us), |rtt| Period(rtt.0 / 2));
+        Some(Emulation {
+            peer: to.into(),
+            delay,
+            jitter: self
+                .jitter
+                .unwrap_or_else(|| fitting_jitter(&profile, delay)),
+            loss: self.loss.unwrap_or(Percent(profile.loss)),
+            rate: self
+                .rate
+                .or_else(|| Some(BitRate(profile.rate_bytes_per_s? * 8))),
         })
     }
 }
 
-impl Wan {
-    fn rtt_and_jitter(self, one: usize, other: usize) -> Option<(Period, Period)> {
-        match self {
-            Self::None => None,
-            Self::Metro => Some((Period::millis(2), Period(Duration::from_micros(100)))),
-            Self::Continental => Some((Period::millis(30), Period::millis(1))),
-            Self::Global => Some((global_rtt(one, other), Period::millis(2))),
-        }
-    }
+/// A preset's jitter belongs to its distance: with a shorter one it could exceed the delay.
+fn fitting_jitter(profile: &LinkProfile, delay: Period) -> Period {
+    micros(profile.jitter_us).min(Period(delay.0 / 10))
 }
 
-/// Typical round trips between us-east, eu-west and ap-south; other pairs are taken to lie between.
-fn global_rtt(one: usize, other: usize) -> Period {
-    Period::millis(match (one.min(other), one.max(other)) {
-        (0, 1) => 80,
-        (0, 2) => 200,
-        (1, 2) => 120,
-        _ => 150,
-    })
-}
-
-impl WanLink {
-    /// Each end delays what it sends by half of the round trip.
-    pub(crate) fn one_way(&self) -> Period {
-        Period(self.rtt.0 / 2)
-    }
+fn micros(count: u64) -> Period {
+    Period(Duration::from_micros(count))
 }
 
 #[cfg(test)]
@@ -107,7 +76,7 @@ mod tests {
 
     #[test]
     fn nothing_asked_is_no_emulation() {
-        assert_eq!(WanArgs::default().between(0, 1), None);
+        assert_eq!(WanArgs::default().towards("a", "b"), None);
     }
 
     #[test]
@@ -117,13 +86,14 @@ mod tests {
             loss: Some(Percent(0.01)),
             ..WanArgs::default()
         };
-        let link = args.between(0, 2).unwrap();
-        assert_eq!((link.rtt, link.loss), (Period::millis(200), Percent(0.01)));
-        assert_eq!(args.between(2, 0), Some(link));
+        let there = args.towards("us-east", "ap-south").unwrap();
+        let back = args.towards("ap-south", "us-east").unwrap();
+        assert_eq!((there.delay, there.loss), (back.delay, Percent(0.01)));
+        assert!(there.delay > Period::millis(50), "{}", there.delay);
         args.rtt = Some(Period::millis(10));
-        let link = args.between(0, 2).unwrap();
-        assert_eq!(link.one_way(), Period::millis(5));
-        assert!(link.jitter < link.one_way());
+        let link = args.towards("us-east", "ap-south").unwrap();
+        assert_eq!(link.delay, Period::millis(5));
+        assert!(link.jitter < link.delay);
     }
 
     #[test]
@@ -132,6 +102,6 @@ mod tests {
             loss: Some(Percent(0.5)),
             ..WanArgs::default()
         };
-        assert_eq!(args.between(0, 1).unwrap().rtt, Period::seconds(0));
+        assert_eq!(args.towards("a", "b").unwrap().delay, Period::seconds(0));
     }
 }

@@ -1,0 +1,279 @@
+//! `greenwich up` from start to end: regions as processes, linked, recorded, and gone with it.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_greenwich");
+/// What `up` writes to standard output and standard error, in the data directory.
+const SAID: &str = "said";
+const COMPLAINED: &str = "complained";
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A running `up` with two regions; killed when dropped, and its nodes with it.
+struct Up {
+    process: Child,
+    data: PathBuf,
+}
+
+impl Up {
+    /// Starts and waits until up.json is there.
+    fn start(data: &Path, first_port: u16, extra: &[&str]) -> Self {
+        let ports = free_ports(first_port);
+        let mut process = command(data, &ports)
+            .args(extra)
+            .stdout(File::create(data.join(SAID)).unwrap())
+            .stderr(File::create(data.join(COMPLAINED)).unwrap())
+            .spawn()
+            .expect("the binary was built for this test");
+        let record = data.join("up.json");
+        until("up.json", || {
+            if let Some(status) = process.try_wait().expect("a child can be asked") {
+                panic!("up ended with {status}: {}", read(data, COMPLAINED));
+            }
+            record.exists()
+        });
+        Self {
+            process,
+            data: data.to_owned(),
+        }
+    }
+
+    fn record(&self) -> Value {
+        let text = fs::read_to_string(self.data.join("up.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn pids(&self) -> Vec<u64> {
+        let record = self.record();
+        let regions = record["regions"].as_array().unwrap();
+        regions
+            .iter()
+            .map(|region| region["pid"].as_u64().unwrap())
+            .collect()
+    }
+
+    fn status(&self) -> Output {
+        run(&[
+            "status",
+            "--json",
+            "--data",
+            &self.data.display().to_string(),
+        ])
+    }
+
+    fn said(&self) -> String {
+        read(&self.data, SAID)
+    }
+
+    fn complained(&self) -> String {
+        read(&self.data, COMPLAINED)
+    }
+
+    /// Sends a signal to `up` and returns how it ended.
+    fn end(&mut self, signal: &str) -> ExitStatus {
+        kill(signal, self.process.id().into());
+        self.process.wait().unwrap()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn command(data: &Path, ports: &[u16; 3]) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(["up", "--regions", "a,b", "--data"])
+        .arg(data)
+        .args(["--port", &ports[0].to_string()])
+        .args(["--admin-port", &ports[1].to_string()])
+        .args(["--replication-port", &ports[2].to_string()]);
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(BINARY)
+        .args(args)
+        .output()
+        .expect("the binary was built for this test")
+}
+
+fn kill(signal: &str, pid: u64) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{signal} {pid}")])
+        .status();
+    assert!(
+        sent.expect("there is a shell").success(),
+        "kill -{signal} {pid}"
+    );
+}
+
+fn read(data: &Path, name: &str) -> String {
+    fs::read_to_string(data.join(name)).unwrap()
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process is there and is not a zombie.
+fn runs(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+/// First ports of three pairs of neighbours that are free, for Redis, admin and replication.
+fn free_ports(start: u16) -> [u16; 3] {
+    let free = |port: u16| {
+        (port..port + 2).all(|port| {
+            TcpListener::bind(("127.0.0.1", port)).is_ok()
+                && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+        })
+    };
+    let mut pairs = (start..start + 1000).step_by(2).filter(|port| free(*port));
+    [(); 3].map(|()| {
+        pairs
+            .next()
+            .expect("a thousand ports hold three free pairs")
+    })
+}
+
+#[test]
+fn regions_start_linked_and_stop_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(
+        directory.path(),
+        25_000,
+        &["--wan", "metro", "--loss", "1%"],
+    );
+    let record = up.record();
+    let pids = up.pids();
+    assert_eq!(record["version"], 1);
+    assert_eq!(record["regions"][1]["region"], "b");
+    assert!(pids.iter().all(|pid| runs(*pid)));
+
+    let asked = up.status();
+    assert!(asked.status.success());
+    let status: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    for region in 0..2 {
+        let link = &status["regions"][region]["status"]["links"][0];
+        assert_eq!(link["state"], "up", "{status:#}");
+        assert_eq!(link["emulation"]["loss_percent"], 1.0, "{status:#}");
+    }
+
+    let ended = up.end("TERM");
+    let said = up.said();
+    assert!(ended.success(), "{ended}");
+    let redis = record["regions"][0]["redis"].as_str().unwrap();
+    let port = redis.rsplit_once(':').unwrap().1;
+    assert!(
+        said.contains(&format!("redis-cli -p {port} SET greeting hello")),
+        "{said}"
+    );
+    assert!(
+        said.contains("REHEARSAL: a to b is impaired on purpose"),
+        "{said}"
+    );
+    assert!(pids.iter().all(|pid| !runs(*pid)), "nodes outlived up");
+    assert!(!directory.path().join("up.json").exists());
+}
+
+#[test]
+fn nodes_end_when_up_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 26_000, &[]);
+    let pids = up.pids();
+    up.end("KILL");
+    until("the nodes to end", || pids.iter().all(|pid| !runs(*pid)));
+}
+
+#[test]
+fn a_killed_node_is_reported_and_can_be_started_by_hand() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 27_000, &[]);
+    let record = up.record();
+    let pids = up.pids();
+    kill("KILL", pids[0]);
+    let answers = |up: &Up| -> Value { serde_json::from_slice(&up.status().stdout).unwrap() };
+    until("the report", || {
+        up.complained().contains("It comes back empty")
+    });
+    let complained = up.complained();
+    assert!(
+        complained.contains(&format!("region a (pid {}) ended: signal: 9", pids[0])),
+        "{complained}"
+    );
+    assert!(
+        complained.contains("the other regions go on"),
+        "{complained}"
+    );
+    assert!(complained.contains("node --config"), "{complained}");
+    until("region a to be gone", || {
+        answers(&up)["regions"][0]["status"].is_null()
+    });
+    assert!(
+        answers(&up)["regions"][1]["status"].is_object(),
+        "the other region goes on"
+    );
+
+    let config = record["regions"][0]["config"].as_str().unwrap();
+    let mut by_hand = Command::new(BINARY)
+        .args(["node", "--config", config])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary was built for this test");
+    until("region a to link up again", || {
+        let all = answers(&up);
+        all["regions"][0]["status"]["links"][0]["state"] == "up"
+            && all["regions"][1]["status"]["links"][0]["state"] == "up"
+    });
+    kill("TERM", by_hand.id().into());
+    assert!(by_hand.wait().unwrap().success());
+
+    let ended = up.end("INT");
+    assert!(ended.success(), "{ended}");
+    assert!(complained.contains("region a (pid"), "{complained}");
+    assert!(
+        complained.contains("the other regions go on"),
+        "{complained}"
+    );
+    assert!(complained.contains("node --config"), "{complained}");
+}
+
+#[test]
+fn a_second_start_is_refused_and_a_later_one_keeps_the_certificates() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 28_000, &[]);
+    let second = command(directory.path(), &free_ports(29_000))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("another `greenwich up` (pid {})", up.process.id())),
+        "{said}"
+    );
+    up.end("TERM");
+
+    let authority = fs::read(directory.path().join("certs/ca.pem")).unwrap();
+    let mut again = Up::start(directory.path(), 28_000, &[]);
+    again.end("TERM");
+    assert_eq!(
+        fs::read(directory.path().join("certs/ca.pem")).unwrap(),
+        authority
+    );
+}
