@@ -82,7 +82,7 @@ typed=$({
   done
 } | TERM=dumb timeout 20 script -qec "redis-cli -h $host -p $port" /dev/null)
 same "interactive" 1 "$(grep -c 'PONG' <<<"$typed")"
-same "interactive, help from COMMAND DOCS" 1 "$(grep -c 'group: *string' <<<"$typed")"
+same "interactive, help from COMMAND DOCS" 1 "$(grep -c 'group:.*string' <<<"$typed")"
 
 remove
 exit "$failed"
