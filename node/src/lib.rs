@@ -4,6 +4,7 @@ pub mod admin;
 pub mod assembly;
 pub mod cli;
 pub mod config;
+pub mod keyspace;
 pub mod metrics;
 pub mod resp;
 pub mod status;

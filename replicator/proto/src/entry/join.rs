@@ -48,7 +48,7 @@ pub fn join(local: Option<&EntryRef<'_>>, incoming: &EntryRef<'_>, forgotten: Fo
         Joined::Local if local.is_none() => None,
         // What was rebased differs from the bytes that came in.
         Joined::Incoming if rebased != *incoming => Some(Joined::Mixed(layout::to_box(&rebased))),
-        joined => Some(joined),
+        joined @ (Joined::Local | Joined::Incoming | Joined::Mixed(_)) => Some(joined),
     }
 }
 

@@ -10,7 +10,7 @@
 //! Little endian. The deadline's version is left out while it equals the base's. The upper two bits of the flags are
 //! the kind of value; zero is a string, and other kinds are refused.
 
-use super::{Body, Deadline, EntryRef, KEY_BYTES_MAX, totals::Totals};
+use super::{Body, Deadline, EntryRef, totals::Totals};
 use crate::{
     hlc::{Origin, Stamp, Version},
     time::Wall,
@@ -30,8 +30,6 @@ const KIND_MASK: u8 = 0b11 << 6;
 
 /// Bytes before the optional parts and the key.
 const HEADER_BYTES: usize = 12;
-/// One counter has at most this many totals: regions times incarnations.
-const TOTALS_MAX: usize = u8::MAX as usize;
 
 /// Bytes that are not an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +87,9 @@ const fn optional_bytes(flags: u8) -> usize {
 pub fn decode(bytes: &[u8]) -> Result<EntryRef<'_>, EntryError> {
     let mut reader = Reader::new(bytes);
     let flags = reader.u8()?;
+    if flags & OF_UNIT != 0 {
+        return Err(EntryError::Malformed("it carries a mark that does not travel"));
+    }
     if flags & KIND_MASK != 0 {
         return Err(EntryError::Kind(flags >> 6));
     }
@@ -200,36 +201,55 @@ fn flags_of(entry: &EntryRef<'_>) -> u8 {
 /// # Panics
 /// When its key or its number of totals is over the limit, which callers check first.
 pub fn encode(entry: &EntryRef<'_>, out: &mut Vec<u8>) {
-    assert!(entry.key.len() <= KEY_BYTES_MAX, "keys are checked where they come in");
-    let key_len = u16::try_from(entry.key.len()).expect("checked above");
-    let flags = flags_of(entry);
     out.reserve(encoded_len(entry));
-    out.extend_from_slice(&[flags, entry.version.origin.0]);
-    out.extend_from_slice(&entry.version.stamp.0.to_le_bytes());
-    out.extend_from_slice(&key_len.to_le_bytes());
-    if let Some(at) = entry.deadline.at {
-        out.extend_from_slice(&at.0.to_le_bytes());
-    }
-    if flags & OWN_DEADLINE_VERSION != 0 {
-        out.extend_from_slice(&entry.deadline.version.stamp.0.to_le_bytes());
-        out.push(entry.deadline.version.origin.0);
-    }
-    out.extend_from_slice(entry.key);
-    if flags & HAS_TOTALS != 0 {
-        let count = entry.totals.as_bytes().len() / Totals::ENTRY_BYTES;
-        assert!(count <= TOTALS_MAX, "totals of more than {TOTALS_MAX} actors on one key");
-        out.push(u8::try_from(count).expect("checked above"));
-        out.extend_from_slice(entry.totals.as_bytes());
-    }
-    if let Body::Bytes(bytes) = entry.body {
-        out.extend_from_slice(bytes);
-    }
+    encode_parts(entry, |part| out.extend_from_slice(part));
+}
+
+/// Writes the bytes of `entry` over `out`, which has exactly [`encoded_len`] bytes.
+///
+/// # Panics
+/// As [`encode`], and when `out` is too short.
+pub fn encode_over(entry: &EntryRef<'_>, out: &mut [u8]) {
+    let mut at = 0;
+    encode_parts(entry, |part| {
+        out[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    });
 }
 
 /// The bytes of `entry` in one allocation of exactly their size.
+///
+/// # Panics
+/// As [`encode`].
 #[must_use]
 pub fn to_box(entry: &EntryRef<'_>) -> Box<[u8]> {
     let mut bytes = Vec::with_capacity(encoded_len(entry));
     encode(entry, &mut bytes);
     bytes.into_boxed_slice()
+}
+
+fn encode_parts(entry: &EntryRef<'_>, mut put: impl FnMut(&[u8])) {
+    let key_len = u16::try_from(entry.key.len()).expect("keys are checked where they come in");
+    let flags = flags_of(entry);
+    let mut header = [0; HEADER_BYTES];
+    header[..2].copy_from_slice(&[flags, entry.version.origin.0]);
+    header[2..10].copy_from_slice(&entry.version.stamp.0.to_le_bytes());
+    header[10..].copy_from_slice(&key_len.to_le_bytes());
+    put(&header);
+    if let Some(at) = entry.deadline.at {
+        put(&at.0.to_le_bytes());
+    }
+    if flags & OWN_DEADLINE_VERSION != 0 {
+        put(&entry.deadline.version.stamp.0.to_le_bytes());
+        put(&[entry.deadline.version.origin.0]);
+    }
+    put(entry.key);
+    if flags & HAS_TOTALS != 0 {
+        let count = entry.totals.as_bytes().len() / Totals::ENTRY_BYTES;
+        put(&[u8::try_from(count).expect("one counter has few actors")]);
+        put(entry.totals.as_bytes());
+    }
+    if let Body::Bytes(bytes) = entry.body {
+        put(bytes);
+    }
 }

@@ -233,7 +233,7 @@ impl Peer {
             State::Up => {
                 let flush = self.sender.is_waiting(log).then(|| self.sender.next_flush());
                 let ack = self.receiver.acks_waiting().map(|(since, _)| since + self.limits.ack_delay);
-                [flush, ack].into_iter().flatten().fold(Some(self.next_watermark), |least, due| least.min(Some(due)))
+                [flush, ack, Some(self.next_watermark)].into_iter().flatten().min()
             }
         }
     }

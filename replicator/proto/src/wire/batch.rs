@@ -86,7 +86,9 @@ pub fn put_unit(keys: u64, out: &mut Vec<u8>) {
 /// Writes one entry of a unit.
 pub fn put_unit_entry(entry: &[u8], out: &mut Vec<u8>) {
     put_varint(entry.len() as u64, out);
+    let start = out.len();
     out.extend_from_slice(entry);
+    layout::set_of_unit(&mut out[start..], false);
 }
 
 /// Writes a flush of everything up to `version`.

@@ -1,0 +1,151 @@
+//! The cache itself: every key of the region, in memory.
+//!
+//! ```text
+//!   key ─hash─▶ shard (one mutex) ─▶ table of entries, one allocation each (header · key · value)
+//!                 └─▶ lane of the log, written under the shard's lock
+//! ```
+//!
+//! Callers get closures, not guards: [`Access::read`] and [`Access::update`] run one under the key's lock, and
+//! [`Access::together`] under the locks of several keys, taken in the order of their shards; what is written there
+//! travels as one unit. The lock order is shard, then lane; there is no third.
+//!
+//! Knows entries and their join; does not know commands, clients or peers.
+
+mod access;
+mod scan;
+mod shard;
+mod slot;
+mod store;
+mod tend;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::{
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use foldhash::fast::FixedState;
+use greenwich_proto::{
+    entry::totals::Actor,
+    hlc::{Stamp, Version},
+    log::{LANES, Log},
+};
+use parking_lot::Mutex;
+
+use shard::Shard;
+pub use self::{access::Access, scan::ScanPage, slot::Slot, view::View};
+
+/// The number of shards: enough that two cores rarely meet in one, and that a step of SCAN, which looks at a whole
+/// shard, stays short at many millions of keys.
+const SHARDS: usize = 1024;
+
+/// Every key of a region.
+pub struct Keyspace {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: FixedState,
+    actor: Actor,
+    log: Arc<Log>,
+    settled: AtomicU64,
+    flushed: Mutex<Version>,
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyspace").field("actor", &self.actor).finish_non_exhaustive()
+    }
+}
+
+/// How full a keyspace is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Keys that clients see, and keys that have expired and were not removed yet.
+    pub keys: usize,
+    /// Keys with a deadline.
+    pub mortal_keys: usize,
+    /// Deleted and expired keys that are remembered until every region has heard of their end.
+    pub husks: usize,
+    /// Bytes of entries, without the tables around them.
+    pub entry_bytes: usize,
+}
+
+impl Keyspace {
+    /// An empty keyspace whose writes are `actor`'s and go to `log`. `seed` keys the hash function: give each process
+    /// its own, so that nobody outside can choose keys that collide.
+    #[must_use]
+    pub fn new(log: Arc<Log>, actor: Actor, seed: u64) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
+            hasher: FixedState::with_seed(seed),
+            actor,
+            log,
+            settled: AtomicU64::new(0),
+            flushed: Mutex::new(Version::ZERO),
+        }
+    }
+
+    /// The log of this keyspace's writes.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// How full it is. Looks at every shard's counters.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            usage.keys += shard.tally.keys;
+            usage.mortal_keys += shard.tally.mortal;
+            usage.husks += shard.len() - shard.tally.keys;
+            usage.entry_bytes += shard.tally.bytes;
+        }
+        usage
+    }
+
+    fn settled_stamp(&self) -> Stamp {
+        Stamp(self.settled.load(Ordering::Acquire))
+    }
+
+    fn place(&self, key: &[u8]) -> Place {
+        Place(self.hasher.hash_one(key))
+    }
+}
+
+/// Where a key lives: its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u64);
+
+impl Place {
+    const SHARD_SHIFT: u32 = u64::BITS - SHARDS.trailing_zeros();
+
+    /// The order of SCAN. The table inside a shard uses the lowest and the highest bits of the hash, so the shard is
+    /// chosen by bits from the middle.
+    const fn position(self) -> u64 {
+        self.0.rotate_left(32)
+    }
+
+    const fn shard(self) -> usize {
+        Self::shard_at(self.position())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
+    const fn shard_at(position: u64) -> usize {
+        (position >> Self::SHARD_SHIFT) as usize
+    }
+
+    /// The first position of a shard.
+    const fn start_of(shard: usize) -> u64 {
+        (shard as u64) << Self::SHARD_SHIFT
+    }
+
+    const fn lane(self) -> usize {
+        self.shard() % LANES
+    }
+}

@@ -1,0 +1,174 @@
+//! One key under its lock: what a command may do to it. Each method is one accepted write: it is stamped, logged and
+//! merged into what was there before the lock is given back.
+
+use std::iter;
+
+use greenwich_proto::{
+    decimal::Decimal,
+    entry::{
+        Body, Deadline, EntryRef, layout,
+        totals::{Total, Totals},
+    },
+    hlc::Version,
+    log::{Marks, Position},
+    time::Wall,
+};
+
+use super::{Keyspace, Place, View, shard::Shard};
+
+/// How the writes of a slot are logged.
+pub(super) enum Record<'a> {
+    /// Each on its own.
+    Alone,
+    /// All with one stamp, as one record of these keys.
+    Unit { keys: &'a [&'a [u8]], position: &'a mut Option<Position> },
+}
+
+/// One key under its lock.
+pub struct Slot<'a> {
+    pub(super) space: &'a Keyspace,
+    pub(super) shard: &'a mut Shard,
+    pub(super) place: Place,
+    pub(super) key: &'a [u8],
+    pub(super) now: Wall,
+    pub(super) marks: &'a mut Marks,
+    pub(super) record: Record<'a>,
+}
+
+impl std::fmt::Debug for Slot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Slot<'_> {
+    /// The value that clients see, if there is one.
+    #[must_use]
+    pub fn view(&self) -> Option<View<'_>> {
+        self.held().and_then(|entry| View::of(entry, self.now))
+    }
+
+    /// Writes a value and its deadline, or its lack of one.
+    pub fn set(&mut self, value: &[u8], deadline: Option<Wall>) {
+        let version = self.stamp();
+        self.put(version, Body::Bytes(value), deadline);
+    }
+
+    /// Deletes the value. Returns whether there was one.
+    pub fn delete(&mut self) -> bool {
+        let existed = self.view().is_some();
+        if existed {
+            let version = self.stamp();
+            self.put(version, Body::Dead, None);
+        }
+        existed
+    }
+
+    /// Changes when the value expires. Returns whether there is one.
+    pub fn set_deadline(&mut self, at: Option<Wall>) -> bool {
+        if self.view().is_none() {
+            return false;
+        }
+        let version = self.stamp();
+        if let Some(held) = self.held() {
+            let bytes = layout::to_box(&EntryRef { deadline: Deadline { version, at }, ..held });
+            self.replace(bytes);
+        }
+        true
+    }
+
+    /// Adds to the number that the value is, or to zero. Returns the visible sum.
+    ///
+    /// # Errors
+    /// [`AddError`] when the value is not a number or the sum does not fit; nothing is written then.
+    pub fn add(&mut self, amount: Decimal) -> Result<Decimal, AddError> {
+        let base = base(self.shard, self.place, self.key, self.now);
+        let actor = self.space.actor;
+        let visible = base.number().ok_or(AddError::NotANumber)?;
+        let visible = visible.checked_add(amount).ok_or(AddError::TooLarge)?;
+        let sum = base.totals.of(actor).checked_add(amount).ok_or(AddError::TooLarge)?;
+        // The record goes first; the key stays locked until its state is there.
+        let stamp = stamp(self.space, self.place, self.key, self.now, self.marks, &mut self.record).stamp;
+        let mut totals = Vec::with_capacity(base.totals.as_bytes().len() + Totals::ENTRY_BYTES);
+        base.totals.encode_with(&Total { actor, stamp, sum }, &mut totals);
+        let totals = Totals::from_bytes(&totals).expect("totals stay in order");
+        let bytes = layout::to_box(&EntryRef { totals, ..base });
+        if self.held().is_some() {
+            self.replace(bytes);
+        } else {
+            let entry = layout::view(&bytes);
+            self.shard.put(self.place, &entry, self.record.is_of_unit(), |key| self.space.place(key).0);
+        }
+        Ok(visible)
+    }
+
+    fn held(&self) -> Option<EntryRef<'_>> {
+        self.shard.find(self.place, self.key).map(layout::view)
+    }
+
+    fn stamp(&mut self) -> Version {
+        stamp(self.space, self.place, self.key, self.now, self.marks, &mut self.record)
+    }
+
+    fn put(&mut self, version: Version, body: Body<'_>, at: Option<Wall>) {
+        let deadline = Deadline { version, at };
+        let entry = EntryRef { key: self.key, version, body, deadline, totals: Totals::EMPTY };
+        self.shard.put(self.place, &entry, self.record.is_of_unit(), |key| self.space.place(key).0);
+    }
+
+    fn replace(&mut self, mut bytes: Box<[u8]>) {
+        layout::set_of_unit(&mut bytes, self.record.is_of_unit());
+        self.shard.replace(self.place, bytes);
+    }
+}
+
+impl Record<'_> {
+    /// Whether the key's next state must travel with other keys.
+    fn is_of_unit(&self) -> bool {
+        match self {
+            Self::Alone => false,
+            Self::Unit { keys, .. } => keys.len() > 1,
+        }
+    }
+}
+
+/// What an increment adds to: the entry as it is, or nothing on the base that its end started.
+fn base<'a>(shard: &'a Shard, place: Place, key: &'a [u8], now: Wall) -> EntryRef<'a> {
+    let Some(held) = shard.find(place, key).map(layout::view) else {
+        return EntryRef::absent(key, shard.flushed);
+    };
+    if held.has_expired(now) || held.body == Body::Husk {
+        return EntryRef::absent(key, held.expiry_base());
+    }
+    held
+}
+
+/// Logs a write and gives it its version. A unit is logged once, by its first write.
+fn stamp(
+    space: &Keyspace,
+    place: Place,
+    key: &[u8],
+    now: Wall,
+    marks: &mut Marks,
+    record: &mut Record<'_>,
+) -> Version {
+    let position = match record {
+        Record::Alone => space.log.append(place.lane(), now, iter::once(key)),
+        Record::Unit { keys, position } => {
+            *position.get_or_insert_with(|| space.log.append(place.lane(), now, keys.iter().copied()))
+        }
+    };
+    marks.note(position);
+    Version { stamp: position.stamp, origin: space.actor.origin }
+}
+
+/// Why a number was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddError {
+    /// The value is not a number.
+    #[error("the value is not a number")]
+    NotANumber,
+    /// The sum is beyond what is kept exactly.
+    #[error("the sum is too large")]
+    TooLarge,
+}

@@ -1,0 +1,142 @@
+//! The keyspace as replication sees it.
+
+use std::sync::atomic::Ordering;
+
+use greenwich_proto::{
+    entry::{
+        EntryRef,
+        join::{Forgotten, Joined, join},
+        layout,
+    },
+    hlc::{Stamp, Version},
+    store::{Applied, Store},
+    time::Wall,
+};
+
+use super::{
+    Keyspace, SHARDS,
+    shard::{Shard, Verdict},
+};
+
+impl Keyspace {
+    /// Joins one entry into its locked shard. Returns whether it changed anything.
+    fn join_into(&self, shard: &mut Shard, incoming: &EntryRef<'_>, sender: Stamp) -> bool {
+        let place = self.place(incoming.key);
+        let forgotten = Forgotten { local: self.settled_stamp(), sender, flushed: shard.flushed };
+        let local = shard.find(place, incoming.key).map(layout::view);
+        let rehash = |key: &[u8]| self.place(key).0;
+        match join(local.as_ref(), incoming, forgotten) {
+            None | Some(Joined::Local) => false,
+            Some(Joined::Incoming) => {
+                shard.put(place, incoming, false, rehash);
+                true
+            }
+            Some(Joined::Mixed(bytes)) => {
+                shard.put(place, &layout::view(&bytes), false, rehash);
+                true
+            }
+        }
+    }
+
+    /// Runs `act` on the shards of all `keys`, locked in their order.
+    fn with_shards<'k, R>(
+        &self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        act: impl FnOnce(&mut dyn FnMut(&[u8], &mut dyn FnMut(&mut Shard))) -> R,
+    ) -> R {
+        let mut shards: Vec<usize> = keys.map(|key| self.place(key).shard()).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut guards: Vec<_> = shards.iter().map(|&shard| self.shards[shard].lock()).collect();
+        act(&mut |key, visit| {
+            let at = shards.binary_search(&self.place(key).shard()).expect("the shards of all keys are locked");
+            visit(&mut guards[at]);
+        })
+    }
+}
+
+impl Store for Keyspace {
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+        if let [key] = keys {
+            let place = self.place(key);
+            if let Some(entry) = self.shards[place.shard()].lock().find(place, key) {
+                visit(entry);
+            }
+            return;
+        }
+        self.with_shards(keys.iter().copied(), |with_shard| {
+            for key in keys {
+                with_shard(key, &mut |shard| {
+                    if let Some(entry) = shard.find(self.place(key), key) {
+                        visit(entry);
+                    }
+                });
+            }
+        });
+    }
+
+    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, _now: Wall) -> Applied {
+        let mut applied = Applied::default();
+        let mut count = |changed: bool| {
+            applied.changed += u64::from(changed);
+            applied.superseded += u64::from(!changed);
+        };
+        if let [entry] = entries {
+            let shard = self.place(entry.key).shard();
+            count(self.join_into(&mut self.shards[shard].lock(), entry, sender_forgot));
+            return applied;
+        }
+        self.with_shards(entries.iter().map(|entry| entry.key), |with_shard| {
+            for entry in entries {
+                with_shard(entry.key, &mut |shard| count(self.join_into(shard, entry, sender_forgot)));
+            }
+        });
+        applied
+    }
+
+    fn flush(&self, version: Version) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            if shard.flushed >= version {
+                continue;
+            }
+            shard.flushed = version;
+            shard.retain(|entry| {
+                let entry = layout::view(entry);
+                // What counts on the flush itself came after it.
+                let is_later = entry.version > version || (entry.version == version && !entry.totals.is_empty());
+                if is_later { Verdict::Keep } else { Verdict::Remove }
+            });
+            shard.shrink(|key| self.place(key).0);
+        }
+        let mut flushed = self.flushed.lock();
+        *flushed = version.max(*flushed);
+    }
+
+    fn flushed(&self) -> Version {
+        *self.flushed.lock()
+    }
+
+    fn settle(&self, stamp: Stamp) {
+        self.settled.fetch_max(stamp.0, Ordering::AcqRel);
+    }
+
+    fn settled(&self) -> Stamp {
+        self.settled_stamp()
+    }
+
+    fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        let first = usize::try_from(position).unwrap_or(SHARDS);
+        let mut visited = 0;
+        for shard in first..SHARDS {
+            for entry in self.shards[shard].lock().iter() {
+                visited += entry.len();
+                visit(entry);
+            }
+            if visited >= bytes {
+                return (shard + 1 < SHARDS).then(|| shard as u64 + 1);
+            }
+        }
+        None
+    }
+}

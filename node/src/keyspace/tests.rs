@@ -1,0 +1,236 @@
+//! The keyspace on its own, and two keyspaces that exchange what they hold.
+
+use std::{sync::Arc, time::Duration};
+
+use greenwich_proto::{
+    decimal::Decimal,
+    entry::{layout, totals::Actor},
+    hlc::{Clock, Origin, Stamp},
+    log::{Cursor, LANES, Log, Marks},
+    store::Store,
+    time::Wall,
+};
+
+use super::*;
+
+const NOW: Wall = Wall(1_800_000_000_000);
+const LATER: Wall = Wall(NOW.0 + 10_000);
+
+fn keyspace(origin: u8) -> Keyspace {
+    let log = Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20);
+    Keyspace::new(Arc::new(log), Actor { origin: Origin(origin), incarnation: 1 }, 7)
+}
+
+fn at<R>(space: &Keyspace, now: Wall, act: impl FnOnce(&mut Access<'_>) -> R) -> R {
+    act(&mut Access::new(space, now, &mut Marks::default()))
+}
+
+fn set(space: &Keyspace, now: Wall, key: &str, value: &str, deadline: Option<Wall>) {
+    at(space, now, |access| access.update(key.as_bytes(), |slot| slot.set(value.as_bytes(), deadline)));
+}
+
+fn get(space: &Keyspace, now: Wall, key: &str) -> Option<String> {
+    at(space, now, |access| {
+        access.read(key.as_bytes(), |view| view.map(|view| String::from_utf8(view.value().into_owned()).unwrap()))
+    })
+}
+
+fn add(space: &Keyspace, now: Wall, key: &str, amount: i64) -> i64 {
+    let sum = at(space, now, |access| access.update(key.as_bytes(), |slot| slot.add(Decimal::from(amount))));
+    sum.unwrap().to_i64().unwrap()
+}
+
+fn delete(space: &Keyspace, now: Wall, key: &str) -> bool {
+    at(space, now, |access| access.update(key.as_bytes(), |slot| slot.delete()))
+}
+
+/// Gives everything that `from` holds to `to`.
+fn send(from: &Keyspace, to: &Keyspace, now: Wall) {
+    let mut entries = Vec::new();
+    assert_eq!(from.sweep(0, usize::MAX, &mut |entry| entries.push(entry.to_vec())), None);
+    for mut entry in entries {
+        layout::set_of_unit(&mut entry, false);
+        let entry = layout::decode(&entry).unwrap();
+        to.log().clock().observe(entry.newest(), now).unwrap();
+        to.join(&[entry], from.settled(), now);
+    }
+}
+
+fn exchange(a: &Keyspace, b: &Keyspace, now: Wall) {
+    send(a, b, now);
+    send(b, a, now);
+}
+
+#[test]
+fn a_value_is_there_until_its_deadline() {
+    let space = keyspace(1);
+    set(&space, NOW, "k", "v", Some(LATER));
+    assert_eq!(get(&space, NOW, "k").as_deref(), Some("v"));
+    assert_eq!(get(&space, Wall(LATER.0 - 1), "k").as_deref(), Some("v"));
+    assert_eq!(get(&space, LATER, "k"), None);
+    assert!(!delete(&space, LATER, "k"), "an expired key cannot be deleted");
+    assert_eq!(add(&space, LATER, "k", 3), 3, "an expired key counts from zero");
+    assert_eq!(get(&space, Wall(LATER.0 + 10_000), "k").as_deref(), Some("3"), "and without a deadline");
+}
+
+#[test]
+fn concurrent_increments_add_up_and_a_later_set_wins_over_them() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "k", "10", None);
+    exchange(&a, &b, NOW);
+    add(&a, NOW, "k", 5);
+    add(&b, NOW, "k", -2);
+    exchange(&a, &b, NOW);
+    exchange(&a, &b, NOW);
+    assert_eq!((get(&a, NOW, "k"), get(&b, NOW, "k")), (Some("13".into()), Some("13".into())));
+    set(&b, NOW, "k", "100", None);
+    add(&a, NOW, "k", 1);
+    exchange(&a, &b, NOW);
+    assert_eq!((get(&a, NOW, "k"), get(&b, NOW, "k")), (Some("100".into()), Some("100".into())));
+}
+
+#[test]
+fn increments_after_an_expiry_add_up_whichever_region_saw_it_first() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "k", "10", Some(LATER));
+    exchange(&a, &b, NOW);
+    add(&a, LATER, "k", 1);
+    add(&b, Wall(LATER.0 + 5), "k", 2);
+    exchange(&a, &b, Wall(LATER.0 + 5));
+    assert_eq!((get(&a, LATER, "k"), get(&b, LATER, "k")), (Some("3".into()), Some("3".into())));
+}
+
+#[test]
+fn an_extension_that_arrives_after_the_bytes_were_dropped_restores_them() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "k", "v", Some(LATER));
+    exchange(&a, &b, NOW);
+    let far = Wall(LATER.0 + 60_000);
+    at(&b, NOW, |access| access.update(b"k", |slot| slot.set_deadline(Some(far))));
+    a.tend(LATER, 0, SHARDS);
+    assert_eq!(get(&a, LATER, "k"), None);
+    send(&b, &a, LATER);
+    assert_eq!(get(&a, LATER, "k").as_deref(), Some("v"));
+}
+
+#[test]
+fn the_dead_are_forgotten_once_settled_and_do_not_come_back() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "k", "v", None);
+    add(&a, NOW, "n", 7);
+    exchange(&a, &b, NOW);
+    let mut replay = Vec::new();
+    a.sweep(0, usize::MAX, &mut |entry| replay.push(entry.to_vec()));
+    assert!(delete(&b, NOW, "k") && delete(&b, NOW, "n"));
+    exchange(&a, &b, NOW);
+    a.tend(LATER, 0, SHARDS);
+    assert_eq!(a.usage().husks, 2, "kept until settled");
+    a.settle(Stamp::at(LATER));
+    a.tend(LATER, 0, SHARDS);
+    assert_eq!(a.usage(), Usage::default());
+    for entry in &replay {
+        a.join(&[layout::decode(entry).unwrap()], Stamp::ZERO, LATER);
+    }
+    assert_eq!((get(&a, LATER, "k"), get(&a, LATER, "n")), (None, None));
+}
+
+#[test]
+fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    add(&a, NOW, "n", 7);
+    exchange(&a, &b, NOW);
+    delete(&b, NOW, "n");
+    exchange(&a, &b, NOW);
+    a.settle(Stamp::at(LATER));
+    a.tend(LATER, 0, SHARDS);
+    add(&a, LATER, "n", 1);
+    add(&b, LATER, "n", 10);
+    exchange(&a, &b, LATER);
+    assert_eq!((get(&a, LATER, "n"), get(&b, LATER, "n")), (Some("11".into()), Some("11".into())));
+}
+
+#[test]
+fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&b, NOW, "before", "v", None);
+    at(&a, LATER, |access| access.flush());
+    add(&a, LATER, "after", 4);
+    exchange(&a, &b, LATER);
+    b.flush(a.flushed());
+    assert_eq!((get(&a, LATER, "before"), get(&b, LATER, "before")), (None, None));
+    assert_eq!((get(&a, LATER, "after"), get(&b, LATER, "after")), (Some("4".into()), Some("4".into())));
+}
+
+#[test]
+fn what_is_written_together_has_one_stamp_and_one_record() {
+    let space = keyspace(1);
+    let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
+    at(&space, NOW, |access| {
+        access.together(&keys, &keys[..2], |access| {
+            access.update(b"a", |slot| slot.set(b"1", None));
+            access.update(b"b", |slot| slot.set(b"2", None));
+        });
+    });
+    let mut records = Vec::new();
+    for lane in 0..LANES {
+        let read = space.log().read(lane, &mut Cursor::default(), |record| {
+            records.push(record.keys().map(<[u8]>::to_vec).collect::<Vec<_>>());
+            true
+        });
+        assert_eq!(read, Ok(()));
+    }
+    assert_eq!(records, [[b"a".to_vec(), b"b".to_vec()]]);
+    let mut stamps = Vec::new();
+    space.export(&keys, &mut |entry| stamps.push(layout::view(entry).version));
+    assert_eq!(stamps.len(), 2);
+    assert_eq!(stamps[0], stamps[1]);
+}
+
+#[test]
+fn a_walk_visits_every_key_that_stays_exactly_once_while_others_come_and_go() {
+    let space = keyspace(1);
+    for n in 0..5_000 {
+        set(&space, NOW, &format!("stay:{n}"), "v", None);
+    }
+    let (mut cursor, mut seen, mut round) = (0, Vec::new(), 0);
+    loop {
+        let page = at(&space, NOW, |access| access.scan(cursor, 37, |_, _| true));
+        seen.extend(page.keys.into_iter().filter(|key| key.starts_with(b"stay:")));
+        for n in 0..50 {
+            set(&space, NOW, &format!("come:{round}:{n}"), "v", None);
+            delete(&space, NOW, &format!("come:{}:{n}", round / 2));
+        }
+        (cursor, round) = (page.cursor, round + 1);
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 5_000);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 5_000);
+}
+
+#[test]
+fn counters_follow_the_keys() {
+    let space = keyspace(1);
+    set(&space, NOW, "a", "v", None);
+    set(&space, NOW, "b", "v", Some(LATER));
+    add(&space, NOW, "c", 1);
+    delete(&space, NOW, "a");
+    let usage = space.usage();
+    assert_eq!((usage.keys, usage.mortal_keys, usage.husks), (2, 1, 1));
+    let mut bytes = 0;
+    space.sweep(0, usize::MAX, &mut |entry| bytes += entry.len());
+    assert_eq!(usage.entry_bytes, bytes);
+}
+
+#[test]
+fn a_random_key_is_a_live_one() {
+    let space = keyspace(1);
+    assert_eq!(at(&space, NOW, |access| access.key_after(3)), None);
+    set(&space, NOW, "only", "v", None);
+    for random in [0, 1 << 20, u64::MAX] {
+        assert_eq!(at(&space, NOW, |access| access.key_after(random)).as_deref(), Some(&b"only"[..]));
+    }
+}
