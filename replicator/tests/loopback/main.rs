@@ -37,10 +37,11 @@ async fn send_batches(sender: &mut LinkSender, count: u32) {
 async fn receive_batches(receiver: &mut LinkReceiver, count: u32) {
     let mut missing: HashSet<Bytes> = (0..count).map(batch).collect();
     while !missing.is_empty() {
-        match next(receiver).await {
-            Event::Batch(bytes) => assert!(missing.remove(&bytes), "twice or damaged"),
-            other => panic!("{} batches missing: {other:?}", missing.len()),
-        }
+        let event = next(receiver).await;
+        let Event::Batch(bytes) = event else {
+            panic!("{} batches missing: {event:?}", missing.len())
+        };
+        assert!(missing.remove(&bytes), "twice or damaged");
     }
 }
 

@@ -106,10 +106,11 @@ async fn raw() -> Raw {
 }
 
 async fn closed_with(raw: &mut Raw) -> LinkError {
-    match next(&mut raw.link.1).await {
-        Event::Closed(error) => error,
-        other => panic!("{other:?}"),
-    }
+    let event = next(&mut raw.link.1).await;
+    let Event::Closed(error) = event else {
+        panic!("{event:?}")
+    };
+    error
 }
 
 #[tokio::test]
