@@ -3,7 +3,6 @@
 //! `/healthz` and `/readyz` are open, for load balancers. `/status` and `/metrics` need the token
 //! when one is configured. Nothing here can change the node.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,16 +20,13 @@ use crate::status::Status;
 /// Where the admin port reads the node's status. Called for every request: it must not block.
 pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
 
-/// Serves the admin port on `listener` until `stopped` resolves.
+/// Serves the admin port on `listener` for as long as it is polled.
 pub async fn serve(
     listener: TcpListener,
     token: Option<Secret>,
     source: StatusSource,
-    stopped: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(token, source))
-        .with_graceful_shutdown(stopped)
-        .await
+    axum::serve(listener, router(token, source)).await
 }
 
 fn router(token: Option<Secret>, source: StatusSource) -> Router {
@@ -96,40 +92,27 @@ async fn scrape(State(source): State<StatusSource>) -> Response {
 mod tests {
     use super::*;
     use std::net::SocketAddr;
-    use tokio::sync::oneshot;
 
-    /// A served admin port; dropping it ends the server.
-    struct Served {
-        address: SocketAddr,
-        _stop: oneshot::Sender<()>,
-    }
-
-    fn serve_once(token: Option<&str>, status: Status) -> Served {
+    /// Serves an admin port for the rest of the test's life.
+    fn serve_once(token: Option<&str>, status: Status) -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
         let token = token.map(|token| Secret(token.into()));
         let source: StatusSource = Arc::new(move || status.clone());
-        let stopped = async {
-            stopped.await.ok();
-        };
-        std::thread::spawn(move || runtime.block_on(serve(listener, token, source, stopped)));
-        Served {
-            address,
-            _stop: stop,
-        }
+        std::thread::spawn(move || runtime.block_on(serve(listener, token, source)));
+        address
     }
 
-    fn ask(served: &Served, path: &str, token: Option<&str>) -> (u16, String) {
+    fn ask(address: SocketAddr, path: &str, token: Option<&str>) -> (u16, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .build()
             .into();
-        let mut request = agent.get(format!("http://{}{path}", served.address));
+        let mut request = agent.get(format!("http://{address}{path}"));
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -148,19 +131,19 @@ mod tests {
             ..Status::default()
         };
         let served = serve_once(None, status.clone());
-        assert_eq!(ask(&served, "/healthz", None), (200, "ok\n".into()));
-        assert_eq!(ask(&served, "/readyz", None), (200, "ready\n".into()));
-        let (code, body) = ask(&served, "/status", None);
+        assert_eq!(ask(served, "/healthz", None), (200, "ok\n".into()));
+        assert_eq!(ask(served, "/readyz", None), (200, "ready\n".into()));
+        let (code, body) = ask(served, "/status", None);
         assert_eq!(
             (code, serde_json::from_str::<Status>(&body).unwrap()),
             (200, status)
         );
-        let (code, body) = ask(&served, "/metrics", None);
+        let (code, body) = ask(served, "/metrics", None);
         assert!(
             code == 200 && body.contains("greenwich_keyspace_keys{region=\"us-east\"} 3"),
             "{body}"
         );
-        assert_eq!(ask(&served, "/nothing", None).0, 404);
+        assert_eq!(ask(served, "/nothing", None).0, 404);
     }
 
     #[test]
@@ -177,7 +160,7 @@ mod tests {
             },
         );
         assert_eq!(
-            ask(&served, "/readyz", None),
+            ask(served, "/readyz", None),
             (503, "no client port yet\nno replication port yet\n".into())
         );
     }
@@ -186,12 +169,12 @@ mod tests {
     fn a_token_guards_status_and_metrics_alone() {
         let served = serve_once(Some("0123456789abcdef"), Status::default());
         for path in ["/status", "/metrics"] {
-            assert_eq!(ask(&served, path, None).0, 401);
-            assert_eq!(ask(&served, path, Some("0123456789abcdeX")).0, 401);
-            assert_eq!(ask(&served, path, Some("0123456789abcdef0")).0, 401);
-            assert_eq!(ask(&served, path, Some("0123456789abcdef")).0, 200);
+            assert_eq!(ask(served, path, None).0, 401);
+            assert_eq!(ask(served, path, Some("0123456789abcdeX")).0, 401);
+            assert_eq!(ask(served, path, Some("0123456789abcdef0")).0, 401);
+            assert_eq!(ask(served, path, Some("0123456789abcdef")).0, 200);
         }
-        assert_eq!(ask(&served, "/healthz", None).0, 200);
-        assert_eq!(ask(&served, "/readyz", None).0, 200);
+        assert_eq!(ask(served, "/healthz", None).0, 200);
+        assert_eq!(ask(served, "/readyz", None).0, 200);
     }
 }

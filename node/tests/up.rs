@@ -27,8 +27,8 @@ impl Up {
         let ports = free_ports(first_port);
         let mut process = command(data, &ports)
             .args(extra)
-            .stdout(File::create(data.join(SAID)).unwrap())
-            .stderr(File::create(data.join(COMPLAINED)).unwrap())
+            .stdout(output_file(data, SAID))
+            .stderr(output_file(data, COMPLAINED))
             .spawn()
             .expect("the binary was built for this test");
         let record = data.join("up.json");
@@ -45,16 +45,16 @@ impl Up {
     }
 
     fn record(&self) -> Value {
-        let text = fs::read_to_string(self.data.join("up.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
+        let text = read(&self.data, "up.json");
+        serde_json::from_str(&text).expect("up.json is JSON")
     }
 
     fn pids(&self) -> Vec<u64> {
         let record = self.record();
-        let regions = record["regions"].as_array().unwrap();
+        let regions = record["regions"].as_array().expect("regions are a list");
         regions
             .iter()
-            .map(|region| region["pid"].as_u64().unwrap())
+            .map(|region| region["pid"].as_u64().expect("a pid is a number"))
             .collect()
     }
 
@@ -78,7 +78,7 @@ impl Up {
     /// Sends a signal to `up` and returns how it ended.
     fn end(&mut self, signal: &str) -> ExitStatus {
         kill(signal, self.process.id().into());
-        self.process.wait().unwrap()
+        self.process.wait().expect("a child can be waited for")
     }
 }
 
@@ -117,8 +117,12 @@ fn kill(signal: &str, pid: u64) {
     );
 }
 
+fn output_file(data: &Path, name: &str) -> File {
+    File::create(data.join(name)).expect("the test owns its directory")
+}
+
 fn read(data: &Path, name: &str) -> String {
-    fs::read_to_string(data.join(name)).unwrap()
+    fs::read_to_string(data.join(name)).expect("the file is there and holds text")
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {

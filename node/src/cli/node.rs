@@ -8,7 +8,6 @@ use std::{io, process, thread};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
@@ -81,15 +80,7 @@ async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()>
         stopped: mut ended,
         stop,
     } = assembly::start(&config)?;
-    let (stop_admin, admin_stopped) = oneshot::channel::<()>();
-    let admin = tokio::spawn(admin::serve(
-        listener,
-        config.admin.token.clone(),
-        status,
-        async {
-            admin_stopped.await.ok();
-        },
-    ));
+    let admin = tokio::spawn(admin::serve(listener, config.admin.token.clone(), status));
     info!(
         region = config.region.name,
         id = config.region.id,
@@ -107,7 +98,6 @@ async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()>
     };
     end_in_time();
     stop();
-    drop(stop_admin);
     admin.abort();
     match failure {
         None => {

@@ -35,8 +35,6 @@ impl fmt::Display for Problem {
     }
 }
 
-type Checked = Result<(), Problem>;
-
 pub(super) fn first_problem(config: &Config) -> Option<Problem> {
     names(config)
         .and_then(|()| client(config))
@@ -47,13 +45,13 @@ pub(super) fn first_problem(config: &Config) -> Option<Problem> {
         .err()
 }
 
-fn names(config: &Config) -> Checked {
+fn names(config: &Config) -> Result<(), Problem> {
     name("cluster", &config.cluster)?;
     name("region.name", &config.region.name)?;
     region_id("region.id", config.region.id)
 }
 
-fn client(config: &Config) -> Checked {
+fn client(config: &Config) -> Result<(), Problem> {
     let client = &config.client;
     check(client.threads <= 1024, "client.threads", || {
         "must be 0 (one a core) to 1024".into()
@@ -109,7 +107,7 @@ fn client(config: &Config) -> Checked {
     )
 }
 
-fn admin(config: &Config) -> Checked {
+fn admin(config: &Config) -> Result<(), Problem> {
     let admin = &config.admin;
     let loopback = admin.bind.ip().is_loopback();
     check(loopback || admin.token.is_some(), "admin.bind", || {
@@ -126,7 +124,7 @@ fn admin(config: &Config) -> Checked {
     )
 }
 
-fn replication(config: &Config) -> Checked {
+fn replication(config: &Config) -> Result<(), Problem> {
     let settings = &config.replication;
     let at = |field: &str| format!("replication.{field}");
     check(
@@ -179,7 +177,7 @@ fn replication(config: &Config) -> Checked {
     })
 }
 
-fn peers(config: &Config) -> Checked {
+fn peers(config: &Config) -> Result<(), Problem> {
     let peers = &config.replication.peers;
     check(peers.len() <= PEERS_MAX, "replication.peers", || {
         format!("lists {} regions; {PEERS_MAX} is the most", peers.len())
@@ -214,7 +212,7 @@ fn peers(config: &Config) -> Checked {
     Ok(())
 }
 
-fn emulations(config: &Config) -> Checked {
+fn emulations(config: &Config) -> Result<(), Problem> {
     let mut seen = HashSet::new();
     for (
         position,
@@ -252,7 +250,7 @@ fn emulations(config: &Config) -> Checked {
     Ok(())
 }
 
-fn name(path: &str, name: &str) -> Checked {
+fn name(path: &str, name: &str) -> Result<(), Problem> {
     check(check_name(name).is_ok(), path, || {
         format!(
             "must be 1 to 63 lower-case letters, digits or dashes (no dash at either end), and is \"{name}\""
@@ -260,13 +258,13 @@ fn name(path: &str, name: &str) -> Checked {
     })
 }
 
-fn region_id(path: &str, id: u8) -> Checked {
+fn region_id(path: &str, id: u8) -> Result<(), Problem> {
     check((1..=REGION_ID_MAX).contains(&id), path, || {
         format!("must be 1 to {REGION_ID_MAX}, and is {id}")
     })
 }
 
-fn check(holds: bool, path: &str, text: impl FnOnce() -> String) -> Checked {
+fn check(holds: bool, path: &str, text: impl FnOnce() -> String) -> Result<(), Problem> {
     if holds {
         return Ok(());
     }

@@ -158,40 +158,55 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_allowed() {
 
 #[test]
 fn relations_between_settings_are_checked() {
-    let peer = "[[replication.peers]]\nregion = \"b\"\nid = 2\naddress = \"b:7401\"\n";
     let cases = [
         (
-            "\n[replication]\nbatch_limit = \"2MiB\"\n".into(),
+            "\n[replication]\nbatch_limit = \"2MiB\"\n",
             "node.toml:6: `replication.batch_limit` must be 1KiB to 1MiB",
         ),
         (
-            "[replication]\nlog_limit = \"8KiB\"\n".into(),
+            "[replication]\nlog_limit = \"8KiB\"\n",
             "node.toml:5: `replication.log_limit` must hold",
         ),
         (
-            "[replication]\nin_flight_max = \"64KiB\"\n".into(),
+            "[replication]\nin_flight_max = \"64KiB\"\n",
             "node.toml:5: `replication.in_flight_max` must not",
         ),
         (
-            "[replication]\nmax_skew = \"0s\"\n".into(),
+            "[replication]\nmax_skew = \"0s\"\n",
             "node.toml:5: `replication.max_skew` must be 10ms to 1h",
         ),
         (
-            "[client]\nquery_buffer_limit = \"1MiB\"\n".into(),
+            "[client]\nquery_buffer_limit = \"1MiB\"\n",
             "node.toml:5: `client.query_buffer_limit` must exceed",
         ),
         (
-            "[client]\nquery_buffer_limit = \"4GiB\"\n".into(),
+            "[client]\nquery_buffer_limit = \"4GiB\"\n",
             "node.toml:5: `client.query_buffer_limit` must be less than 4GiB",
         ),
         (
-            "[admin]\nbind = \"0.0.0.0:9401\"\n".into(),
+            "[admin]\nbind = \"0.0.0.0:9401\"\n",
             "node.toml:5: `admin.bind` is 0.0.0.0:9401, which is not loopback",
         ),
         (
-            "[admin]\ntoken = \"short\"\n".into(),
+            "[admin]\ntoken = \"short\"\n",
             "node.toml:5: `admin.token` must have 16",
         ),
+    ];
+    for (lines, expected) in cases {
+        let text = refusal_after_region(lines);
+        assert!(text.starts_with(expected), "{lines} gave: {text}");
+    }
+    let text = refusal("[region]\nname = \"US East\"\nid = 1\n");
+    assert!(
+        text.starts_with("node.toml:2: `region.name` must be 1 to 63 lower-case"),
+        "{text}"
+    );
+}
+
+#[test]
+fn peers_and_emulation_must_fit_together() {
+    let peer = "[[replication.peers]]\nregion = \"b\"\nid = 2\naddress = \"b:7401\"\n";
+    let cases = [
         (
             format!("{peer}{peer}"),
             "node.toml:9: `replication.peers.1.region` is \"b\"",
@@ -225,11 +240,6 @@ fn relations_between_settings_are_checked() {
         let text = refusal_after_region(&lines);
         assert!(text.starts_with(expected), "{lines} gave: {text}");
     }
-    let text = refusal("[region]\nname = \"US East\"\nid = 1\n");
-    assert!(
-        text.starts_with("node.toml:2: `region.name` must be 1 to 63 lower-case"),
-        "{text}"
-    );
 }
 
 #[test]

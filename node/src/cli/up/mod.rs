@@ -120,9 +120,14 @@ fn record(plan: &Plan, children: &Children) -> Record {
             admin: region.config.admin.bind,
             replication: region.config.replication.bind,
             pid,
-            config: region.config_file(),
-            log: region.log_file(),
+            config: absolute(region.config_file()),
+            log: absolute(region.log_file()),
         })
         .collect();
     Record::new(&plan.regions[0].config.cluster, regions)
+}
+
+/// The record is read from other directories too.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
