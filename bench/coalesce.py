@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Writes one key a thousand times in about ten milliseconds and prints how many updates crossed to the peers.
+
+    coalesce.py --up DATA/up.json [--writes 1000] [--milliseconds 10]
+"""
+
+import argparse
+import sys
+import time
+
+from regions import Connection, read_up, update_counts
+from resp import encode
+
+BURSTS = 10
+ARRIVAL_SECONDS_MAX = 10
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--up", required=True, help="up.json of the running regions")
+    parser.add_argument("--writes", type=int, default=1000)
+    parser.add_argument("--milliseconds", type=float, default=10)
+    arguments = parser.parse_args()
+    source, *peers = read_up(arguments.up)
+    before = update_counts(source)
+    took_ms, last = write(source, arguments)
+    arrived = wait_for_value(peers, last)
+    after = update_counts(source)
+    sent, coalesced = (after[name] - before[name] for name in ("updates_sent", "updates_coalesced"))
+    print(f"{arguments.writes} writes of one key in {took_ms:.1f} ms")
+    print(f"{sent} updates crossed to {len(peers)} peers, {coalesced} were coalesced")
+    print("every peer holds the last value" if arrived else "a peer does NOT hold the last value")
+    return 0 if arrived and sent < arguments.writes else 1
+
+
+def write(source, arguments):
+    """Ten writes to the socket, evenly spread; how long they took in ms, and the last value."""
+    per_burst = arguments.writes // BURSTS
+    bursts = [
+        b"".join(encode(("SET", "hot", f"{time.time_ns()}:{burst * per_burst + i}")) for i in range(per_burst))
+        for burst in range(BURSTS - 1)
+    ]
+    last = f"{time.time_ns()}:last".encode()
+    rest = arguments.writes - per_burst * (BURSTS - 1)
+    bursts.append(b"".join(encode(("SET", "hot", last)) for _ in range(rest)))
+    with Connection(source.redis) as connection:
+        started = time.monotonic()
+        for number, burst in enumerate(bursts):
+            time.sleep(max(0.0, started + number * arguments.milliseconds / BURSTS / 1000 - time.monotonic()))
+            connection.send(burst)
+        for _ in range(arguments.writes):
+            connection.read()
+        return (time.monotonic() - started) * 1000, last
+
+
+def wait_for_value(peers, value):
+    deadline = time.monotonic() + ARRIVAL_SECONDS_MAX
+    while time.monotonic() < deadline:
+        held = []
+        for peer in peers:
+            with Connection(peer.redis) as connection:
+                held.append(connection.ask("GET", "hot"))
+        if all(found == value for found in held):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
