@@ -10,6 +10,7 @@
 //! means, nor which key or stamp is in it: that is `greenwich-proto`.
 
 pub mod certs;
+mod driver;
 pub mod emulation;
 pub mod endpoint;
 pub mod error;
@@ -17,5 +18,9 @@ pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
+mod replicator;
 mod tls;
 pub mod transport;
+
+pub use driver::LinkView;
+pub use replicator::{PeerConfig, Replicator, ReplicatorConfig, StartError};

@@ -1,0 +1,336 @@
+//! One task a peer: waits, tells the session what happened, and performs what it asks for.
+//!
+//! It contains no rule of replication: that is `greenwich_proto::peer`. Here is only when to dial, what to log, and how
+//! frames get on and off a link.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use greenwich_proto::{
+    log::Log,
+    peer::{Input, Node, Outbox, Output, Peer, handshake::Identity, stability::Stability},
+    store::Store,
+    time::{Time, Wall},
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint},
+    error::{LinkError, Redial},
+    link::{Event, LinkReceiver, LinkSender, LinkStats},
+};
+
+/// Pauses between dials: from the first to the longest, doubling.
+const REDIAL_FIRST: Duration = Duration::from_millis(100);
+const REDIAL_SOON_MAX: Duration = Duration::from_secs(1);
+/// The pause after a refusal, which only an operator can end.
+const REDIAL_RARELY: Duration = Duration::from_secs(5);
+/// How often the link's statistics are looked at.
+const STATS_INTERVAL: Duration = Duration::from_millis(100);
+/// Events that are handled before the outputs of the session are performed.
+const EVENTS_AT_ONCE: usize = 64;
+
+/// This node's clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    start: Instant,
+}
+
+impl Clocks {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_micros(time.0)
+    }
+}
+
+/// The wall clock of this machine.
+pub(crate) fn wall() -> Wall {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What all drivers of a node share.
+pub(crate) struct Shared<S> {
+    pub(crate) identity: Identity,
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Arc<S>,
+    pub(crate) stability: Stability,
+    pub(crate) clocks: Clocks,
+    /// A peer applied something.
+    pub(crate) acknowledged: Arc<Notify>,
+}
+
+/// What a driver shows of its link.
+#[derive(Clone, Debug, Default)]
+pub struct LinkView {
+    /// Whether there is a QUIC connection.
+    pub is_connected: bool,
+    /// Whether the peer, or this node, turned the last connection away.
+    pub is_refused: bool,
+    /// Why there is no connection, or none that is agreed upon.
+    pub reason: Option<String>,
+    /// How the link fares; of the last one when there is none.
+    pub stats: LinkStats,
+    /// UDP payload of earlier links, sent and received.
+    pub past_bytes: (u64, u64),
+}
+
+/// What a driver and the status page share.
+pub(crate) struct PeerCell {
+    pub(crate) peer: Mutex<Peer>,
+    pub(crate) view: Mutex<LinkView>,
+    /// The log was appended to.
+    pub(crate) appended: Notify,
+}
+
+/// Drives one peer.
+pub(crate) struct Driver<S> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) cell: Arc<PeerCell>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) region: String,
+    pub(crate) address: SocketAddr,
+    /// Whether this side dials.
+    pub(crate) dials: bool,
+    /// Connections that the peer dialled.
+    pub(crate) incoming: mpsc::Receiver<Connection>,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// Why a link ended.
+enum End {
+    Link(LinkError),
+    Refused(String),
+    Replaced(Connection),
+    Shutdown,
+}
+
+impl<S: Store> Driver<S> {
+    pub(crate) async fn run(mut self) {
+        let mut pause = REDIAL_FIRST;
+        let mut replacement = None;
+        loop {
+            let connection = match replacement.take() {
+                Some(connection) => Ok(connection),
+                None => tokio::select! {
+                    connection = connect(&self.endpoint, self.address, &self.region, self.dials) => connection,
+                    Some(connection) = self.incoming.recv() => Ok(connection),
+                    _ = self.shutdown.wait_for(|&stop| stop) => return,
+                },
+            };
+            let end = match connection {
+                Ok(connection) => self.link(connection).await,
+                Err(error) => End::Link(error),
+            };
+            let redial = match end {
+                End::Shutdown => return,
+                End::Replaced(connection) => {
+                    replacement = Some(connection);
+                    continue;
+                }
+                End::Refused(reason) => {
+                    self.report_refusal(&reason);
+                    Redial::Rarely
+                }
+                End::Link(error) => {
+                    self.report_end(&error);
+                    error.redial()
+                }
+            };
+            pause = match redial {
+                Redial::Soon | Redial::Never => pause.min(REDIAL_SOON_MAX),
+                Redial::Rarely => REDIAL_RARELY,
+            };
+            if !self.wait(pause, &mut replacement).await {
+                return;
+            }
+            pause = if self.cell.view.lock().is_refused { REDIAL_FIRST } else { (pause * 2).min(REDIAL_SOON_MAX) };
+        }
+    }
+
+    /// Waits before the next dial, or until the peer dials. Returns whether to go on.
+    async fn wait(&mut self, pause: Duration, replacement: &mut Option<Connection>) -> bool {
+        tokio::select! {
+            () = sleep(pause) => true,
+            Some(connection) = self.incoming.recv() => {
+                *replacement = Some(connection);
+                true
+            }
+            _ = self.shutdown.wait_for(|&stop| stop) => false,
+        }
+    }
+
+    /// One link, from its opening to its end.
+    async fn link(&mut self, connection: Connection) -> End {
+        let opened = tokio::select! {
+            opened = connection.open_link() => opened,
+            _ = self.shutdown.wait_for(|&stop| stop) => return End::Shutdown,
+        };
+        let (mut sender, mut receiver) = match opened {
+            Ok(link) => link,
+            Err(error) => return End::Link(error),
+        };
+        self.cell.view.lock().is_connected = true;
+        let end = self.converse(&mut sender, &mut receiver).await;
+        self.note_stats(sender.stats());
+        {
+            let mut view = self.cell.view.lock();
+            view.is_connected = false;
+            view.past_bytes.0 += view.stats.sent_bytes;
+            view.past_bytes.1 += view.stats.received_bytes;
+            (view.stats.sent_bytes, view.stats.received_bytes) = (0, 0);
+        }
+        let reason = match &end {
+            End::Link(error) => error.to_string(),
+            End::Refused(reason) => reason.clone(),
+            End::Replaced(_) => "replaced by a newer link".to_owned(),
+            End::Shutdown => "this node stops".to_owned(),
+        };
+        sender.close(CLOSE_CODE_DRIVER_FIRST, &reason);
+        self.handle(Input::Disconnected, &mut Outbox::new());
+        end
+    }
+
+    async fn converse(&mut self, sender: &mut LinkSender, receiver: &mut LinkReceiver) -> End {
+        let mut out = Outbox::new();
+        self.handle(Input::Connected, &mut out);
+        let mut stats_due = Instant::now();
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            if let Err(end) = self.perform(&mut out, sender) {
+                return end;
+            }
+            if Instant::now() >= stats_due {
+                self.note_stats(sender.stats());
+                stats_due = Instant::now() + STATS_INTERVAL;
+            }
+            // Armed before the lanes are looked at, so that no append is missed in between.
+            self.shared.log.arm();
+            let deadline = self.cell.peer.lock().deadline(&self.shared.log);
+            let due = deadline.map_or(stats_due, |at| self.shared.clocks.instant(at).min(stats_due));
+            tokio::select! {
+                event = receiver.next() => {
+                    if let Err(end) = self.take_events(event, receiver, &mut out) {
+                        return end;
+                    }
+                }
+                driven = sender.drive() => match driven {
+                    Ok(()) => {}
+                    Err(error) => return End::Link(error),
+                },
+                () = self.cell.appended.notified() => self.handle(Input::Tick, &mut out),
+                () = sleep_until(due.into()) => self.handle(Input::Tick, &mut out),
+                Some(newer) = self.incoming.recv() => return End::Replaced(newer),
+                stopped = shutdown.wait_for(|&stop| stop) => {
+                    drop(stopped);
+                    return End::Shutdown;
+                }
+            }
+        }
+    }
+
+    /// Takes in an event and those that are ready behind it.
+    fn take_events(&self, first: Event, receiver: &mut LinkReceiver, out: &mut Outbox) -> Result<(), End> {
+        let mut next = Some(first);
+        for _ in 0..EVENTS_AT_ONCE {
+            match next {
+                Some(Event::Control(frame)) => {
+                    self.handle(Input::Control(&frame), out);
+                    self.shared.acknowledged.notify_waiters();
+                }
+                Some(Event::Batch(batch)) => self.handle(Input::Batch(&batch), out),
+                Some(Event::Closed(error)) => return Err(End::Link(error)),
+                None => return Ok(()),
+            }
+            next = receiver.next().now_or_never();
+        }
+        match next {
+            Some(Event::Closed(error)) => Err(End::Link(error)),
+            Some(Event::Control(frame)) => {
+                self.handle(Input::Control(&frame), out);
+                Ok(())
+            }
+            Some(Event::Batch(batch)) => {
+                self.handle(Input::Batch(&batch), out);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn handle(&self, input: Input<'_>, out: &mut Outbox) {
+        let Shared { identity, log, store, stability, clocks, .. } = &*self.shared;
+        let node = Node { identity, log, store: &**store, stability };
+        self.cell.peer.lock().handle(clocks.now(), wall(), input, &node, out);
+    }
+
+    fn perform(&self, out: &mut Outbox, sender: &mut LinkSender) -> Result<(), End> {
+        for output in out.drain(..) {
+            match output {
+                Output::Control(frame) => sender.send_control(&frame).map_err(End::Link)?,
+                Output::Batch(batch) => sender.send_batch(Bytes::from(batch)).map_err(End::Link)?,
+                Output::Established => {
+                    tracing::info!(peer = self.region, rtt = ?sender.stats().rtt, "link up");
+                    let mut view = self.cell.view.lock();
+                    (view.is_refused, view.reason) = (false, None);
+                }
+                Output::Close(reason) => return Err(End::Refused(reason)),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_stats(&self, stats: LinkStats) {
+        self.cell.view.lock().stats = stats;
+    }
+
+    fn report_refusal(&self, reason: &str) {
+        let mut view = self.cell.view.lock();
+        // Said once, not with every dial.
+        if view.reason.as_deref() != Some(reason) {
+            tracing::warn!(peer = self.region, reason, "link refused");
+        }
+        (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
+    }
+
+    fn report_end(&self, error: &LinkError) {
+        let reason = error.to_string();
+        if error.redial() == Redial::Rarely {
+            return self.report_refusal(&reason);
+        }
+        let mut view = self.cell.view.lock();
+        if view.is_refused {
+            // The peer closes what this side refused: the refusal stays the reason.
+            return;
+        }
+        if view.reason.as_deref() != Some(&reason) {
+            tracing::info!(peer = self.region, reason, "link down");
+        }
+        view.reason = Some(reason);
+    }
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    region: &str,
+    dials: bool,
+) -> Result<Connection, LinkError> {
+    if dials { endpoint.connect(address, region).await } else { std::future::pending().await }
+}

@@ -1,0 +1,269 @@
+//! The replicator of a node: its endpoint, a driver for each peer, on a thread of their own.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use greenwich_proto::{
+    log::{Log, PeerIndex},
+    peer::{
+        Limits, Peer, Report,
+        handshake::{Expected, Identity},
+        stability::Stability,
+    },
+    store::Store,
+};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::{
+    driver::{Clocks, Driver, LinkView, PeerCell, Shared, wall},
+    endpoint::{BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer},
+};
+
+/// How long peers are told that this node stops.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
+
+/// Another region's node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Name and number of its region.
+    pub expected: Expected,
+    /// Host and port of its replication port.
+    pub address: String,
+}
+
+/// What a replicator needs to know.
+#[derive(Clone, Debug)]
+pub struct ReplicatorConfig {
+    /// Who this node is.
+    pub identity: Identity,
+    /// Its replication port.
+    pub endpoint: EndpointConfig,
+    /// The other regions, in the order of the log's peers.
+    pub peers: Vec<PeerConfig>,
+    /// Limits of every session.
+    pub limits: Limits,
+}
+
+/// Why a replicator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The replication port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A peer's address.
+    #[error("cannot resolve the address {address:?} of peer {region}: {reason}")]
+    Address {
+        /// The peer.
+        region: String,
+        /// What is configured.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The thread or its runtime.
+    #[error("cannot start the replication thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A running replicator. Dropping it stops it.
+pub struct Replicator {
+    log: Arc<Log>,
+    cells: Vec<Arc<PeerCell>>,
+    peers: Vec<PeerConfig>,
+    acknowledged: Arc<Notify>,
+    stop: watch::Sender<bool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Replicator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicator").field("peers", &self.peers).finish_non_exhaustive()
+    }
+}
+
+impl Replicator {
+    /// Starts replicating `log` and `store` with the configured peers.
+    ///
+    /// # Errors
+    /// [`StartError`] when the port, an address or the thread cannot be had.
+    pub fn start<S>(config: ReplicatorConfig, log: Arc<Log>, store: Arc<S>) -> Result<Self, StartError>
+    where
+        S: Store + Send + Sync + 'static,
+    {
+        assert_eq!(config.peers.len(), log.peers(), "the log has a place for every peer");
+        let clocks = Clocks::start();
+        let cell = |(index, peer): (usize, &PeerConfig)| {
+            let session = Peer::new(PeerIndex(index), peer.expected.clone(), config.limits, clocks.now());
+            Arc::new(PeerCell {
+                peer: Mutex::new(session),
+                view: Mutex::new(LinkView::default()),
+                appended: Notify::new(),
+            })
+        };
+        let cells: Vec<_> = config.peers.iter().enumerate().map(cell).collect();
+        let wake = cells.clone();
+        log.wake_with(move || wake.iter().for_each(|cell| cell.appended.notify_one()));
+        let acknowledged = Arc::new(Notify::new());
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            identity: config.identity.clone(),
+            log: Arc::clone(&log),
+            store,
+            stability: Stability::new(config.peers.len()),
+            clocks,
+            acknowledged: Arc::clone(&acknowledged),
+        });
+        let peers = config.peers.clone();
+        let addresses = config.peers.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let run_cells = cells.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name("replication".to_owned()).spawn(move || {
+            let run = run(config, addresses, shared, run_cells, stopped, &ready);
+            tokio::task::LocalSet::new().block_on(&runtime, run);
+        })?;
+        match started.recv() {
+            Ok(Ok(())) => Ok(Self { log, cells, peers, acknowledged, stop, thread: Some(thread) }),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(StartError::Thread(std::io::Error::other("the replication thread ended"))),
+        }
+    }
+
+    /// Wakes its waiters whenever a peer may have applied something.
+    #[must_use]
+    pub fn acknowledged(&self) -> &Arc<Notify> {
+        &self.acknowledged
+    }
+
+    /// The configured peers.
+    #[must_use]
+    pub fn peers(&self) -> &[PeerConfig] {
+        &self.peers
+    }
+
+    /// How each peer's session and link fare, in the order of the configuration.
+    pub fn reports(&self) -> impl Iterator<Item = (Report, LinkView)> {
+        self.cells.iter().map(|cell| {
+            let report = cell.peer.lock().report(&self.log, wall());
+            let view = cell.view.lock().clone();
+            (report, view)
+        })
+    }
+}
+
+impl Drop for Replicator {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the replication thread panicked");
+        }
+    }
+}
+
+fn resolve(peer: &PeerConfig) -> Result<SocketAddr, StartError> {
+    let failed = |reason: String| StartError::Address {
+        region: peer.expected.region.clone(),
+        address: peer.address.clone(),
+        reason,
+    };
+    let mut found = peer.address.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+    found.next().ok_or_else(|| failed("it names no address".to_owned()))
+}
+
+async fn run<S>(
+    config: ReplicatorConfig,
+    addresses: Vec<SocketAddr>,
+    shared: Arc<Shared<S>>,
+    cells: Vec<Arc<PeerCell>>,
+    mut stopped: watch::Receiver<bool>,
+    ready: &std::sync::mpsc::SyncSender<Result<(), BindError>>,
+) where
+    S: Store + 'static,
+{
+    let endpoint = match Endpoint::bind(config.endpoint) {
+        Ok(endpoint) => Arc::new(endpoint),
+        Err(error) => {
+            // The starter waits for exactly one answer.
+            let _answered = ready.send(Err(error));
+            return;
+        }
+    };
+    let mut drivers = tokio::task::JoinSet::new();
+    let mut doors = Vec::new();
+    for ((peer, address), cell) in config.peers.into_iter().zip(addresses).zip(&cells) {
+        let (door, incoming) = mpsc::channel(1);
+        // Of two regions, the one with the smaller number dials.
+        let dials = shared.identity.origin < peer.expected.origin;
+        doors.push((peer.expected.region.clone(), dials, door));
+        let driver = Driver {
+            shared: Arc::clone(&shared),
+            cell: Arc::clone(cell),
+            endpoint: Arc::clone(&endpoint),
+            region: peer.expected.region,
+            address,
+            dials,
+            incoming,
+            shutdown: stopped.clone(),
+        };
+        drivers.spawn_local(driver.run());
+    }
+    let _answered = ready.send(Ok(()));
+    tokio::select! {
+        () = accept(&endpoint, &doors, &cells) => {}
+        _ = stopped.wait_for(|&stop| stop) => {}
+    }
+    drivers.join_all().await;
+    endpoint.close(CLOSE_CODE_DRIVER_FIRST, "this node stops");
+    // Peers that do not hear it notice by their idle time-out.
+    let _told = tokio::time::timeout(FAREWELL_LIMIT, endpoint.wait_idle()).await;
+}
+
+/// Hands connections that peers dialled to their drivers.
+async fn accept(endpoint: &Endpoint, doors: &[(String, bool, mpsc::Sender<Connection>)], cells: &[Arc<PeerCell>]) {
+    let mut acceptor = endpoint.acceptor();
+    while let Some(accepted) = acceptor.accept().await {
+        match accepted {
+            Ok(connection) => admit(connection, doors),
+            Err(refused) => note_stranger(&refused, cells),
+        }
+    }
+}
+
+fn admit(connection: Connection, doors: &[(String, bool, mpsc::Sender<Connection>)]) {
+    let region = connection.region().to_owned();
+    match doors.iter().find(|(name, ..)| *name == region) {
+        Some((_, false, door)) => {
+            if let Err(rejected) = door.try_send(connection) {
+                tracing::debug!(peer = region, "the peer dialled twice at once");
+                rejected.into_inner().close(CLOSE_CODE_DRIVER_FIRST, "another link of yours is being opened");
+            }
+        }
+        Some((_, true, _)) => {
+            tracing::warn!(peer = region, "link refused: of two regions, the one with the smaller id dials");
+            connection.close(CLOSE_CODE_DRIVER_FIRST, "of two regions, the one with the smaller id dials");
+        }
+        None => {
+            tracing::warn!(peer = region, "link refused: the region is not among the configured peers");
+            connection.close(CLOSE_CODE_DRIVER_FIRST, "your region is not among the configured peers");
+        }
+    }
+}
+
+/// Somebody without a valid certificate. Whoever it is said to be in an address proves nothing, so it is shown at the
+/// peers that have no link and await one.
+fn note_stranger(refused: &RefusedPeer, cells: &[Arc<PeerCell>]) {
+    tracing::warn!(address = %refused.addr, reason = %refused.error, "link refused");
+    for cell in cells {
+        let mut view = cell.view.lock();
+        if !view.is_connected && view.stats.sent_packets == 0 {
+            view.reason = Some(format!("a node at {} was refused: {}", refused.addr, refused.error));
+        }
+    }
+}
