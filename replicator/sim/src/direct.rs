@@ -1,0 +1,45 @@
+//! The keyspace as sessions see it when nothing misbehaves.
+
+use std::sync::Arc;
+
+use greenwich::keyspace::Keyspace;
+use greenwich_proto::{
+    entry::EntryRef,
+    hlc::{Stamp, Version},
+    store::{Applied, Store},
+    time::Wall,
+};
+
+/// Passes everything on.
+#[derive(Clone, Debug)]
+pub struct Direct(pub Arc<Keyspace>);
+
+impl Store for Direct {
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+        self.0.export(keys, visit);
+    }
+
+    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
+        self.0.join(entries, sender_forgot, now)
+    }
+
+    fn flush(&self, version: Version) {
+        self.0.flush(version);
+    }
+
+    fn flushed(&self) -> Version {
+        self.0.flushed()
+    }
+
+    fn settle(&self, stamp: Stamp) {
+        self.0.settle(stamp);
+    }
+
+    fn settled(&self) -> Stamp {
+        self.0.settled()
+    }
+
+    fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        self.0.sweep(position, bytes, visit)
+    }
+}

@@ -1,0 +1,28 @@
+//! A region never shows a value that is older than something it has held of that key: no deleted, flushed or overwritten
+//! key comes back. A restarted region is excused until it has received what its peers hold.
+
+use greenwich_proto::{entry::Body, store::Store};
+
+use super::Broken;
+use crate::{oracle::Oracle, region::Region, workload::Key};
+
+/// Checks one key of one region, before the oracle follows it.
+///
+/// # Errors
+/// When its value is older than what the region has held.
+pub fn check<S: Store>(region: &Region<S>, oracle: &Oracle, key: Key) -> Result<(), Broken> {
+    let known = oracle.known_base(region.index, key);
+    region.with_entry(key, |entry| {
+        let is_back = entry
+            .is_some_and(|entry| matches!(entry.body, Body::Bytes(_)) && entry.version < known);
+        if !is_back || region.is_catching_up {
+            return Ok(());
+        }
+        let name = crate::region::name(region.index);
+        let version = entry.map(|entry| entry.version);
+        Err(Broken::new(
+            "deletion",
+            format!("{key} is back in {name} with {version:?}, which has held {known:?}"),
+        ))
+    })
+}

@@ -1,0 +1,310 @@
+//! What every region must hold in the end, by a naive model of its own: a list of everything that was accepted, executed
+//! in the order of stamps as one process would.
+//!
+//! It takes from the regions only what they said when they accepted a write: its version, and for an increment the base
+//! that it was added to. It shares no code with the join. Two things it must know beyond the list:
+//!
+//! - an increment belongs to the newest base that its region *knew*. A region that has forgotten a settled deletion
+//!   reports an older base; so the oracle follows what each region has known of each key;
+//! - the passing of a deadline starts a base of its own once somebody counts on it.
+
+use std::collections::BTreeMap;
+
+use greenwich_proto::{
+    entry::EntryRef,
+    hlc::{Origin, Stamp, Version},
+    time::Wall,
+};
+
+use crate::workload::Key;
+
+/// What an accepted command did to one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A value or its end, with its deadline.
+    Base {
+        /// When and where.
+        version: Version,
+        /// The value, or `None` for its end.
+        body: Option<Vec<u8>>,
+        /// The deadline that the writer gave it or saw.
+        deadline: Option<Wall>,
+    },
+    /// Another deadline, or none.
+    Deadline {
+        /// When and where.
+        version: Version,
+        /// The deadline.
+        at: Option<Wall>,
+    },
+    /// An increment.
+    Count {
+        /// The base that the region said it was added to.
+        base: Version,
+        /// How much.
+        amount: i64,
+    },
+}
+
+/// The newest of a key that a region has ever held.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    base: Version,
+    deadline_version: Version,
+    deadline: Option<Wall>,
+}
+
+impl Known {
+    /// The base that the passing of the deadline started.
+    fn expiry_base(&self, deadline: Wall) -> Version {
+        let newest = self.base.stamp.max(self.deadline_version.stamp);
+        let stamp = Stamp(newest.0 + 1).max(Stamp(deadline.0 << 16));
+        Version {
+            stamp,
+            origin: Origin::NONE,
+        }
+    }
+}
+
+/// A key's value and deadline.
+pub type Outcome = Option<(String, Option<Wall>)>;
+
+/// The model.
+#[derive(Debug)]
+pub struct Oracle {
+    effects: BTreeMap<Key, Vec<Effect>>,
+    known: Vec<BTreeMap<Key, Known>>,
+}
+
+impl Oracle {
+    /// Nothing accepted yet.
+    #[must_use]
+    pub fn new(regions: usize) -> Self {
+        Self {
+            effects: BTreeMap::new(),
+            known: vec![BTreeMap::new(); regions],
+        }
+    }
+
+    /// The newest base of a key that a region has held.
+    #[must_use]
+    pub fn known_base(&self, region: usize, key: Key) -> Version {
+        self.known[region]
+            .get(&key)
+            .copied()
+            .unwrap_or_default()
+            .base
+    }
+
+    /// A region accepted a command.
+    pub fn accept(&mut self, region: usize, key: Key, effect: Effect) {
+        let effect = match effect {
+            Effect::Count { base, amount } => Effect::Count {
+                base: self.base_of_count(region, key, base),
+                amount,
+            },
+            other @ (Effect::Base { .. } | Effect::Deadline { .. }) => other,
+        };
+        self.effects.entry(key).or_default().push(effect);
+    }
+
+    fn base_of_count(&mut self, region: usize, key: Key, reported: Version) -> Version {
+        let known = self.known[region].entry(key).or_default();
+        let base = match known.deadline {
+            _ if reported >= known.base => reported,
+            Some(deadline) => known.expiry_base(deadline),
+            None => known.base,
+        };
+        if base > known.base {
+            *known = Known {
+                base,
+                deadline_version: base,
+                deadline: None,
+            };
+        }
+        if base.origin == Origin::NONE && base > Version::ZERO {
+            self.effects.entry(key).or_default().push(Effect::Base {
+                version: base,
+                body: None,
+                deadline: None,
+            });
+        }
+        base
+    }
+
+    /// A region holds this of a key.
+    pub fn observe(
+        &mut self,
+        region: usize,
+        key: Key,
+        entry: Option<&EntryRef<'_>>,
+        flushed: Version,
+    ) {
+        let known = self.known[region].entry(key).or_default();
+        if flushed > known.base {
+            known.base = flushed;
+        }
+        if let Some(entry) = entry {
+            known.base = known.base.max(entry.version);
+            if entry.deadline.version > known.deadline_version {
+                known.deadline_version = entry.deadline.version;
+                known.deadline = entry.deadline.at;
+            }
+        }
+        if known.base > known.deadline_version {
+            known.deadline_version = known.base;
+            known.deadline = None;
+        }
+    }
+
+    /// What a key is at `now`, where everything accepted has arrived.
+    #[must_use]
+    pub fn outcome(&self, key: Key, now: Wall) -> Outcome {
+        let effects = self.effects.get(&key)?;
+        let mut writes: Vec<_> = effects
+            .iter()
+            .filter_map(|effect| Some((version_of(effect)?, effect)))
+            .collect();
+        writes.sort_by_key(|(version, _)| *version);
+        let (mut base, mut value, mut expires) = (Version::ZERO, None, None);
+        for (version, effect) in writes {
+            match effect {
+                Effect::Base { body, deadline, .. } => {
+                    (base, value, expires) = (version, body.as_ref(), *deadline)
+                }
+                Effect::Deadline { at, .. } => expires = *at,
+                Effect::Count { .. } => {}
+            }
+        }
+        let counts: Vec<i64> = effects
+            .iter()
+            .filter_map(|effect| count_on(effect, base))
+            .collect();
+        let is_live = (value.is_some() || !counts.is_empty()) && expires.is_none_or(|at| at > now);
+        is_live.then(|| (render(value, &counts), expires))
+    }
+
+    /// Everything accepted for a key, for a report.
+    #[must_use]
+    pub fn effects(&self, key: Key) -> &[Effect] {
+        self.effects.get(&key).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn version_of(effect: &Effect) -> Option<Version> {
+    match effect {
+        Effect::Base { version, .. } | Effect::Deadline { version, .. } => Some(*version),
+        Effect::Count { .. } => None,
+    }
+}
+
+fn count_on(effect: &Effect, on: Version) -> Option<i64> {
+    match effect {
+        Effect::Count { base, amount } if *base == on => Some(*amount),
+        Effect::Count { .. } | Effect::Base { .. } | Effect::Deadline { .. } => None,
+    }
+}
+
+fn render(value: Option<&Vec<u8>>, counts: &[i64]) -> String {
+    let text = value.map_or_else(String::new, |value| {
+        String::from_utf8_lossy(value).into_owned()
+    });
+    if counts.is_empty() {
+        return text;
+    }
+    let base: i128 = if value.is_some() {
+        text.parse().expect("only numbers are counted on")
+    } else {
+        0
+    };
+    (base
+        + counts
+            .iter()
+            .map(|&amount| i128::from(amount))
+            .sum::<i128>())
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = Key::Plain(1);
+
+    fn at(stamp: u64, origin: u8) -> Version {
+        Version {
+            stamp: Stamp(stamp),
+            origin: Origin(origin),
+        }
+    }
+
+    fn set(stamp: u64, value: &str) -> Effect {
+        Effect::Base {
+            version: at(stamp, 1),
+            body: Some(value.into()),
+            deadline: None,
+        }
+    }
+
+    #[test]
+    fn executes_in_the_order_of_stamps_whatever_the_order_of_arrival() {
+        let mut oracle = Oracle::new(2);
+        oracle.accept(0, KEY, set(9, "9"));
+        oracle.accept(1, KEY, set(5, "5"));
+        oracle.accept(
+            1,
+            KEY,
+            Effect::Count {
+                base: at(5, 1),
+                amount: 3,
+            },
+        );
+        oracle.accept(
+            1,
+            KEY,
+            Effect::Count {
+                base: at(9, 1),
+                amount: 2,
+            },
+        );
+        oracle.accept(
+            1,
+            KEY,
+            Effect::Deadline {
+                version: at(10, 2),
+                at: Some(Wall(70)),
+            },
+        );
+        assert_eq!(
+            oracle.outcome(KEY, Wall(60)),
+            Some(("11".to_owned(), Some(Wall(70))))
+        );
+        assert_eq!(oracle.outcome(KEY, Wall(70)), None);
+    }
+
+    #[test]
+    fn an_increment_belongs_to_a_deletion_that_its_region_forgot() {
+        let mut oracle = Oracle::new(1);
+        let dead = Effect::Base {
+            version: at(7, 1),
+            body: None,
+            deadline: None,
+        };
+        oracle.accept(0, KEY, dead);
+        oracle.observe(
+            0,
+            KEY,
+            Some(&EntryRef::absent(b"key1", at(7, 1))),
+            Version::ZERO,
+        );
+        oracle.accept(
+            0,
+            KEY,
+            Effect::Count {
+                base: Version::ZERO,
+                amount: 4,
+            },
+        );
+        assert_eq!(oracle.outcome(KEY, Wall(0)), Some(("4".to_owned(), None)));
+    }
+}

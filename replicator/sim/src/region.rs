@@ -1,0 +1,373 @@
+//! One region's node: the real keyspace, log and sessions, with a wall clock that may be wrong.
+
+use std::{sync::Arc, time::Duration};
+
+use greenwich::keyspace::{Access, Keyspace, Slot};
+use greenwich_proto::{
+    decimal::Decimal,
+    entry::{EntryRef, layout, totals::Actor},
+    hlc::{Clock, Origin, Version},
+    log::{LANES, Log, Marks, PeerIndex},
+    peer::{
+        Input, Node, Outbox, Peer,
+        handshake::{Expected, Identity},
+        stability::Stability,
+    },
+    store::Store,
+    time::{Time, Wall},
+};
+
+use crate::{
+    clock::WallClock,
+    oracle::Effect,
+    swarm::Swarm,
+    workload::{Expiry, GROUP_KEYS, Key, Operation},
+};
+
+/// The shards that one step of tending looks at: all of them.
+const ALL_SHARDS: usize = 1024;
+/// The longest value that APPEND makes.
+const VALUE_BYTES_MAX: usize = 60;
+
+/// One region. `S` is the keyspace as its sessions see it.
+#[derive(Debug)]
+pub struct Region<S> {
+    /// Its place among the regions.
+    pub index: usize,
+    /// Its wall clock.
+    pub clock: WallClock,
+    /// Its keys.
+    pub keyspace: Arc<Keyspace>,
+    /// Its writes.
+    pub log: Arc<Log>,
+    /// The key of each plain meaning, with its padding.
+    padding: usize,
+    identity: Identity,
+    store: S,
+    stability: Stability,
+    peers: Vec<Peer>,
+    /// When each session wants to be ticked, as far as scheduled.
+    pub wakes: Vec<Option<Time>>,
+    /// Whether it started empty and has not received what its peers hold.
+    pub is_catching_up: bool,
+}
+
+/// The name of a region.
+#[must_use]
+pub fn name(index: usize) -> String {
+    format!("region{index}")
+}
+
+/// Where region `of` stands among the peers of region `at`.
+fn peer_index(at: usize, of: usize) -> usize {
+    if of < at { of } else { of - 1 }
+}
+
+/// A key that a command changed.
+#[derive(Debug)]
+pub struct Changed {
+    /// The key.
+    pub key: Key,
+    /// What was done to it.
+    pub effect: Effect,
+}
+
+impl<S: Store> Region<S> {
+    /// An empty region.
+    pub fn new(
+        index: usize,
+        incarnation: u64,
+        clock: WallClock,
+        swarm: &Swarm,
+        wrap: &impl Fn(Arc<Keyspace>) -> S,
+        now: Time,
+    ) -> Self {
+        let origin = Origin(u8::try_from(index + 1).expect("few regions"));
+        let peer_count = swarm.regions - 1;
+        let hybrid = Clock::new(Duration::from_millis(swarm.max_skew_ms));
+        let log = Arc::new(Log::new(hybrid, peer_count, swarm.log_bytes));
+        let actor = Actor {
+            origin,
+            incarnation,
+        };
+        let keyspace = Arc::new(Keyspace::new(
+            Arc::clone(&log),
+            actor,
+            swarm.seed ^ incarnation ^ u64::from(origin.0),
+        ));
+        let others = (0..swarm.regions).filter(|other| *other != index);
+        let peers = others.enumerate().map(|(at, other)| {
+            let origin = Origin(u8::try_from(other + 1).expect("few regions"));
+            Peer::new(
+                PeerIndex(at),
+                Expected {
+                    region: name(other),
+                    origin,
+                },
+                swarm.limits,
+                now,
+            )
+        });
+        Self {
+            index,
+            clock,
+            padding: swarm.key_padding,
+            identity: Identity {
+                cluster: "sim".into(),
+                region: name(index),
+                origin,
+                incarnation,
+                rules: 0,
+            },
+            store: wrap(Arc::clone(&keyspace)),
+            stability: Stability::new(peer_count),
+            peers: peers.collect(),
+            wakes: vec![None; swarm.regions],
+            keyspace,
+            log,
+            is_catching_up: false,
+        }
+    }
+
+    /// Its start.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.identity.incarnation
+    }
+
+    /// The session with another region.
+    #[must_use]
+    pub fn peer(&self, other: usize) -> &Peer {
+        &self.peers[peer_index(self.index, other)]
+    }
+
+    /// How another region is numbered in the log.
+    #[must_use]
+    pub fn number_of(&self, other: usize) -> PeerIndex {
+        PeerIndex(peer_index(self.index, other))
+    }
+
+    /// Tells the session with another region what happened.
+    pub fn handle(&mut self, now: Time, other: usize, input: Input<'_>) -> Outbox {
+        let wall = self.clock.read(now);
+        let node = Node {
+            identity: &self.identity,
+            log: &self.log,
+            store: &self.store,
+            stability: &self.stability,
+        };
+        let mut out = Outbox::new();
+        self.peers[peer_index(self.index, other)].handle(now, wall, input, &node, &mut out);
+        out
+    }
+
+    /// Does what a node does in the background.
+    pub fn tend(&self, now: Time) {
+        self.keyspace.tend(self.clock.read(now), 0, ALL_SHARDS);
+    }
+
+    /// Runs `look` on what it holds of a key.
+    pub fn with_entry<R>(&self, key: Key, look: impl FnOnce(Option<&EntryRef<'_>>) -> R) -> R {
+        let mut held = None;
+        self.keyspace
+            .export(&[&key.bytes(self.padding)], &mut |entry| {
+                held = Some(entry.to_vec())
+            });
+        look(held.as_deref().map(layout::view).as_ref())
+    }
+
+    /// The newest flush that it has heard of.
+    #[must_use]
+    pub fn flushed(&self) -> Version {
+        self.keyspace.flushed()
+    }
+
+    /// The value and the deadline that clients see at `wall`.
+    #[must_use]
+    pub fn read(&self, key: Key, wall: Wall) -> Option<(String, Option<Wall>)> {
+        let mut marks = Marks::default();
+        let mut access = Access::new(&self.keyspace, wall, &mut marks);
+        access.read(&key.bytes(self.padding), |view| {
+            view.map(|view| {
+                (
+                    String::from_utf8_lossy(&view.value()).into_owned(),
+                    view.deadline(),
+                )
+            })
+        })
+    }
+
+    /// Reads keys as one transaction.
+    #[must_use]
+    pub fn read_together(&self, keys: &[Key], wall: Wall) -> Vec<Option<String>> {
+        let bytes: Vec<Vec<u8>> = keys.iter().map(|key| key.bytes(self.padding)).collect();
+        let names: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        let mut marks = Marks::default();
+        Access::new(&self.keyspace, wall, &mut marks).together(&names, &[], |access| {
+            let read = |name: &&[u8]| {
+                access.read(name, |view| {
+                    view.map(|view| String::from_utf8_lossy(&view.value()).into_owned())
+                })
+            };
+            names.iter().map(read).collect()
+        })
+    }
+
+    /// The last number of every lane of its log.
+    #[must_use]
+    pub fn heads(&self) -> [u64; LANES] {
+        std::array::from_fn(|lane| self.log.head(lane))
+    }
+
+    /// Runs a client's command. Returns what it changed; a FLUSHALL changes every key of `all`.
+    pub fn perform(&self, now: Time, operation: &Operation, all: &[Key]) -> Vec<Changed> {
+        let wall = self.clock.read(now);
+        match operation {
+            Operation::Set(key, value, expiry) => self.change(*key, wall, |slot| {
+                let deadline = match expiry {
+                    Expiry::None => None,
+                    Expiry::After(ttl_ms) => Some(wall + Duration::from_millis(*ttl_ms)),
+                    Expiry::Keep => slot.view().and_then(|view| view.deadline()),
+                };
+                slot.set(value.as_bytes(), deadline);
+                Some(Done::Base(Some(value.clone().into_bytes()), deadline))
+            }),
+            Operation::Delete(key) => self.change(*key, wall, |slot| {
+                slot.delete().then_some(Done::Base(None, None))
+            }),
+            Operation::Expire(key, ttl_ms) => self.change(*key, wall, |slot| {
+                let at = Some(wall + Duration::from_millis(*ttl_ms));
+                slot.set_deadline(at).then_some(Done::Deadline(at))
+            }),
+            Operation::Persist(key) => self.change(*key, wall, |slot| {
+                let is_mortal = slot.view().is_some_and(|view| view.deadline().is_some());
+                (is_mortal && slot.set_deadline(None)).then_some(Done::Deadline(None))
+            }),
+            Operation::Increment(key, amount) => {
+                self.change(*key, wall, |slot| count(slot, *amount))
+            }
+            Operation::Append(key, suffix) => self.change(*key, wall, |slot| {
+                let (mut value, deadline) = slot.view().map_or((Vec::new(), None), |view| {
+                    (view.value().into_owned(), view.deadline())
+                });
+                value.truncate(VALUE_BYTES_MAX);
+                value.extend_from_slice(suffix.as_bytes());
+                slot.set(&value, deadline);
+                Some(Done::Base(Some(value), deadline))
+            }),
+            Operation::SetGroup(group, token) => {
+                let keys: Vec<Key> = (0..GROUP_KEYS).map(|at| Key::Token(*group, at)).collect();
+                self.change_together(&keys, wall, |_, slot| {
+                    slot.set(token.as_bytes(), None);
+                    Some(Done::Base(Some(token.clone().into_bytes()), None))
+                })
+            }
+            Operation::DeleteGroup(group) => {
+                let keys: Vec<Key> = (0..GROUP_KEYS).map(|at| Key::Token(*group, at)).collect();
+                self.change_together(&keys, wall, |_, slot| {
+                    slot.delete().then_some(Done::Base(None, None))
+                })
+            }
+            Operation::Transfer(group, amount) => {
+                let keys = [Key::Account(*group, 0), Key::Account(*group, 1)];
+                self.change_together(&keys, wall, |at, slot| {
+                    count(slot, if at == 0 { -amount } else { *amount })
+                })
+            }
+            Operation::Flush => {
+                Access::new(&self.keyspace, wall, &mut Marks::default()).flush();
+                let effect = || Effect::Base {
+                    version: self.flushed(),
+                    body: None,
+                    deadline: None,
+                };
+                all.iter()
+                    .map(|&key| Changed {
+                        key,
+                        effect: effect(),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn change(
+        &self,
+        key: Key,
+        wall: Wall,
+        act: impl FnOnce(&mut Slot<'_>) -> Option<Done>,
+    ) -> Vec<Changed> {
+        let mut marks = Marks::default();
+        let done =
+            Access::new(&self.keyspace, wall, &mut marks).update(&key.bytes(self.padding), act);
+        done.map(|done| Changed {
+            key,
+            effect: self.effect(key, done),
+        })
+        .into_iter()
+        .collect()
+    }
+
+    fn change_together(
+        &self,
+        keys: &[Key],
+        wall: Wall,
+        act: impl Fn(usize, &mut Slot<'_>) -> Option<Done>,
+    ) -> Vec<Changed> {
+        let bytes: Vec<Vec<u8>> = keys.iter().map(|key| key.bytes(self.padding)).collect();
+        let names: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        let mut marks = Marks::default();
+        let done: Vec<_> =
+            Access::new(&self.keyspace, wall, &mut marks).together(&names, &names, |access| {
+                names
+                    .iter()
+                    .enumerate()
+                    .map(|(at, name)| access.update(name, |slot| act(at, slot)))
+                    .collect()
+            });
+        let changed = keys
+            .iter()
+            .zip(done)
+            .filter_map(|(&key, done)| Some((key, done?)));
+        changed
+            .map(|(key, done)| Changed {
+                key,
+                effect: self.effect(key, done),
+            })
+            .collect()
+    }
+
+    /// What the region says about the write that it has just accepted.
+    fn effect(&self, key: Key, done: Done) -> Effect {
+        self.with_entry(key, |entry| {
+            let entry = entry.expect("what was just written is held");
+            match done {
+                Done::Base(body, deadline) => Effect::Base {
+                    version: entry.version,
+                    body,
+                    deadline,
+                },
+                Done::Deadline(at) => Effect::Deadline {
+                    version: entry.deadline.version,
+                    at,
+                },
+                Done::Count(amount) => Effect::Count {
+                    base: entry.version,
+                    amount,
+                },
+            }
+        })
+    }
+}
+
+enum Done {
+    Base(Option<Vec<u8>>, Option<Wall>),
+    Deadline(Option<Wall>),
+    Count(i64),
+}
+
+fn count(slot: &mut Slot<'_>, amount: i64) -> Option<Done> {
+    slot.add(Decimal::from(amount))
+        .is_ok()
+        .then_some(Done::Count(amount))
+}
