@@ -47,7 +47,9 @@ pub(crate) struct Clocks {
 
 impl Clocks {
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -61,7 +63,9 @@ impl Clocks {
 
 /// The wall clock of this machine.
 pub(crate) fn wall() -> Wall {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -160,7 +164,11 @@ impl<S: Store> Driver<S> {
             if !self.wait(pause, &mut replacement).await {
                 return;
             }
-            pause = if self.cell.view.lock().is_refused { REDIAL_FIRST } else { (pause * 2).min(REDIAL_SOON_MAX) };
+            pause = if self.cell.view.lock().is_refused {
+                REDIAL_FIRST
+            } else {
+                (pause * 2).min(REDIAL_SOON_MAX)
+            };
         }
     }
 
@@ -223,7 +231,9 @@ impl<S: Store> Driver<S> {
             // Armed before the lanes are looked at, so that no append is missed in between.
             self.shared.log.arm();
             let deadline = self.cell.peer.lock().deadline(&self.shared.log);
-            let due = deadline.map_or(stats_due, |at| self.shared.clocks.instant(at).min(stats_due));
+            let due = deadline.map_or(stats_due, |at| {
+                self.shared.clocks.instant(at).min(stats_due)
+            });
             tokio::select! {
                 event = receiver.next() => {
                     if let Err(end) = self.take_events(event, receiver, &mut out) {
@@ -246,7 +256,12 @@ impl<S: Store> Driver<S> {
     }
 
     /// Takes in an event and those that are ready behind it.
-    fn take_events(&self, first: Event, receiver: &mut LinkReceiver, out: &mut Outbox) -> Result<(), End> {
+    fn take_events(
+        &self,
+        first: Event,
+        receiver: &mut LinkReceiver,
+        out: &mut Outbox,
+    ) -> Result<(), End> {
         let mut next = Some(first);
         for _ in 0..EVENTS_AT_ONCE {
             match next {
@@ -275,9 +290,24 @@ impl<S: Store> Driver<S> {
     }
 
     fn handle(&self, input: Input<'_>, out: &mut Outbox) {
-        let Shared { identity, log, store, stability, clocks, .. } = &*self.shared;
-        let node = Node { identity, log, store: &**store, stability };
-        self.cell.peer.lock().handle(clocks.now(), wall(), input, &node, out);
+        let Shared {
+            identity,
+            log,
+            store,
+            stability,
+            clocks,
+            ..
+        } = &*self.shared;
+        let node = Node {
+            identity,
+            log,
+            store: &**store,
+            stability,
+        };
+        self.cell
+            .peer
+            .lock()
+            .handle(clocks.now(), wall(), input, &node, out);
     }
 
     fn perform(&self, out: &mut Outbox, sender: &mut LinkSender) -> Result<(), End> {
@@ -332,5 +362,9 @@ async fn connect(
     region: &str,
     dials: bool,
 ) -> Result<Connection, LinkError> {
-    if dials { endpoint.connect(address, region).await } else { std::future::pending().await }
+    if dials {
+        endpoint.connect(address, region).await
+    } else {
+        std::future::pending().await
+    }
 }

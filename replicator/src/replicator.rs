@@ -21,7 +21,9 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     driver::{Clocks, Driver, LinkView, PeerCell, Shared, wall},
-    endpoint::{BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer},
+    endpoint::{
+        BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer,
+    },
 };
 
 /// How long peers are told that this node stops.
@@ -82,7 +84,9 @@ pub struct Replicator {
 
 impl std::fmt::Debug for Replicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replicator").field("peers", &self.peers).finish_non_exhaustive()
+        f.debug_struct("Replicator")
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,14 +95,27 @@ impl Replicator {
     ///
     /// # Errors
     /// [`StartError`] when the port, an address or the thread cannot be had.
-    pub fn start<S>(config: ReplicatorConfig, log: Arc<Log>, store: Arc<S>) -> Result<Self, StartError>
+    pub fn start<S>(
+        config: ReplicatorConfig,
+        log: Arc<Log>,
+        store: Arc<S>,
+    ) -> Result<Self, StartError>
     where
         S: Store + Send + Sync + 'static,
     {
-        assert_eq!(config.peers.len(), log.peers(), "the log has a place for every peer");
+        assert_eq!(
+            config.peers.len(),
+            log.peers(),
+            "the log has a place for every peer"
+        );
         let clocks = Clocks::start();
         let cell = |(index, peer): (usize, &PeerConfig)| {
-            let session = Peer::new(PeerIndex(index), peer.expected.clone(), config.limits, clocks.now());
+            let session = Peer::new(
+                PeerIndex(index),
+                peer.expected.clone(),
+                config.limits,
+                clocks.now(),
+            );
             Arc::new(PeerCell {
                 peer: Mutex::new(session),
                 view: Mutex::new(LinkView::default()),
@@ -119,18 +136,35 @@ impl Replicator {
             acknowledged: Arc::clone(&acknowledged),
         });
         let peers = config.peers.clone();
-        let addresses = config.peers.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+        let addresses = config
+            .peers
+            .iter()
+            .map(resolve)
+            .collect::<Result<Vec<_>, _>>()?;
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let run_cells = cells.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new().name("replication".to_owned()).spawn(move || {
-            let run = run(config, addresses, shared, run_cells, stopped, &ready);
-            tokio::task::LocalSet::new().block_on(&runtime, run);
-        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = thread::Builder::new()
+            .name("replication".to_owned())
+            .spawn(move || {
+                let run = run(config, addresses, shared, run_cells, stopped, &ready);
+                tokio::task::LocalSet::new().block_on(&runtime, run);
+            })?;
         match started.recv() {
-            Ok(Ok(())) => Ok(Self { log, cells, peers, acknowledged, stop, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Self {
+                log,
+                cells,
+                peers,
+                acknowledged,
+                stop,
+                thread: Some(thread),
+            }),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(StartError::Thread(std::io::Error::other("the replication thread ended"))),
+            Err(_) => Err(StartError::Thread(std::io::Error::other(
+                "the replication thread ended",
+            ))),
         }
     }
 
@@ -173,8 +207,13 @@ fn resolve(peer: &PeerConfig) -> Result<SocketAddr, StartError> {
         address: peer.address.clone(),
         reason,
     };
-    let mut found = peer.address.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-    found.next().ok_or_else(|| failed("it names no address".to_owned()))
+    let mut found = peer
+        .address
+        .to_socket_addrs()
+        .map_err(|error| failed(error.to_string()))?;
+    found
+        .next()
+        .ok_or_else(|| failed("it names no address".to_owned()))
 }
 
 async fn run<S>(
@@ -226,7 +265,11 @@ async fn run<S>(
 }
 
 /// Hands connections that peers dialled to their drivers.
-async fn accept(endpoint: &Endpoint, doors: &[(String, bool, mpsc::Sender<Connection>)], cells: &[Arc<PeerCell>]) {
+async fn accept(
+    endpoint: &Endpoint,
+    doors: &[(String, bool, mpsc::Sender<Connection>)],
+    cells: &[Arc<PeerCell>],
+) {
     let mut acceptor = endpoint.acceptor();
     while let Some(accepted) = acceptor.accept().await {
         match accepted {
@@ -242,16 +285,31 @@ fn admit(connection: Connection, doors: &[(String, bool, mpsc::Sender<Connection
         Some((_, false, door)) => {
             if let Err(rejected) = door.try_send(connection) {
                 tracing::debug!(peer = region, "the peer dialled twice at once");
-                rejected.into_inner().close(CLOSE_CODE_DRIVER_FIRST, "another link of yours is being opened");
+                rejected.into_inner().close(
+                    CLOSE_CODE_DRIVER_FIRST,
+                    "another link of yours is being opened",
+                );
             }
         }
         Some((_, true, _)) => {
-            tracing::warn!(peer = region, "link refused: of two regions, the one with the smaller id dials");
-            connection.close(CLOSE_CODE_DRIVER_FIRST, "of two regions, the one with the smaller id dials");
+            tracing::warn!(
+                peer = region,
+                "link refused: of two regions, the one with the smaller id dials"
+            );
+            connection.close(
+                CLOSE_CODE_DRIVER_FIRST,
+                "of two regions, the one with the smaller id dials",
+            );
         }
         None => {
-            tracing::warn!(peer = region, "link refused: the region is not among the configured peers");
-            connection.close(CLOSE_CODE_DRIVER_FIRST, "your region is not among the configured peers");
+            tracing::warn!(
+                peer = region,
+                "link refused: the region is not among the configured peers"
+            );
+            connection.close(
+                CLOSE_CODE_DRIVER_FIRST,
+                "your region is not among the configured peers",
+            );
         }
     }
 }
@@ -263,7 +321,10 @@ fn note_stranger(refused: &RefusedPeer, cells: &[Arc<PeerCell>]) {
     for cell in cells {
         let mut view = cell.view.lock();
         if !view.is_connected && view.stats.sent_packets == 0 {
-            view.reason = Some(format!("a node at {} was refused: {}", refused.addr, refused.error));
+            view.reason = Some(format!(
+                "a node at {} was refused: {}",
+                refused.addr, refused.error
+            ));
         }
     }
 }

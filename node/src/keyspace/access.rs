@@ -1,8 +1,8 @@
 //! The way in: closures under the locks of one key or of several.
 
 use greenwich_proto::{
-    hlc::Version,
     entry::layout,
+    hlc::Version,
     log::{Marks, Position},
     time::Wall,
 };
@@ -24,7 +24,9 @@ pub struct Access<'a> {
 
 impl std::fmt::Debug for Access<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Access").field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Access")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -46,7 +48,12 @@ impl Held<'_> {
 impl<'a> Access<'a> {
     /// Access at the time `now`. `marks` collects where the writes stand in the log.
     pub fn new(space: &'a Keyspace, now: Wall, marks: &'a mut Marks) -> Self {
-        Self { space, now, marks, held: None }
+        Self {
+            space,
+            now,
+            marks,
+            held: None,
+        }
     }
 
     /// The time at which the command runs.
@@ -66,7 +73,12 @@ impl<'a> Access<'a> {
         let place = self.space.place(key);
         let now = self.now;
         let see = |shard: &Shard| {
-            look(shard.find(place, key).map(layout::view).and_then(|entry| View::of(entry, now)))
+            look(
+                shard
+                    .find(place, key)
+                    .map(layout::view)
+                    .and_then(|entry| View::of(entry, now)),
+            )
         };
         match &mut self.held {
             Some(held) => see(held.shard(place.shard())),
@@ -82,26 +94,53 @@ impl<'a> Access<'a> {
             Some(held) => {
                 let keys = held.keys;
                 let mut position = held.position;
-                let record = Record::Unit { keys, position: &mut position };
+                let record = Record::Unit {
+                    keys,
+                    position: &mut position,
+                };
                 let shard = held.shard(place.shard());
-                let result = change(&mut Slot { space, shard, place, key, now, marks: self.marks, record });
+                let result = change(&mut Slot {
+                    space,
+                    shard,
+                    place,
+                    key,
+                    now,
+                    marks: self.marks,
+                    record,
+                });
                 held.position = position;
                 result
             }
             None => {
                 let shard = &mut *space.shards[place.shard()].lock();
-                change(&mut Slot { space, shard, place, key, now, marks: self.marks, record: Record::Alone })
+                change(&mut Slot {
+                    space,
+                    shard,
+                    place,
+                    key,
+                    now,
+                    marks: self.marks,
+                    record: Record::Alone,
+                })
             }
         }
     }
 
     /// Runs `act` with `keys` locked together. What it writes gets one stamp and travels as one unit of the keys in
     /// `written`, which must be among `keys`. Inside another call, the locks are the outer one's.
-    pub fn together<R>(&mut self, keys: &[&[u8]], written: &[&[u8]], act: impl FnOnce(&mut Access<'_>) -> R) -> R {
+    pub fn together<R>(
+        &mut self,
+        keys: &[&[u8]],
+        written: &[&[u8]],
+        act: impl FnOnce(&mut Access<'_>) -> R,
+    ) -> R {
         if self.held.is_some() {
             return act(self);
         }
-        let mut shards: Vec<usize> = keys.iter().map(|key| self.space.place(key).shard()).collect();
+        let mut shards: Vec<usize> = keys
+            .iter()
+            .map(|key| self.space.place(key).shard())
+            .collect();
         shards.sort_unstable();
         shards.dedup();
         self.hold(&shards, written, act)
@@ -115,14 +154,31 @@ impl<'a> Access<'a> {
         self.hold(&(0..SHARDS).collect::<Vec<_>>(), written, act)
     }
 
-    fn hold<R>(&mut self, shards: &[usize], written: &[&[u8]], act: impl FnOnce(&mut Access<'_>) -> R) -> R {
+    fn hold<R>(
+        &mut self,
+        shards: &[usize],
+        written: &[&[u8]],
+        act: impl FnOnce(&mut Access<'_>) -> R,
+    ) -> R {
         let mut keys = written.to_vec();
         keys.sort_unstable();
         keys.dedup();
         let space = self.space;
-        let shards = shards.iter().map(|&shard| (shard, space.shards[shard].lock())).collect();
-        let held = Held { shards, keys: &keys, position: None };
-        act(&mut Access { space, now: self.now, marks: self.marks, held: Some(held) })
+        let shards = shards
+            .iter()
+            .map(|&shard| (shard, space.shards[shard].lock()))
+            .collect();
+        let held = Held {
+            shards,
+            keys: &keys,
+            position: None,
+        };
+        act(&mut Access {
+            space,
+            now: self.now,
+            marks: self.marks,
+            held: Some(held),
+        })
     }
 
     /// Deletes everything, here and in every other region.
@@ -133,7 +189,10 @@ impl<'a> Access<'a> {
             all.marks.note(position);
             // What a transaction writes after this is a later unit.
             held.position = None;
-            let version = Version { stamp: position.stamp, origin: all.space.actor.origin };
+            let version = Version {
+                stamp: position.stamp,
+                origin: all.space.actor.origin,
+            };
             for (_, shard) in &mut held.shards {
                 shard.retain(|_| Verdict::Remove);
                 shard.shrink(|key| all.space.place(key).0);

@@ -38,8 +38,8 @@ use greenwich_proto::{
 };
 use parking_lot::Mutex;
 
-use shard::Shard;
 pub use self::{access::Access, scan::ScanPage, slot::Slot, view::View};
+use shard::Shard;
 
 /// The number of shards: enough that two cores rarely meet in one, and that a step of SCAN, which looks at a whole
 /// shard, stays short at many millions of keys.
@@ -57,7 +57,9 @@ pub struct Keyspace {
 
 impl fmt::Debug for Keyspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyspace").field("actor", &self.actor).finish_non_exhaustive()
+        f.debug_struct("Keyspace")
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,7 +137,6 @@ impl Place {
         Self::shard_at(self.position())
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
     const fn shard_at(position: u64) -> usize {
         (position >> Self::SHARD_SHIFT) as usize
     }

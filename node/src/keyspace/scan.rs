@@ -18,7 +18,12 @@ pub struct ScanPage {
 
 impl Access<'_> {
     /// One step of a walk: looks at about `count` keys from `cursor` on and collects those that `accept` wants.
-    pub fn scan(&mut self, cursor: u64, count: usize, mut accept: impl FnMut(&[u8], View<'_>) -> bool) -> ScanPage {
+    pub fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        mut accept: impl FnMut(&[u8], View<'_>) -> bool,
+    ) -> ScanPage {
         let mut page = ScanPage::default();
         let (mut position, mut left) = (cursor, count.max(1));
         let (space, now) = (self.space(), self.now());

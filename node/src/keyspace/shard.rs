@@ -42,7 +42,10 @@ fn weigh(entry: &EntryRef<'_>) -> (usize, usize) {
         Body::Dead => !entry.totals.is_empty(),
         Body::Husk => false,
     };
-    (usize::from(has_value), usize::from(has_value && entry.deadline.at.is_some()))
+    (
+        usize::from(has_value),
+        usize::from(has_value && entry.deadline.at.is_some()),
+    )
 }
 
 /// A table of entries. All access is under the shard's lock.
@@ -63,7 +66,9 @@ impl Shard {
     }
 
     pub(super) fn find(&self, place: Place, key: &[u8]) -> Option<&[u8]> {
-        self.table.find(place.0, |entry| layout::key_of(entry) == key).map(AsRef::as_ref)
+        self.table
+            .find(place.0, |entry| layout::key_of(entry) == key)
+            .map(AsRef::as_ref)
     }
 
     /// Every entry, in no order.
@@ -72,9 +77,24 @@ impl Shard {
     }
 
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
-    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, rehash: impl Fn(&[u8]) -> u64) {
-        let Self { table, tally, next_deadline, .. } = self;
-        let found = table.entry(place.0, |held| layout::key_of(held) == entry.key, |held| rehash(layout::key_of(held)));
+    pub(super) fn put(
+        &mut self,
+        place: Place,
+        entry: &EntryRef<'_>,
+        of_unit: bool,
+        rehash: impl Fn(&[u8]) -> u64,
+    ) {
+        let Self {
+            table,
+            tally,
+            next_deadline,
+            ..
+        } = self;
+        let found = table.entry(
+            place.0,
+            |held| layout::key_of(held) == entry.key,
+            |held| rehash(layout::key_of(held)),
+        );
         let mut occupied = match found {
             Entry::Occupied(mut occupied) => {
                 let held = occupied.get_mut();
@@ -96,12 +116,22 @@ impl Shard {
 
     /// Replaces the bytes of a key that is held.
     pub(super) fn replace(&mut self, place: Place, bytes: Box<[u8]>) {
-        let Self { table, tally, next_deadline, .. } = self;
+        let Self {
+            table,
+            tally,
+            next_deadline,
+            ..
+        } = self;
         let key = layout::key_of(&bytes);
         if let Some(held) = table.find_mut(place.0, |held| layout::key_of(held) == key) {
             tally.remove(held);
             tally.add(&bytes);
-            *next_deadline = layout::view(&bytes).deadline.at.into_iter().chain(*next_deadline).min();
+            *next_deadline = layout::view(&bytes)
+                .deadline
+                .at
+                .into_iter()
+                .chain(*next_deadline)
+                .min();
             *held = bytes;
         }
     }
@@ -127,7 +157,8 @@ impl Shard {
     /// Gives back the memory of a table that has become much too large.
     pub(super) fn shrink(&mut self, rehash: impl Fn(&[u8]) -> u64) {
         if self.table.capacity() > 64 && self.table.len() < self.table.capacity() / 4 {
-            self.table.shrink_to(self.table.len() * 2, |held| rehash(layout::key_of(held)));
+            self.table
+                .shrink_to(self.table.len() * 2, |held| rehash(layout::key_of(held)));
         }
     }
 }

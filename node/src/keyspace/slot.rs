@@ -21,7 +21,10 @@ pub(super) enum Record<'a> {
     /// Each on its own.
     Alone,
     /// All with one stamp, as one record of these keys.
-    Unit { keys: &'a [&'a [u8]], position: &'a mut Option<Position> },
+    Unit {
+        keys: &'a [&'a [u8]],
+        position: &'a mut Option<Position>,
+    },
 }
 
 /// One key under its lock.
@@ -37,7 +40,9 @@ pub struct Slot<'a> {
 
 impl std::fmt::Debug for Slot<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +76,10 @@ impl Slot<'_> {
         }
         let version = self.stamp();
         if let Some(held) = self.held() {
-            let bytes = layout::to_box(&EntryRef { deadline: Deadline { version, at }, ..held });
+            let bytes = layout::to_box(&EntryRef {
+                deadline: Deadline { version, at },
+                ..held
+            });
             self.replace(bytes);
         }
         true
@@ -86,18 +94,34 @@ impl Slot<'_> {
         let actor = self.space.actor;
         let visible = base.number().ok_or(AddError::NotANumber)?;
         let visible = visible.checked_add(amount).ok_or(AddError::TooLarge)?;
-        let sum = base.totals.of(actor).checked_add(amount).ok_or(AddError::TooLarge)?;
+        let sum = base
+            .totals
+            .of(actor)
+            .checked_add(amount)
+            .ok_or(AddError::TooLarge)?;
         // The record goes first; the key stays locked until its state is there.
-        let stamp = stamp(self.space, self.place, self.key, self.now, self.marks, &mut self.record).stamp;
+        let stamp = stamp(
+            self.space,
+            self.place,
+            self.key,
+            self.now,
+            self.marks,
+            &mut self.record,
+        )
+        .stamp;
         let mut totals = Vec::with_capacity(base.totals.as_bytes().len() + Totals::ENTRY_BYTES);
-        base.totals.encode_with(&Total { actor, stamp, sum }, &mut totals);
+        base.totals
+            .encode_with(&Total { actor, stamp, sum }, &mut totals);
         let totals = Totals::from_bytes(&totals).expect("totals stay in order");
         let bytes = layout::to_box(&EntryRef { totals, ..base });
         if self.held().is_some() {
             self.replace(bytes);
         } else {
             let entry = layout::view(&bytes);
-            self.shard.put(self.place, &entry, self.record.is_of_unit(), |key| self.space.place(key).0);
+            self.shard
+                .put(self.place, &entry, self.record.is_of_unit(), |key| {
+                    self.space.place(key).0
+                });
         }
         Ok(visible)
     }
@@ -107,13 +131,29 @@ impl Slot<'_> {
     }
 
     fn stamp(&mut self) -> Version {
-        stamp(self.space, self.place, self.key, self.now, self.marks, &mut self.record)
+        stamp(
+            self.space,
+            self.place,
+            self.key,
+            self.now,
+            self.marks,
+            &mut self.record,
+        )
     }
 
     fn put(&mut self, version: Version, body: Body<'_>, at: Option<Wall>) {
         let deadline = Deadline { version, at };
-        let entry = EntryRef { key: self.key, version, body, deadline, totals: Totals::EMPTY };
-        self.shard.put(self.place, &entry, self.record.is_of_unit(), |key| self.space.place(key).0);
+        let entry = EntryRef {
+            key: self.key,
+            version,
+            body,
+            deadline,
+            totals: Totals::EMPTY,
+        };
+        self.shard
+            .put(self.place, &entry, self.record.is_of_unit(), |key| {
+                self.space.place(key).0
+            });
     }
 
     fn replace(&mut self, mut bytes: Box<[u8]>) {
@@ -154,12 +194,14 @@ fn stamp(
 ) -> Version {
     let position = match record {
         Record::Alone => space.log.append(place.lane(), now, iter::once(key)),
-        Record::Unit { keys, position } => {
-            *position.get_or_insert_with(|| space.log.append(place.lane(), now, keys.iter().copied()))
-        }
+        Record::Unit { keys, position } => *position
+            .get_or_insert_with(|| space.log.append(place.lane(), now, keys.iter().copied())),
     };
     marks.note(position);
-    Version { stamp: position.stamp, origin: space.actor.origin }
+    Version {
+        stamp: position.stamp,
+        origin: space.actor.origin,
+    }
 }
 
 /// Why a number was not added.

@@ -22,7 +22,11 @@ impl Keyspace {
     /// Joins one entry into its locked shard. Returns whether it changed anything.
     fn join_into(&self, shard: &mut Shard, incoming: &EntryRef<'_>, sender: Stamp) -> bool {
         let place = self.place(incoming.key);
-        let forgotten = Forgotten { local: self.settled_stamp(), sender, flushed: shard.flushed };
+        let forgotten = Forgotten {
+            local: self.settled_stamp(),
+            sender,
+            flushed: shard.flushed,
+        };
         let local = shard.find(place, incoming.key).map(layout::view);
         let rehash = |key: &[u8]| self.place(key).0;
         match join(local.as_ref(), incoming, forgotten) {
@@ -47,9 +51,14 @@ impl Keyspace {
         let mut shards: Vec<usize> = keys.map(|key| self.place(key).shard()).collect();
         shards.sort_unstable();
         shards.dedup();
-        let mut guards: Vec<_> = shards.iter().map(|&shard| self.shards[shard].lock()).collect();
+        let mut guards: Vec<_> = shards
+            .iter()
+            .map(|&shard| self.shards[shard].lock())
+            .collect();
         act(&mut |key, visit| {
-            let at = shards.binary_search(&self.place(key).shard()).expect("the shards of all keys are locked");
+            let at = shards
+                .binary_search(&self.place(key).shard())
+                .expect("the shards of all keys are locked");
             visit(&mut guards[at]);
         })
     }
@@ -88,7 +97,9 @@ impl Store for Keyspace {
         }
         self.with_shards(entries.iter().map(|entry| entry.key), |with_shard| {
             for entry in entries {
-                with_shard(entry.key, &mut |shard| count(self.join_into(shard, entry, sender_forgot)));
+                with_shard(entry.key, &mut |shard| {
+                    count(self.join_into(shard, entry, sender_forgot))
+                });
             }
         });
         applied
@@ -104,8 +115,13 @@ impl Store for Keyspace {
             shard.retain(|entry| {
                 let entry = layout::view(entry);
                 // What counts on the flush itself came after it.
-                let is_later = entry.version > version || (entry.version == version && !entry.totals.is_empty());
-                if is_later { Verdict::Keep } else { Verdict::Remove }
+                let is_later = entry.version > version
+                    || (entry.version == version && !entry.totals.is_empty());
+                if is_later {
+                    Verdict::Keep
+                } else {
+                    Verdict::Remove
+                }
             });
             shard.shrink(|key| self.place(key).0);
         }

@@ -30,7 +30,10 @@ impl Keyspace {
         let mut next_deadline: Option<Wall> = None;
         shard.retain(|bytes| {
             let entry = layout::view(bytes);
-            if entry.forgettable_after(now).is_some_and(|stamp| stamp <= settled) {
+            if entry
+                .forgettable_after(now)
+                .is_some_and(|stamp| stamp <= settled)
+            {
                 return Verdict::Remove;
             }
             if !entry.has_expired(now) {
@@ -39,7 +42,10 @@ impl Keyspace {
             }
             // A counter's totals are ours to remember until the key is forgotten, and they are small.
             if matches!(entry.body, Body::Bytes(_)) && entry.totals.is_empty() {
-                return Verdict::Replace(layout::to_box(&EntryRef { body: Body::Husk, ..entry }));
+                return Verdict::Replace(layout::to_box(&EntryRef {
+                    body: Body::Husk,
+                    ..entry
+                }));
             }
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
             Verdict::Keep

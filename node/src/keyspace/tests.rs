@@ -18,7 +18,14 @@ const LATER: Wall = Wall(NOW.0 + 10_000);
 
 fn keyspace(origin: u8) -> Keyspace {
     let log = Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20);
-    Keyspace::new(Arc::new(log), Actor { origin: Origin(origin), incarnation: 1 }, 7)
+    Keyspace::new(
+        Arc::new(log),
+        Actor {
+            origin: Origin(origin),
+            incarnation: 1,
+        },
+        7,
+    )
 }
 
 fn at<R>(space: &Keyspace, now: Wall, act: impl FnOnce(&mut Access<'_>) -> R) -> R {
@@ -26,28 +33,39 @@ fn at<R>(space: &Keyspace, now: Wall, act: impl FnOnce(&mut Access<'_>) -> R) ->
 }
 
 fn set(space: &Keyspace, now: Wall, key: &str, value: &str, deadline: Option<Wall>) {
-    at(space, now, |access| access.update(key.as_bytes(), |slot| slot.set(value.as_bytes(), deadline)));
+    at(space, now, |access| {
+        access.update(key.as_bytes(), |slot| slot.set(value.as_bytes(), deadline))
+    });
 }
 
 fn get(space: &Keyspace, now: Wall, key: &str) -> Option<String> {
     at(space, now, |access| {
-        access.read(key.as_bytes(), |view| view.map(|view| String::from_utf8(view.value().into_owned()).unwrap()))
+        access.read(key.as_bytes(), |view| {
+            view.map(|view| String::from_utf8(view.value().into_owned()).unwrap())
+        })
     })
 }
 
 fn add(space: &Keyspace, now: Wall, key: &str, amount: i64) -> i64 {
-    let sum = at(space, now, |access| access.update(key.as_bytes(), |slot| slot.add(Decimal::from(amount))));
+    let sum = at(space, now, |access| {
+        access.update(key.as_bytes(), |slot| slot.add(Decimal::from(amount)))
+    });
     sum.unwrap().to_i64().unwrap()
 }
 
 fn delete(space: &Keyspace, now: Wall, key: &str) -> bool {
-    at(space, now, |access| access.update(key.as_bytes(), |slot| slot.delete()))
+    at(space, now, |access| {
+        access.update(key.as_bytes(), |slot| slot.delete())
+    })
 }
 
 /// Gives everything that `from` holds to `to`.
 fn send(from: &Keyspace, to: &Keyspace, now: Wall) {
     let mut entries = Vec::new();
-    assert_eq!(from.sweep(0, usize::MAX, &mut |entry| entries.push(entry.to_vec())), None);
+    assert_eq!(
+        from.sweep(0, usize::MAX, &mut |entry| entries.push(entry.to_vec())),
+        None
+    );
     for mut entry in entries {
         layout::set_of_unit(&mut entry, false);
         let entry = layout::decode(&entry).unwrap();
@@ -68,9 +86,20 @@ fn a_value_is_there_until_its_deadline() {
     assert_eq!(get(&space, NOW, "k").as_deref(), Some("v"));
     assert_eq!(get(&space, Wall(LATER.0 - 1), "k").as_deref(), Some("v"));
     assert_eq!(get(&space, LATER, "k"), None);
-    assert!(!delete(&space, LATER, "k"), "an expired key cannot be deleted");
-    assert_eq!(add(&space, LATER, "k", 3), 3, "an expired key counts from zero");
-    assert_eq!(get(&space, Wall(LATER.0 + 10_000), "k").as_deref(), Some("3"), "and without a deadline");
+    assert!(
+        !delete(&space, LATER, "k"),
+        "an expired key cannot be deleted"
+    );
+    assert_eq!(
+        add(&space, LATER, "k", 3),
+        3,
+        "an expired key counts from zero"
+    );
+    assert_eq!(
+        get(&space, Wall(LATER.0 + 10_000), "k").as_deref(),
+        Some("3"),
+        "and without a deadline"
+    );
 }
 
 #[test]
@@ -82,11 +111,17 @@ fn concurrent_increments_add_up_and_a_later_set_wins_over_them() {
     add(&b, NOW, "k", -2);
     exchange(&a, &b, NOW);
     exchange(&a, &b, NOW);
-    assert_eq!((get(&a, NOW, "k"), get(&b, NOW, "k")), (Some("13".into()), Some("13".into())));
+    assert_eq!(
+        (get(&a, NOW, "k"), get(&b, NOW, "k")),
+        (Some("13".into()), Some("13".into()))
+    );
     set(&b, NOW, "k", "100", None);
     add(&a, NOW, "k", 1);
     exchange(&a, &b, NOW);
-    assert_eq!((get(&a, NOW, "k"), get(&b, NOW, "k")), (Some("100".into()), Some("100".into())));
+    assert_eq!(
+        (get(&a, NOW, "k"), get(&b, NOW, "k")),
+        (Some("100".into()), Some("100".into()))
+    );
 }
 
 #[test]
@@ -97,7 +132,10 @@ fn increments_after_an_expiry_add_up_whichever_region_saw_it_first() {
     add(&a, LATER, "k", 1);
     add(&b, Wall(LATER.0 + 5), "k", 2);
     exchange(&a, &b, Wall(LATER.0 + 5));
-    assert_eq!((get(&a, LATER, "k"), get(&b, LATER, "k")), (Some("3".into()), Some("3".into())));
+    assert_eq!(
+        (get(&a, LATER, "k"), get(&b, LATER, "k")),
+        (Some("3".into()), Some("3".into()))
+    );
 }
 
 #[test]
@@ -106,7 +144,9 @@ fn an_extension_that_arrives_after_the_bytes_were_dropped_restores_them() {
     set(&a, NOW, "k", "v", Some(LATER));
     exchange(&a, &b, NOW);
     let far = Wall(LATER.0 + 60_000);
-    at(&b, NOW, |access| access.update(b"k", |slot| slot.set_deadline(Some(far))));
+    at(&b, NOW, |access| {
+        access.update(b"k", |slot| slot.set_deadline(Some(far)))
+    });
     a.tend(LATER, 0, SHARDS);
     assert_eq!(get(&a, LATER, "k"), None);
     send(&b, &a, LATER);
@@ -146,7 +186,10 @@ fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
     add(&a, LATER, "n", 1);
     add(&b, LATER, "n", 10);
     exchange(&a, &b, LATER);
-    assert_eq!((get(&a, LATER, "n"), get(&b, LATER, "n")), (Some("11".into()), Some("11".into())));
+    assert_eq!(
+        (get(&a, LATER, "n"), get(&b, LATER, "n")),
+        (Some("11".into()), Some("11".into()))
+    );
 }
 
 #[test]
@@ -157,8 +200,14 @@ fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
     add(&a, LATER, "after", 4);
     exchange(&a, &b, LATER);
     b.flush(a.flushed());
-    assert_eq!((get(&a, LATER, "before"), get(&b, LATER, "before")), (None, None));
-    assert_eq!((get(&a, LATER, "after"), get(&b, LATER, "after")), (Some("4".into()), Some("4".into())));
+    assert_eq!(
+        (get(&a, LATER, "before"), get(&b, LATER, "before")),
+        (None, None)
+    );
+    assert_eq!(
+        (get(&a, LATER, "after"), get(&b, LATER, "after")),
+        (Some("4".into()), Some("4".into()))
+    );
 }
 
 #[test]
@@ -195,7 +244,11 @@ fn a_walk_visits_every_key_that_stays_exactly_once_while_others_come_and_go() {
     let (mut cursor, mut seen, mut round) = (0, Vec::new(), 0);
     loop {
         let page = at(&space, NOW, |access| access.scan(cursor, 37, |_, _| true));
-        seen.extend(page.keys.into_iter().filter(|key| key.starts_with(b"stay:")));
+        seen.extend(
+            page.keys
+                .into_iter()
+                .filter(|key| key.starts_with(b"stay:")),
+        );
         for n in 0..50 {
             set(&space, NOW, &format!("come:{round}:{n}"), "v", None);
             delete(&space, NOW, &format!("come:{}:{n}", round / 2));
@@ -231,6 +284,9 @@ fn a_random_key_is_a_live_one() {
     assert_eq!(at(&space, NOW, |access| access.key_after(3)), None);
     set(&space, NOW, "only", "v", None);
     for random in [0, 1 << 20, u64::MAX] {
-        assert_eq!(at(&space, NOW, |access| access.key_after(random)).as_deref(), Some(&b"only"[..]));
+        assert_eq!(
+            at(&space, NOW, |access| access.key_after(random)).as_deref(),
+            Some(&b"only"[..])
+        );
     }
 }

@@ -26,11 +26,17 @@ impl Decimal {
             [b'+', rest @ ..] | rest => (false, rest),
         };
         let (mantissa, exponent) = split_exponent(digits)?;
-        let point = mantissa.iter().position(|&byte| byte == b'.').unwrap_or(mantissa.len());
+        let point = mantissa
+            .iter()
+            .position(|&byte| byte == b'.')
+            .unwrap_or(mantissa.len());
         // Power of ten of the first digit, counted in units of 10^-17.
         let mut power = i32::try_from(point).ok()? - 1 + exponent + SCALE_DIGITS.cast_signed();
         let mut value: i128 = 0;
-        for &byte in mantissa[..point].iter().chain(mantissa.get(point + 1..).unwrap_or_default()) {
+        for &byte in mantissa[..point]
+            .iter()
+            .chain(mantissa.get(point + 1..).unwrap_or_default())
+        {
             if !byte.is_ascii_digit() {
                 return None;
             }
@@ -56,7 +62,9 @@ impl Decimal {
     /// The value as an integer, if it is one and fits.
     #[must_use]
     pub fn to_i64(self) -> Option<i64> {
-        (self.0 % SCALE == 0).then(|| i64::try_from(self.0 / SCALE).ok()).flatten()
+        (self.0 % SCALE == 0)
+            .then(|| i64::try_from(self.0 / SCALE).ok())
+            .flatten()
     }
 
     /// The raw count of 10⁻¹⁷, as it is stored.
@@ -90,7 +98,10 @@ impl fmt::Display for Decimal {
     /// As Redis prints floats: no exponent, no trailing zeros, no point for whole numbers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
-        let (whole, fraction) = (magnitude / SCALE.unsigned_abs(), magnitude % SCALE.unsigned_abs());
+        let (whole, fraction) = (
+            magnitude / SCALE.unsigned_abs(),
+            magnitude % SCALE.unsigned_abs(),
+        );
         let sign = if self.0 < 0 { "-" } else { "" };
         if fraction == 0 {
             return write!(f, "{sign}{whole}");
@@ -105,7 +116,10 @@ fn split_exponent(digits: &[u8]) -> Option<(&[u8], i32)> {
     let Some(at) = digits.iter().position(|byte| matches!(byte, b'e' | b'E')) else {
         return Some((digits, 0));
     };
-    let exponent = std::str::from_utf8(&digits[at + 1..]).ok()?.parse::<i32>().ok()?;
+    let exponent = std::str::from_utf8(&digits[at + 1..])
+        .ok()?
+        .parse::<i32>()
+        .ok()?;
     // Beyond this every non-zero number over- or underflows; the clamp keeps the arithmetic small.
     Some((&digits[..at], exponent.clamp(-100, 100)))
 }
@@ -151,14 +165,31 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_number_or_does_not_fit() {
-        for text in ["", "-", ".", "e5", "1e", "1 ", " 1", "0x10", "nan", "inf", "1.2.3", "1e30", "--1", "1e99999999999"] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "e5",
+            "1e",
+            "1 ",
+            " 1",
+            "0x10",
+            "nan",
+            "inf",
+            "1.2.3",
+            "1e30",
+            "--1",
+            "1e99999999999",
+        ] {
             assert_eq!(Decimal::parse(text.as_bytes()), None, "{text}");
         }
     }
 
     #[test]
     fn a_tenth_and_two_tenths_are_three_tenths() {
-        let sum = Decimal::parse(b"0.1").unwrap().checked_add(Decimal::parse(b"0.2").unwrap());
+        let sum = Decimal::parse(b"0.1")
+            .unwrap()
+            .checked_add(Decimal::parse(b"0.2").unwrap());
         assert_eq!(sum.unwrap().to_string(), "0.3");
     }
 

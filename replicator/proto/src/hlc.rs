@@ -47,7 +47,12 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.wall().0, self.0 & ((1 << COUNTER_BITS) - 1))
+        write!(
+            f,
+            "{}.{}",
+            self.wall().0,
+            self.0 & ((1 << COUNTER_BITS) - 1)
+        )
     }
 }
 
@@ -74,7 +79,10 @@ pub struct Version {
 
 impl Version {
     /// Before every write: the version of a key that never was.
-    pub const ZERO: Self = Self { stamp: Stamp::ZERO, origin: Origin::NONE };
+    pub const ZERO: Self = Self {
+        stamp: Stamp::ZERO,
+        origin: Origin::NONE,
+    };
 }
 
 /// A remote stamp lies further ahead of the local wall clock than allowed.
@@ -101,7 +109,10 @@ impl Clock {
     /// A clock that has issued nothing yet and refuses stamps more than `max_skew` ahead of the wall.
     #[must_use]
     pub fn new(max_skew: Duration) -> Self {
-        Self { last: AtomicU64::new(0), max_skew }
+        Self {
+            last: AtomicU64::new(0),
+            max_skew,
+        }
     }
 
     /// The largest lead of a remote stamp over the local wall clock that is followed.
@@ -114,7 +125,10 @@ impl Clock {
     pub fn stamp(&self, wall: Wall) -> Stamp {
         let physical = Stamp::at(wall).0;
         let advance = |last: u64| Some(physical.max(last.saturating_add(1)));
-        let last = match self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, advance) {
+        let last = match self
+            .last
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, advance)
+        {
             Ok(last) | Err(last) => last,
         };
         Stamp(physical.max(last.saturating_add(1)))
@@ -127,7 +141,10 @@ impl Clock {
     pub fn observe(&self, remote: Stamp, wall: Wall) -> Result<(), Skew> {
         let ahead = remote.wall() - wall;
         if ahead > self.max_skew {
-            return Err(Skew { ahead, allowed: self.max_skew });
+            return Err(Skew {
+                ahead,
+                allowed: self.max_skew,
+            });
         }
         self.advance(remote);
         Ok(())
@@ -174,6 +191,10 @@ mod tests {
         let skew = clock.observe(far, wall).unwrap_err();
         assert_eq!(skew.ahead, Duration::from_mins(10));
         assert!(clock.stamp(wall) < far);
-        assert!(clock.observe(Stamp::at(wall + Duration::from_secs(5)), wall).is_ok());
+        assert!(
+            clock
+                .observe(Stamp::at(wall + Duration::from_secs(5)), wall)
+                .is_ok()
+        );
     }
 }

@@ -14,7 +14,10 @@ impl Ranges {
     /// Everything up to and including `cumulative`.
     #[must_use]
     pub const fn up_to(cumulative: u64) -> Self {
-        Self { cumulative, runs: BTreeMap::new() }
+        Self {
+            cumulative,
+            runs: BTreeMap::new(),
+        }
     }
 
     /// Everything up to here has arrived.
@@ -33,7 +36,12 @@ impl Ranges {
     #[must_use]
     pub fn contains(&self, after: u64, up_to: u64) -> bool {
         let after = after.max(self.cumulative);
-        after >= up_to || self.runs.range(..=after).next_back().is_some_and(|(_, &end)| end >= up_to)
+        after >= up_to
+            || self
+                .runs
+                .range(..=after)
+                .next_back()
+                .is_some_and(|(_, &end)| end >= up_to)
     }
 
     /// Adds `after + 1 ..= up_to`.

@@ -36,7 +36,11 @@ pub struct Forgotten {
 
 /// Joins `incoming` into `local`, or into nothing. `None` when nothing of the incoming entry is worth keeping.
 #[must_use]
-pub fn join(local: Option<&EntryRef<'_>>, incoming: &EntryRef<'_>, forgotten: Forgotten) -> Option<Joined> {
+pub fn join(
+    local: Option<&EntryRef<'_>>,
+    incoming: &EntryRef<'_>,
+    forgotten: Forgotten,
+) -> Option<Joined> {
     if local.is_none() && incoming.newest() <= forgotten.local {
         // Everything in it was here once and has been forgotten since: a replay.
         return None;
@@ -69,10 +73,17 @@ fn rebase<'a>(local: &EntryRef<'_>, incoming: &EntryRef<'a>, forgotten: Forgotte
         flushed.deadline = flushed.deadline.max(incoming.deadline);
         return flushed;
     }
-    let mut rebased = EntryRef { version, ..*incoming };
+    let mut rebased = EntryRef {
+        version,
+        ..*incoming
+    };
     if version != incoming.version {
         let own = incoming.deadline.version > incoming.version.max(version);
-        rebased.deadline = if own { incoming.deadline } else { Deadline { version, at: None } };
+        rebased.deadline = if own {
+            incoming.deadline
+        } else {
+            Deadline { version, at: None }
+        };
     }
     rebased
 }
@@ -84,7 +95,10 @@ fn join_registers(local: &EntryRef<'_>, incoming: &EntryRef<'_>) -> Joined {
         Ordering::Less => incoming,
         Ordering::Equal | Ordering::Greater => local,
     };
-    let mut joined = EntryRef { deadline: local.deadline.max(incoming.deadline), ..*winner };
+    let mut joined = EntryRef {
+        deadline: local.deadline.max(incoming.deadline),
+        ..*winner
+    };
     let mut totals = Vec::new();
     if local.version == incoming.version && local.totals != incoming.totals {
         local.totals.encode_join(&incoming.totals, &mut totals);

@@ -66,7 +66,11 @@ pub fn is_of_unit(bytes: &[u8]) -> bool {
 
 /// Marks encoded bytes as written by a unit, or not.
 pub fn set_of_unit(bytes: &mut [u8], of_unit: bool) {
-    bytes[0] = if of_unit { bytes[0] | OF_UNIT } else { bytes[0] & !OF_UNIT };
+    bytes[0] = if of_unit {
+        bytes[0] | OF_UNIT
+    } else {
+        bytes[0] & !OF_UNIT
+    };
 }
 
 fn key_len(bytes: &[u8]) -> usize {
@@ -76,7 +80,11 @@ fn key_len(bytes: &[u8]) -> usize {
 /// Bytes of the optional deadline parts.
 const fn optional_bytes(flags: u8) -> usize {
     let at = if flags & HAS_DEADLINE == 0 { 0 } else { 8 };
-    let version = if flags & OWN_DEADLINE_VERSION == 0 { 0 } else { 9 };
+    let version = if flags & OWN_DEADLINE_VERSION == 0 {
+        0
+    } else {
+        9
+    };
     at + version
 }
 
@@ -88,25 +96,41 @@ pub fn decode(bytes: &[u8]) -> Result<EntryRef<'_>, EntryError> {
     let mut reader = Reader::new(bytes);
     let flags = reader.u8()?;
     if flags & OF_UNIT != 0 {
-        return Err(EntryError::Malformed("it carries a mark that does not travel"));
+        return Err(EntryError::Malformed(
+            "it carries a mark that does not travel",
+        ));
     }
     if flags & KIND_MASK != 0 {
         return Err(EntryError::Kind(flags >> 6));
     }
     let origin = Origin(reader.u8()?);
-    let version = Version { stamp: Stamp(reader.u64()?), origin };
+    let version = Version {
+        stamp: Stamp(reader.u64()?),
+        origin,
+    };
     let key_len = usize::from(reader.u16()?);
-    let at = if flags & HAS_DEADLINE == 0 { None } else { Some(Wall(reader.u64()?)) };
+    let at = if flags & HAS_DEADLINE == 0 {
+        None
+    } else {
+        Some(Wall(reader.u64()?))
+    };
     let deadline_version = if flags & OWN_DEADLINE_VERSION == 0 {
         version
     } else {
-        Version { stamp: Stamp(reader.u64()?), origin: Origin(reader.u8()?) }
+        Version {
+            stamp: Stamp(reader.u64()?),
+            origin: Origin(reader.u8()?),
+        }
     };
     if deadline_version < version {
-        return Err(EntryError::Malformed("its deadline is older than its value"));
+        return Err(EntryError::Malformed(
+            "its deadline is older than its value",
+        ));
     }
     if flags & OWN_DEADLINE_VERSION != 0 && deadline_version == version {
-        return Err(EntryError::Malformed("its deadline repeats the version of the value"));
+        return Err(EntryError::Malformed(
+            "its deadline repeats the version of the value",
+        ));
     }
     let key = reader.take(key_len)?;
     let totals = decode_totals(flags, &mut reader)?;
@@ -117,7 +141,16 @@ pub fn decode(bytes: &[u8]) -> Result<EntryRef<'_>, EntryError> {
         BODY_BYTES => Body::Bytes(rest),
         _ => return Err(EntryError::Malformed("its body does not fit its flags")),
     };
-    Ok(EntryRef { key, version, body, deadline: Deadline { version: deadline_version, at }, totals })
+    Ok(EntryRef {
+        key,
+        version,
+        body,
+        deadline: Deadline {
+            version: deadline_version,
+            at,
+        },
+        totals,
+    })
 }
 
 fn decode_totals<'a>(flags: u8, reader: &mut Reader<'a>) -> Result<Totals<'a>, EntryError> {
@@ -139,7 +172,10 @@ fn decode_totals<'a>(flags: u8, reader: &mut Reader<'a>) -> Result<Totals<'a>, E
 #[must_use]
 pub fn view(bytes: &[u8]) -> EntryRef<'_> {
     let flags = bytes[0];
-    let version = Version { stamp: Stamp(u64_at(bytes, 2)), origin: Origin(bytes[1]) };
+    let version = Version {
+        stamp: Stamp(u64_at(bytes, 2)),
+        origin: Origin(bytes[1]),
+    };
     let mut at = HEADER_BYTES;
     let mut deadline = Deadline { version, at: None };
     if flags & HAS_DEADLINE != 0 {
@@ -147,7 +183,10 @@ pub fn view(bytes: &[u8]) -> EntryRef<'_> {
         at += 8;
     }
     if flags & OWN_DEADLINE_VERSION != 0 {
-        deadline.version = Version { stamp: Stamp(u64_at(bytes, at)), origin: Origin(bytes[at + 8]) };
+        deadline.version = Version {
+            stamp: Stamp(u64_at(bytes, at)),
+            origin: Origin(bytes[at + 8]),
+        };
         at += 9;
     }
     let key = &bytes[at..at + key_len(bytes)];
@@ -163,7 +202,13 @@ pub fn view(bytes: &[u8]) -> EntryRef<'_> {
         BODY_HUSK => Body::Husk,
         _ => Body::Dead,
     };
-    EntryRef { key, version, body, deadline, totals }
+    EntryRef {
+        key,
+        version,
+        body,
+        deadline,
+        totals,
+    }
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -174,8 +219,17 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[must_use]
 pub fn encoded_len(entry: &EntryRef<'_>) -> usize {
     let totals = entry.totals.as_bytes().len();
-    let body = if let Body::Bytes(bytes) = entry.body { bytes.len() } else { 0 };
-    HEADER_BYTES + optional_bytes(flags_of(entry)) + entry.key.len() + usize::from(totals > 0) + totals + body
+    let body = if let Body::Bytes(bytes) = entry.body {
+        bytes.len()
+    } else {
+        0
+    };
+    HEADER_BYTES
+        + optional_bytes(flags_of(entry))
+        + entry.key.len()
+        + usize::from(totals > 0)
+        + totals
+        + body
 }
 
 fn flags_of(entry: &EntryRef<'_>) -> u8 {

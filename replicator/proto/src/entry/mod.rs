@@ -66,7 +66,13 @@ impl<'a> EntryRef<'a> {
     /// A key that nobody wrote since `version`.
     #[must_use]
     pub fn absent(key: &'a [u8], version: Version) -> Self {
-        Self { key, version, body: Body::Dead, deadline: Deadline { version, at: None }, totals: Totals::EMPTY }
+        Self {
+            key,
+            version,
+            body: Body::Dead,
+            deadline: Deadline { version, at: None },
+            totals: Totals::EMPTY,
+        }
     }
 
     /// Whether clients see a value at `now`.
@@ -90,7 +96,10 @@ impl<'a> EntryRef<'a> {
     #[must_use]
     pub fn newest(&self) -> Stamp {
         let registers = self.version.stamp.max(self.deadline.version.stamp);
-        self.totals.iter().map(|total| total.stamp).fold(registers, Stamp::max)
+        self.totals
+            .iter()
+            .map(|total| total.stamp)
+            .fold(registers, Stamp::max)
     }
 
     /// The base that the passing of this entry's deadline starts: the same in every region that holds the same
@@ -99,7 +108,10 @@ impl<'a> EntryRef<'a> {
     pub fn expiry_base(&self) -> Version {
         let passed = self.deadline.at.map_or(Stamp::ZERO, Stamp::at);
         let after = self.version.stamp.max(self.deadline.version.stamp).next();
-        Version { stamp: passed.max(after), origin: Origin::NONE }
+        Version {
+            stamp: passed.max(after),
+            origin: Origin::NONE,
+        }
     }
 
     /// The stamp up to which every region must have heard everything before this entry may be forgotten; `None`
@@ -126,6 +138,10 @@ impl<'a> EntryRef<'a> {
     #[must_use]
     pub fn number(&self) -> Option<Decimal> {
         let base = self.base_number()?;
-        Some(self.totals.iter().fold(base, |sum, total| sum.saturating_add(total.sum)))
+        Some(
+            self.totals
+                .iter()
+                .fold(base, |sum, total| sum.saturating_add(total.sum)),
+        )
     }
 }

@@ -39,9 +39,14 @@ impl Total {
         let (incarnation, rest) = rest.split_at(8);
         let (stamp, sum) = rest.split_at(8);
         Self {
-            actor: Actor { origin: Origin(origin[0]), incarnation: u64_le(incarnation) },
+            actor: Actor {
+                origin: Origin(origin[0]),
+                incarnation: u64_le(incarnation),
+            },
             stamp: Stamp(u64_le(stamp)),
-            sum: Decimal::from_bits(i128::from_le_bytes(sum.try_into().expect("split to 16 bytes"))),
+            sum: Decimal::from_bits(i128::from_le_bytes(
+                sum.try_into().expect("split to 16 bytes"),
+            )),
         }
     }
 
@@ -107,7 +112,9 @@ impl<'a> Totals<'a> {
     /// What `actor` has added.
     #[must_use]
     pub fn of(&self, actor: Actor) -> Decimal {
-        self.iter().find(|total| total.actor == actor).map_or(Decimal::ZERO, |total| total.sum)
+        self.iter()
+            .find(|total| total.actor == actor)
+            .map_or(Decimal::ZERO, |total| total.sum)
     }
 
     /// Writes these totals with `total` in place of its actor's.
@@ -141,7 +148,10 @@ impl<'a> Totals<'a> {
             let total = match order {
                 Ordering::Less => left.next(),
                 Ordering::Greater => right.next(),
-                Ordering::Equal => left.next().zip(right.next()).map(|(a, b)| if b.replaces(&a) { b } else { a }),
+                Ordering::Equal => left
+                    .next()
+                    .zip(right.next())
+                    .map(|(a, b)| if b.replaces(&a) { b } else { a }),
             };
             total.expect("peeked").encode(out);
         }

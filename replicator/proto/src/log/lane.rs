@@ -67,7 +67,11 @@ impl<'a> Record<'a> {
             let len = reader.u16()?;
             reader.take(usize::from(len))?;
         }
-        Ok(Self { stamp, count, keys: &rest[..rest.len() - reader.rest().len()] })
+        Ok(Self {
+            stamp,
+            count,
+            keys: &rest[..rest.len() - reader.rest().len()],
+        })
     }
 }
 
@@ -90,7 +94,13 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { segments: VecDeque::new(), spare: None, head: 0, bytes: 0, limit_bytes }
+        Self {
+            segments: VecDeque::new(),
+            spare: None,
+            head: 0,
+            bytes: 0,
+            limit_bytes,
+        }
     }
 
     /// The last sequence number given.
@@ -100,7 +110,9 @@ impl Lane {
 
     /// The last sequence number that is no longer held.
     pub(super) fn tail(&self) -> u64 {
-        self.segments.front().map_or(self.head, |segment| segment.first - 1)
+        self.segments
+            .front()
+            .map_or(self.head, |segment| segment.first - 1)
     }
 
     /// Bytes of the records held.
@@ -109,7 +121,11 @@ impl Lane {
     }
 
     /// Appends a record and drops the oldest segments beyond the limit.
-    pub(super) fn append<'a>(&mut self, stamp: Stamp, keys: impl Iterator<Item = &'a [u8]> + Clone) -> u64 {
+    pub(super) fn append<'a>(
+        &mut self,
+        stamp: Stamp,
+        keys: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> u64 {
         let keys_len: usize = keys.clone().map(|key| 2 + key.len()).sum();
         let count = u16::try_from(keys.clone().count()).expect("units are limited to as many keys");
         let segment = self.room_for(10 + keys_len);
@@ -131,14 +147,20 @@ impl Lane {
     }
 
     fn room_for(&mut self, record_bytes: usize) -> &mut Segment {
-        let has_room =
-            self.segments.back().is_some_and(|last| last.bytes.len() + record_bytes <= last.bytes.capacity());
+        let has_room = self
+            .segments
+            .back()
+            .is_some_and(|last| last.bytes.len() + record_bytes <= last.bytes.capacity());
         if !has_room {
             let bytes = match self.spare.take() {
                 Some(spare) if record_bytes <= spare.capacity() => spare,
                 _ => Vec::with_capacity(SEGMENT_BYTES.max(record_bytes)),
             };
-            self.segments.push_back(Segment { first: self.head + 1, count: 0, bytes });
+            self.segments.push_back(Segment {
+                first: self.head + 1,
+                count: 0,
+                bytes,
+            });
         }
         self.segments.back_mut().expect("one was just pushed")
     }
@@ -165,12 +187,15 @@ impl Lane {
     /// Moves the cursor over records for as long as `visit` accepts them; a record that it refuses stays unread.
     /// The cursor must not lie before the tail.
     pub(super) fn read(&self, cursor: &mut Cursor, mut visit: impl FnMut(Record<'_>) -> bool) {
-        let start = self.segments.partition_point(|segment| segment.first + segment.count <= cursor.seq + 1);
+        let start = self
+            .segments
+            .partition_point(|segment| segment.first + segment.count <= cursor.seq + 1);
         for segment in self.segments.range(start..) {
             let mut reader = Reader::new(&segment.bytes);
             let skipped = match cursor.hint {
                 Some((first, offset)) if first == segment.first => reader.take(offset).map(|_| ()),
-                _ => (segment.first..=cursor.seq).try_for_each(|_| Record::read(&mut reader).map(|_| ())),
+                _ => (segment.first..=cursor.seq)
+                    .try_for_each(|_| Record::read(&mut reader).map(|_| ())),
             };
             skipped.expect("a lane holds whole records");
             while !reader.is_empty() {

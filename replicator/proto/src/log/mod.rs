@@ -13,8 +13,8 @@ use std::sync::{
 
 use parking_lot::Mutex;
 
-pub use self::lane::{Cursor, Record};
 use self::lane::Lane;
+pub use self::lane::{Cursor, Record};
 use crate::{
     hlc::{Clock, Stamp},
     time::Wall,
@@ -79,7 +79,9 @@ impl Log {
     pub fn new(clock: Clock, peers: usize, limit_bytes: usize) -> Self {
         let lane_bytes = if peers == 0 { 0 } else { limit_bytes / LANES };
         Self {
-            lanes: (0..LANES).map(|_| Mutex::new(Lane::new(lane_bytes))).collect(),
+            lanes: (0..LANES)
+                .map(|_| Mutex::new(Lane::new(lane_bytes)))
+                .collect(),
             applied: (0..peers).map(|_| Default::default()).collect(),
             clock,
             limit_bytes,
@@ -113,11 +115,20 @@ impl Log {
 
     /// Appends a record of keys that change together. The keys' locks are held by the caller; the stamp is issued
     /// under the lane's lock, so that stamps and numbers of one lane have the same order.
-    pub fn append<'a>(&self, lane: usize, wall: Wall, keys: impl Iterator<Item = &'a [u8]> + Clone) -> Position {
+    pub fn append<'a>(
+        &self,
+        lane: usize,
+        wall: Wall,
+        keys: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Position {
         let position = {
             let mut records = self.lanes[lane].lock();
             let stamp = self.clock.stamp(wall);
-            Position { lane, seq: records.append(stamp, keys), stamp }
+            Position {
+                lane,
+                seq: records.append(stamp, keys),
+                stamp,
+            }
         };
         if !self.signalled.load(Ordering::Relaxed)
             && !self.signalled.swap(true, Ordering::SeqCst)
@@ -132,7 +143,12 @@ impl Log {
     ///
     /// # Errors
     /// [`Fallen`] when records after the cursor are no longer held.
-    pub fn read(&self, lane: usize, cursor: &mut Cursor, visit: impl FnMut(Record<'_>) -> bool) -> Result<(), Fallen> {
+    pub fn read(
+        &self,
+        lane: usize,
+        cursor: &mut Cursor,
+        visit: impl FnMut(Record<'_>) -> bool,
+    ) -> Result<(), Fallen> {
         let records = self.lanes[lane].lock();
         if cursor.seq < records.tail() {
             return Err(Fallen);
@@ -175,7 +191,11 @@ impl Log {
     /// `peer` has applied everything up to `seq` in a lane. Drops what all peers have.
     pub fn acknowledge(&self, peer: PeerIndex, lane: usize, seq: u64) {
         self.applied[peer.0][lane].fetch_max(seq, Ordering::AcqRel);
-        let slowest = self.applied.iter().map(|lanes| lanes[lane].load(Ordering::Acquire)).min();
+        let slowest = self
+            .applied
+            .iter()
+            .map(|lanes| lanes[lane].load(Ordering::Acquire))
+            .min();
         self.lanes[lane].lock().trim(slowest.unwrap_or(0));
     }
 
@@ -196,7 +216,10 @@ impl Log {
     #[must_use]
     pub fn holders(&self, marks: &Marks) -> usize {
         let holds = |lanes: &&[AtomicU64; LANES]| {
-            lanes.iter().zip(&marks.0).all(|(applied, mark)| applied.load(Ordering::Acquire) >= *mark)
+            lanes
+                .iter()
+                .zip(&marks.0)
+                .all(|(applied, mark)| applied.load(Ordering::Acquire) >= *mark)
         };
         self.applied.iter().filter(holds).count()
     }

@@ -8,7 +8,6 @@ use hashbrown::HashTable;
 use super::send::SendStats;
 use crate::{
     entry::layout,
-
     log::{Cursor, Fallen, LANES, Log},
     store::Store,
     wire::batch::{self, Range},
@@ -53,12 +52,21 @@ impl Builder {
         let mut drained = true;
         for lane in (0..LANES).map(|offset| (first + offset) % LANES) {
             let start = cursors[lane].seq;
-            drained &= self.collect_lane(log, store, lane, &mut cursors[lane], limit_bytes, stats)?;
+            drained &=
+                self.collect_lane(log, store, lane, &mut cursors[lane], limit_bytes, stats)?;
             if cursors[lane].seq > start {
-                self.ranges.push(Range { lane, after: start, up_to: cursors[lane].seq });
+                self.ranges.push(Range {
+                    lane,
+                    after: start,
+                    up_to: cursors[lane].seq,
+                });
             }
         }
-        Ok(Built { items: &self.items, ranges: &self.ranges, drained })
+        Ok(Built {
+            items: &self.items,
+            ranges: &self.ranges,
+            drained,
+        })
     }
 
     /// Whether the lane was read to its end.
@@ -96,7 +104,12 @@ impl Builder {
     }
 
     /// Returns how many records were used before the limit was reached.
-    fn collect_records<S: Store>(&mut self, store: &S, limit_bytes: usize, stats: &mut SendStats) -> usize {
+    fn collect_records<S: Store>(
+        &mut self,
+        store: &S,
+        limit_bytes: usize,
+        stats: &mut SendStats,
+    ) -> usize {
         let (seen, items) = (&mut self.seen, &mut self.items);
         for (used, keys) in self.records.iter().enumerate() {
             if items.len() >= limit_bytes {
@@ -133,7 +146,6 @@ impl Builder {
         self.records.ends.len()
     }
 }
-
 
 /// Some records, copied out of the log so that its lock is free while keys are locked.
 #[derive(Debug, Default)]
@@ -215,14 +227,23 @@ impl Seen {
 
     /// Whether the key is new.
     fn insert(&mut self, key: &[u8]) -> bool {
-        let Self { hasher, spans, bytes } = self;
+        let Self {
+            hasher,
+            spans,
+            bytes,
+        } = self;
         let hash = hasher.hash_one(key);
-        if spans.find(hash, |&(start, end)| bytes[start..end] == *key).is_some() {
+        if spans
+            .find(hash, |&(start, end)| bytes[start..end] == *key)
+            .is_some()
+        {
             return false;
         }
         let start = bytes.len();
         bytes.extend_from_slice(key);
-        spans.insert_unique(hash, (start, bytes.len()), |&(start, end)| hasher.hash_one(&bytes[start..end]));
+        spans.insert_unique(hash, (start, bytes.len()), |&(start, end)| {
+            hasher.hash_one(&bytes[start..end])
+        });
         true
     }
 }

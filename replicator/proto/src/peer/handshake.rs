@@ -72,13 +72,17 @@ pub enum Refusal {
         ours: String,
     },
     /// Another number of lanes.
-    #[error("lanes: the peer's log has {theirs}, ours has {LANES}; run the same release in both regions")]
+    #[error(
+        "lanes: the peer's log has {theirs}, ours has {LANES}; run the same release in both regions"
+    )]
     Lanes {
         /// The peer's.
         theirs: u32,
     },
     /// Other merge rules.
-    #[error("merge rules: the peer's fingerprint is {theirs:016x}, ours is {ours:016x}; give both regions the same rules")]
+    #[error(
+        "merge rules: the peer's fingerprint is {theirs:016x}, ours is {ours:016x}; give both regions the same rules"
+    )]
     Rules {
         /// The peer's.
         theirs: u64,
@@ -98,7 +102,9 @@ pub enum Refusal {
         our_id: Origin,
     },
     /// The peer started before the incarnation that was heard of last.
-    #[error("incarnation: the peer started at {theirs} ms, but one that started at {known} ms was heard of before; its clock was set back, or two nodes claim one region")]
+    #[error(
+        "incarnation: the peer started at {theirs} ms, but one that started at {known} ms was heard of before; its clock was set back, or two nodes claim one region"
+    )]
     Incarnation {
         /// The peer's.
         theirs: u64,
@@ -106,7 +112,9 @@ pub enum Refusal {
         known: u64,
     },
     /// The peer says that it applied more than was ever written here.
-    #[error("resume: the peer says that it has applied {theirs} records of lane {lane}, ours has {ours}")]
+    #[error(
+        "resume: the peer says that it has applied {theirs} records of lane {lane}, ours has {ours}"
+    )]
     Resume {
         /// The lane.
         lane: usize,
@@ -129,16 +137,27 @@ pub(super) fn check(
     clock: (Wall, Duration),
 ) -> Result<(), Refusal> {
     if hello.wire < WIRE_VERSION_MIN || hello.wire_min > WIRE_VERSION {
-        return Err(Refusal::Wire { theirs: (hello.wire_min, hello.wire) });
+        return Err(Refusal::Wire {
+            theirs: (hello.wire_min, hello.wire),
+        });
     }
     if hello.cluster != ours.cluster {
-        return Err(Refusal::Cluster { theirs: hello.cluster.clone(), ours: ours.cluster.clone() });
+        return Err(Refusal::Cluster {
+            theirs: hello.cluster.clone(),
+            ours: ours.cluster.clone(),
+        });
     }
-    if usize::try_from(hello.lanes) != Ok(LANES) || !matches!(hello.resume.applied.len(), 0 | LANES) {
-        return Err(Refusal::Lanes { theirs: hello.lanes });
+    if usize::try_from(hello.lanes) != Ok(LANES) || !matches!(hello.resume.applied.len(), 0 | LANES)
+    {
+        return Err(Refusal::Lanes {
+            theirs: hello.lanes,
+        });
     }
     if hello.rules != ours.rules {
-        return Err(Refusal::Rules { theirs: hello.rules, ours: ours.rules });
+        return Err(Refusal::Rules {
+            theirs: hello.rules,
+            ours: ours.rules,
+        });
     }
     if hello.region != expected.region || hello.id != expected.origin.0 {
         return Err(Refusal::Region {
@@ -149,7 +168,10 @@ pub(super) fn check(
         });
     }
     if hello.incarnation < known_incarnation {
-        return Err(Refusal::Incarnation { theirs: hello.incarnation, known: known_incarnation });
+        return Err(Refusal::Incarnation {
+            theirs: hello.incarnation,
+            known: known_incarnation,
+        });
     }
     let (wall, allowed) = clock;
     let ahead = hello.wall - wall;

@@ -63,7 +63,10 @@ impl Default for Limits {
         Self {
             batch_bytes: 64 * 1024,
             flush_interval: Duration::from_millis(1),
-            window: WindowLimits { min_bytes: 1024 * 1024, max_bytes: 64 * 1024 * 1024 },
+            window: WindowLimits {
+                min_bytes: 1024 * 1024,
+                max_bytes: 64 * 1024 * 1024,
+            },
             ack_delay: Duration::from_millis(1),
             watermark_interval: Duration::from_millis(250),
             hello_timeout: Duration::from_secs(5),
@@ -197,7 +200,14 @@ impl Peer {
     }
 
     /// Takes in what happened and appends what is to be done to `out`.
-    pub fn handle<S: Store>(&mut self, now: Time, wall: Wall, input: Input<'_>, node: &Node<'_, S>, out: &mut Outbox) {
+    pub fn handle<S: Store>(
+        &mut self,
+        now: Time,
+        wall: Wall,
+        input: Input<'_>,
+        node: &Node<'_, S>,
+        out: &mut Outbox,
+    ) {
         let result = match input {
             Input::Connected => {
                 self.connect(now, wall, node, out);
@@ -209,7 +219,9 @@ impl Peer {
                 .receive(bytes, node.log.clock(), node.store, now, wall)
                 .map(|()| self.settle(wall, node))
                 .map_err(|violation| violation.to_string()),
-            Input::Batch(_) if self.state == State::Handshaking => Err("a batch arrived before the hello".to_owned()),
+            Input::Batch(_) if self.state == State::Handshaking => {
+                Err("a batch arrived before the hello".to_owned())
+            }
             // What still arrives on a link that was given up.
             Input::Batch(_) => Ok(()),
             Input::Disconnected => {
@@ -231,9 +243,18 @@ impl Peer {
             State::Down | State::Refused(_) => None,
             State::Handshaking => Some(self.hello_due),
             State::Up => {
-                let flush = self.sender.is_waiting(log).then(|| self.sender.next_flush());
-                let ack = self.receiver.acks_waiting().map(|(since, _)| since + self.limits.ack_delay);
-                [flush, ack, Some(self.next_watermark)].into_iter().flatten().min()
+                let flush = self
+                    .sender
+                    .is_waiting(log)
+                    .then(|| self.sender.next_flush());
+                let ack = self
+                    .receiver
+                    .acks_waiting()
+                    .map(|(since, _)| since + self.limits.ack_delay);
+                [flush, ack, Some(self.next_watermark)]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -274,7 +295,8 @@ impl Peer {
         }
         match Control::decode(bytes).map_err(|error| error.to_string())? {
             Control::Hello(hello) if self.state == State::Handshaking => {
-                self.agree(now, wall, &hello, node).map_err(|refusal| refusal.to_string())?;
+                self.agree(now, wall, &hello, node)
+                    .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
                 out.push(Output::Established);
                 Ok(())
@@ -291,11 +313,15 @@ impl Peer {
                 Ok(())
             }
             Control::Ack(ids) if self.state == State::Up => {
-                ids.into_iter().for_each(|id| self.sender.acknowledge(id, node.log, now));
+                ids.into_iter()
+                    .for_each(|id| self.sender.acknowledge(id, node.log, now));
                 Ok(())
             }
             Control::Watermark(watermark) if self.state == State::Up => {
-                node.log.clock().observe(watermark.stamp, wall).map_err(|skew| skew.to_string())?;
+                node.log
+                    .clock()
+                    .observe(watermark.stamp, wall)
+                    .map_err(|skew| skew.to_string())?;
                 self.receiver.hear(watermark);
                 self.settle(wall, node);
                 Ok(())
@@ -306,10 +332,23 @@ impl Peer {
         }
     }
 
-    fn agree<S: Store>(&mut self, now: Time, wall: Wall, hello: &Hello, node: &Node<'_, S>) -> Result<(), Refusal> {
+    fn agree<S: Store>(
+        &mut self,
+        now: Time,
+        wall: Wall,
+        hello: &Hello,
+        node: &Node<'_, S>,
+    ) -> Result<(), Refusal> {
         let clock = (wall, node.log.clock().max_skew());
-        handshake::check(hello, node.identity, &self.expected, self.receiver.incarnation(), clock)?;
-        self.sender.resume(&hello.resume, node.identity.incarnation, node.log, now)?;
+        handshake::check(
+            hello,
+            node.identity,
+            &self.expected,
+            self.receiver.incarnation(),
+            clock,
+        )?;
+        self.sender
+            .resume(&hello.resume, node.identity.incarnation, node.log, now)?;
         self.receiver.connect(hello.incarnation);
         self.next_watermark = now;
         self.connects += 1;
@@ -321,7 +360,8 @@ impl Peer {
     fn settle<S: Store>(&mut self, wall: Wall, node: &Node<'_, S>) {
         while let Some(word) = self.receiver.accepted_word() {
             node.stability.accept(self.index, &word);
-            node.store.settle(node.stability.settled(node.log.clock().stamp(wall)));
+            node.store
+                .settle(node.stability.settled(node.log.clock().stamp(wall)));
         }
     }
 
@@ -330,20 +370,31 @@ impl Peer {
         match self.state {
             State::Down | State::Refused(_) => return,
             State::Handshaking if now >= self.hello_due => {
-                return self.refuse(format!("no hello within {:?}", self.limits.hello_timeout), out);
+                return self.refuse(
+                    format!("no hello within {:?}", self.limits.hello_timeout),
+                    out,
+                );
             }
             State::Handshaking => return,
             State::Up => {}
         }
-        self.sender.fill(now, node.log, node.store, &mut |batch| out.push(Output::Batch(batch)));
+        self.sender.fill(now, node.log, node.store, &mut |batch| {
+            out.push(Output::Batch(batch))
+        });
         if let Some((since, count)) = self.receiver.acks_waiting()
             && (count >= ACKS_AT_ONCE || now >= since + self.limits.ack_delay)
         {
-            out.push(Output::Control(Control::Ack(self.receiver.take_acks()).encode()));
+            out.push(Output::Control(
+                Control::Ack(self.receiver.take_acks()).encode(),
+            ));
         }
         if now >= self.next_watermark {
             let (heads, stamp) = node.log.watermark(wall);
-            let watermark = Watermark { heads, stamp, holds: node.stability.holds(stamp) };
+            let watermark = Watermark {
+                heads,
+                stamp,
+                holds: node.stability.holds(stamp),
+            };
             out.push(Output::Control(Control::Watermark(watermark).encode()));
             self.next_watermark = now + self.limits.watermark_interval;
         }

@@ -76,7 +76,11 @@ impl Receiver {
     /// The peer is of this incarnation. What was known of an earlier one is void.
     pub(super) fn connect(&mut self, incarnation: u64) {
         if self.incarnation != incarnation {
-            *self = Self { incarnation, stats: self.stats, ..Self::default() };
+            *self = Self {
+                incarnation,
+                stats: self.stats,
+                ..Self::default()
+            };
         }
     }
 
@@ -99,7 +103,9 @@ impl Receiver {
         let batch = Batch::decode(bytes)?;
         clock.observe(batch.newest, wall).map_err(Refusal::from)?;
         self.stats.bytes += bytes.len() as u64;
-        let covered = |range: &crate::wire::batch::Range| self.applied[range.lane].contains(range.after, range.up_to);
+        let covered = |range: &crate::wire::batch::Range| {
+            self.applied[range.lane].contains(range.after, range.up_to)
+        };
         if !batch.ranges.is_empty() && batch.ranges.iter().all(covered) {
             self.stats.duplicates += 1;
         } else {
@@ -142,7 +148,11 @@ impl Receiver {
     /// The peer's word, if everything that it wrote before has been applied.
     pub(super) fn accepted_word(&mut self) -> Option<Watermark> {
         let word = self.word?;
-        let is_covered = self.applied.iter().zip(word.heads).all(|(applied, head)| applied.cumulative() >= head);
+        let is_covered = self
+            .applied
+            .iter()
+            .zip(word.heads)
+            .all(|(applied, head)| applied.cumulative() >= head);
         if !is_covered {
             return None;
         }

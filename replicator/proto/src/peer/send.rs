@@ -92,7 +92,13 @@ impl Sender {
     }
 
     /// Places the cursors where the peer says that it stands. `ours` is our incarnation.
-    pub(super) fn resume(&mut self, resume: &Resume, ours: u64, log: &Log, now: Time) -> Result<(), Refusal> {
+    pub(super) fn resume(
+        &mut self,
+        resume: &Resume,
+        ours: u64,
+        log: &Log,
+        now: Time,
+    ) -> Result<(), Refusal> {
         let is_known = resume.incarnation == ours && resume.applied.len() == LANES;
         if !is_known {
             log.forget(self.peer);
@@ -102,11 +108,19 @@ impl Sender {
             let applied = if is_known { resume.applied[lane] } else { 0 };
             let head = log.head(lane);
             if applied > head {
-                return Err(Refusal::Resume { lane, theirs: applied, ours: head });
+                return Err(Refusal::Resume {
+                    lane,
+                    theirs: applied,
+                    ours: head,
+                });
             }
             self.applied[lane] = Ranges::up_to(applied);
             self.cursors[lane] = Cursor::after(applied);
-            covers.push(Range { lane, after: applied, up_to: head });
+            covers.push(Range {
+                lane,
+                after: applied,
+                up_to: head,
+            });
             log.acknowledge(self.peer, lane, applied);
         }
         self.in_flight.clear();
@@ -124,13 +138,21 @@ impl Sender {
             self.cursors[range.lane] = Cursor::after(range.up_to);
         }
         self.stats.sweeps += 1;
-        self.sweep = Some(Sweep { position: Some(0), covers, batches_in_flight: 0 });
+        self.sweep = Some(Sweep {
+            position: Some(0),
+            covers,
+            batches_in_flight: 0,
+        });
     }
 
     /// Starts over with a sweep: the log dropped records that this peer still needed.
     fn fall(&mut self, log: &Log) {
         let covers = (0..LANES)
-            .map(|lane| Range { lane, after: self.applied[lane].cumulative(), up_to: log.head(lane) })
+            .map(|lane| Range {
+                lane,
+                after: self.applied[lane].cumulative(),
+                up_to: log.head(lane),
+            })
             .collect();
         for batch in self.in_flight.values_mut() {
             batch.is_sweep = false;
@@ -150,7 +172,9 @@ impl Sender {
     }
 
     fn sweep_is_due(&self) -> bool {
-        self.sweep.as_ref().is_some_and(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)
+        self.sweep
+            .as_ref()
+            .is_some_and(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)
     }
 
     pub(super) fn next_flush(&self) -> Time {
@@ -158,7 +182,13 @@ impl Sender {
     }
 
     /// Calls `send` with each batch that may go out now.
-    pub(super) fn fill<S: Store>(&mut self, now: Time, log: &Log, store: &S, send: &mut dyn FnMut(Vec<u8>)) {
+    pub(super) fn fill<S: Store>(
+        &mut self,
+        now: Time,
+        log: &Log,
+        store: &S,
+        send: &mut dyn FnMut(Vec<u8>),
+    ) {
         while self.is_started && now >= self.next_flush && self.window.has_room() {
             let from_log = self.next_from_log(now, log, store);
             // The log goes first; a sweep takes what it leaves.
@@ -170,8 +200,16 @@ impl Sender {
     }
 
     fn next_from_log<S: Store>(&mut self, now: Time, log: &Log, store: &S) -> Option<Vec<u8>> {
-        let Self { builder, cursors, first_lane, limits, stats, .. } = self;
-        let Ok(built) = builder.build(log, store, cursors, *first_lane, limits.batch_bytes, stats) else {
+        let Self {
+            builder,
+            cursors,
+            first_lane,
+            limits,
+            stats,
+            ..
+        } = self;
+        let Ok(built) = builder.build(log, store, cursors, *first_lane, limits.batch_bytes, stats)
+        else {
             self.fall(log);
             return None;
         };
@@ -184,13 +222,20 @@ impl Sender {
         let ranges = built.ranges.to_vec();
         self.first_lane = (self.first_lane + 1) % LANES;
         // What is left over goes out at once; what comes next waits for company.
-        self.next_flush = if built.drained { now + self.limits.flush_interval } else { now };
+        self.next_flush = if built.drained {
+            now + self.limits.flush_interval
+        } else {
+            now
+        };
         self.note_sent(now, &bytes, ranges, false);
         Some(bytes)
     }
 
     fn next_from_sweep<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
-        let sweep = self.sweep.as_mut().filter(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)?;
+        let sweep = self
+            .sweep
+            .as_mut()
+            .filter(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)?;
         let mut items = Vec::new();
         let mut ranges = Vec::new();
         match sweep.position {
@@ -222,7 +267,14 @@ impl Sender {
 
     fn note_sent(&mut self, now: Time, bytes: &[u8], ranges: Vec<Range>, is_sweep: bool) {
         let sent = self.window.send(bytes.len() as u64, now);
-        self.in_flight.insert(self.next_id, InFlight { sent, ranges, is_sweep });
+        self.in_flight.insert(
+            self.next_id,
+            InFlight {
+                sent,
+                ranges,
+                is_sweep,
+            },
+        );
         self.next_id += 1;
         self.stats.batches += 1;
         self.stats.bytes += bytes.len() as u64;

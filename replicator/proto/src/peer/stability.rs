@@ -10,11 +10,7 @@
 
 use parking_lot::Mutex;
 
-use crate::{
-    hlc::Stamp,
-    log::PeerIndex,
-    wire::control::Watermark,
-};
+use crate::{hlc::Stamp, log::PeerIndex, wire::control::Watermark};
 
 /// The accepted word of one peer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +31,9 @@ impl Stability {
     /// Nothing heard yet.
     #[must_use]
     pub fn new(peers: usize) -> Self {
-        Self { words: Mutex::new(vec![Word::default(); peers].into()) }
+        Self {
+            words: Mutex::new(vec![Word::default(); peers].into()),
+        }
     }
 
     /// Everything that `peer` wrote before it sent `watermark` has been applied.
@@ -48,12 +46,20 @@ impl Stability {
     /// This node holds everything of every origin up to here, and nothing later than `now` was written here.
     #[must_use]
     pub fn holds(&self, now: Stamp) -> Stamp {
-        self.words.lock().iter().map(|word| word.delivered).fold(now, Stamp::min)
+        self.words
+            .lock()
+            .iter()
+            .map(|word| word.delivered)
+            .fold(now, Stamp::min)
     }
 
     /// Every region holds everything up to here.
     #[must_use]
     pub fn settled(&self, now: Stamp) -> Stamp {
-        self.words.lock().iter().map(|word| word.delivered.min(word.holds)).fold(now, Stamp::min)
+        self.words
+            .lock()
+            .iter()
+            .map(|word| word.delivered.min(word.holds))
+            .fold(now, Stamp::min)
     }
 }

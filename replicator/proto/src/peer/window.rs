@@ -69,9 +69,13 @@ impl Window {
     /// The window in bytes.
     pub(super) fn size_bytes(&self) -> u64 {
         let rate = self.rates.iter().max().copied().unwrap_or(0);
-        let round_trip = self.round_trip.map_or(Duration::ZERO, |(shortest, _)| shortest);
+        let round_trip = self
+            .round_trip
+            .map_or(Duration::ZERO, |(shortest, _)| shortest);
         let product = u128::from(rate) * round_trip.as_micros() * 3 / 2 / 1_000_000;
-        u64::try_from(product).unwrap_or(u64::MAX).clamp(self.limits.min_bytes, self.limits.max_bytes)
+        u64::try_from(product)
+            .unwrap_or(u64::MAX)
+            .clamp(self.limits.min_bytes, self.limits.max_bytes)
     }
 
     pub(super) fn send(&mut self, bytes: u64, now: Time) -> Sent {
@@ -80,7 +84,12 @@ impl Window {
             self.delivered_at = now;
         }
         self.in_flight += bytes;
-        Sent { bytes, at: now, delivered_before: self.delivered, delivered_at: self.delivered_at }
+        Sent {
+            bytes,
+            at: now,
+            delivered_before: self.delivered,
+            delivered_at: self.delivered_at,
+        }
     }
 
     pub(super) fn acknowledge(&mut self, sent: Sent, now: Time) {
@@ -88,7 +97,11 @@ impl Window {
         self.delivered += sent.bytes;
         self.delivered_at = now;
         self.sample_round_trip(now.since(sent.at), now);
-        let span = now.since(sent.delivered_at).max(now.since(sent.at)).as_micros().max(1);
+        let span = now
+            .since(sent.delivered_at)
+            .max(now.since(sent.at))
+            .as_micros()
+            .max(1);
         let rate = u128::from(self.delivered - sent.delivered_before) * 1_000_000 / span;
         if sent.delivered_before >= self.round_ends_at {
             self.round_ends_at = self.delivered;
@@ -101,7 +114,9 @@ impl Window {
     }
 
     fn sample_round_trip(&mut self, sample: Duration, now: Time) {
-        let keep = self.round_trip.is_some_and(|(shortest, at)| shortest < sample && now.since(at) < ROUND_TRIP_SPAN);
+        let keep = self
+            .round_trip
+            .is_some_and(|(shortest, at)| shortest < sample && now.since(at) < ROUND_TRIP_SPAN);
         if !keep {
             self.round_trip = Some((sample, now));
         }
@@ -112,7 +127,10 @@ impl Window {
 mod tests {
     use super::*;
 
-    const LIMITS: WindowLimits = WindowLimits { min_bytes: 1_000, max_bytes: 10_000_000 };
+    const LIMITS: WindowLimits = WindowLimits {
+        min_bytes: 1_000,
+        max_bytes: 10_000_000,
+    };
 
     /// Sends as much as the window allows over a path of 80 ms and `rate` bytes per second for `rounds` round trips.
     fn window_after(rate: u64, rounds: u64) -> u64 {
@@ -135,7 +153,10 @@ mod tests {
     fn settles_near_one_and_a_half_times_rate_and_round_trip() {
         let product = 5_000_000 * 80 / 1_000;
         let window = window_after(5_000_000, 60);
-        assert!(window > product && window < product * 2, "{window} bytes for a path that holds {product}");
+        assert!(
+            window > product && window < product * 2,
+            "{window} bytes for a path that holds {product}"
+        );
     }
 
     #[test]

@@ -151,7 +151,14 @@ impl<'a> Batch<'a> {
         for _ in 0..count {
             ranges.push(read_range(&mut reader)?);
         }
-        let mut batch = Self { id, forgotten, ranges, newest: Stamp::ZERO, entries: 0, items: reader.rest() };
+        let mut batch = Self {
+            id,
+            forgotten,
+            ranges,
+            newest: Stamp::ZERO,
+            entries: 0,
+            items: reader.rest(),
+        };
         while !reader.is_empty() {
             batch.check(read_item(&mut reader)?);
         }
@@ -175,7 +182,8 @@ impl<'a> Batch<'a> {
     pub fn items(&self) -> impl Iterator<Item = Item<'a>> + use<'a> {
         let mut reader = Reader::new(self.items);
         std::iter::from_fn(move || {
-            (!reader.is_empty()).then(|| read_item(&mut reader).expect("the batch was checked when it was read"))
+            (!reader.is_empty())
+                .then(|| read_item(&mut reader).expect("the batch was checked when it was read"))
         })
     }
 }
@@ -186,8 +194,14 @@ fn read_range(reader: &mut Reader<'_>) -> Result<Range, BatchError> {
         return Err(BatchError::Lane(lane));
     }
     let after = reader.varint()?;
-    let up_to = after.checked_add(reader.varint()?).ok_or(BatchError::Range)?;
-    Ok(Range { lane: usize::from(lane), after, up_to })
+    let up_to = after
+        .checked_add(reader.varint()?)
+        .ok_or(BatchError::Range)?;
+    Ok(Range {
+        lane: usize::from(lane),
+        after,
+        up_to,
+    })
 }
 
 fn read_item<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, BatchError> {
@@ -199,11 +213,14 @@ fn read_item<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, BatchError> {
             for _ in 0..keys {
                 read_entry(reader)?;
             }
-            Ok(Item::Unit(Unit(&start[..start.len() - reader.rest().len()])))
+            Ok(Item::Unit(Unit(
+                &start[..start.len() - reader.rest().len()],
+            )))
         }
-        ITEM_FLUSH => {
-            Ok(Item::Flush(Version { stamp: Stamp(reader.u64()?), origin: Origin(reader.u8()?) }))
-        }
+        ITEM_FLUSH => Ok(Item::Flush(Version {
+            stamp: Stamp(reader.u64()?),
+            origin: Origin(reader.u8()?),
+        })),
         kind => Err(BatchError::Item(kind)),
     }
 }
