@@ -26,7 +26,7 @@ def main():
     took_ms, last = write(source, arguments)
     arrived = wait_for_value(peers, last)
     after = update_counts(source)
-    sent, coalesced = (after[name] - before[name] for name in ("updates_sent", "updates_coalesced"))
+    sent, coalesced = (after[name] - before[name] for name in ("sent", "coalesced"))
     print(f"{arguments.writes} writes of one key in {took_ms:.1f} ms")
     print(f"{sent} updates crossed to {len(peers)} peers, {coalesced} were coalesced")
     print("every peer holds the last value" if arrived else "a peer does NOT hold the last value")

@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "checks"
 
 from resp import Connection, parse_address  # noqa: E402 - the path above comes first
 
+REGIONS_MAX = 8
 READY_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 15
 QUIET_WINDOW_SECONDS = 0.3
@@ -37,25 +38,11 @@ class Region:
 
 
 def read_up(path):
-    """The regions of an `up.json`: a list of objects, alone or under `regions` or `nodes`."""
-    document = json.loads(pathlib.Path(path).read_text())
-    rows = document if isinstance(document, list) else document.get("regions") or document.get("nodes")
+    """The regions of an `up.json`."""
     return [
-        Region(
-            first(row, "region", "name"),
-            parse_address(str(first(row, "redis_address", "redis"))),
-            parse_address(str(first(row, "admin_address", "admin"))),
-            int(row["pid"]),
-        )
-        for row in rows
+        Region(row["region"], parse_address(row["redis"]), parse_address(row["admin"]), row["pid"])
+        for row in json.loads(pathlib.Path(path).read_text())["regions"]
     ]
-
-
-def first(row, *names):
-    for name in names:
-        if name in row:
-            return row[name]
-    raise KeyError(f"none of {', '.join(names)} in {row}")
 
 
 @contextlib.contextmanager
@@ -65,12 +52,13 @@ def running(up_json, binary, *options):
         yield read_up(up_json)
         return
     with tempfile.TemporaryDirectory(prefix="greenwich-bench-") as data:
-        port, admin = free_ports(8), free_ports(8)
-        command = [binary, "up", "--data", data, "--port", str(port), "--admin-port", str(admin), *options]
+        start = free_ports(3 * REGIONS_MAX)
+        ports = {"--port": start, "--admin-port": start + REGIONS_MAX, "--replication-port": start + 2 * REGIONS_MAX}
+        command = [binary, "up", "--data", data, *options]
+        command += [word for option, port in ports.items() for word in (option, str(port))]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
-            regions = wait_ready(process, pathlib.Path(data) / "up.json")
-            yield regions
+            yield wait_ready(process, pathlib.Path(data) / "up.json")
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -85,24 +73,19 @@ def wait_ready(process, path):
         if process.poll() is not None:
             raise SystemExit(f"greenwich up ended: {process.stderr.read().decode(errors='replace')[-2000:]}")
         if path.exists():
-            regions = read_up(path)
-            with contextlib.suppress(OSError):
-                for region in regions:
-                    with Connection(region.redis) as connection:
-                        connection.ask("PING")
-                return regions
+            return read_up(path)
         time.sleep(0.05)
     raise SystemExit(f"greenwich up was not ready within {READY_SECONDS_MAX} s")
 
 
 def free_ports(count):
-    """The first of `count` neighbouring ports that are free at the moment."""
+    """The first of `count` neighbouring ports that are free at the moment, TCP and UDP."""
     for start in range(20_000 + os.getpid() % 10_000, 60_000, count):
         with contextlib.ExitStack() as sockets:
             try:
                 for port in range(start, start + count):
-                    listener = sockets.enter_context(socket.socket())
-                    listener.bind(("127.0.0.1", port))
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                        sockets.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", port))
                 return start
             except OSError:
                 continue
@@ -116,25 +99,13 @@ def read_status(region):
 
 def link_states(region):
     """The state of each link of a region, by peer."""
-    links = read_status(region).get("links", [])
-    rows = [dict(row, peer=peer) for peer, row in links.items()] if isinstance(links, dict) else links
-    return {str(row.get("peer") or row.get("region")): str(row.get("state")) for row in rows}
+    return {link["region"]: link["state"] for link in read_status(region)["links"]}
 
 
 def update_counts(region):
-    """Updates that a region sent to its peers and updates that it coalesced, since its start, over all links."""
-    return {
-        name: sum_of(read_status(region), name) for name in ("updates_sent", "updates_coalesced")
-    }
-
-
-def sum_of(document, name):
-    """The sum of every field of this name, wherever it is in the document."""
-    if isinstance(document, dict):
-        return sum(value if key == name else sum_of(value, name) for key, value in document.items())
-    if isinstance(document, list):
-        return sum(sum_of(item, name) for item in document)
-    return 0
+    """Updates that a region sent to its peers, and updates that it coalesced instead, since its start."""
+    updates = [link["updates"] for link in read_status(region)["links"]]
+    return {name: sum(counts[name] for counts in updates) for name in ("sent", "coalesced")}
 
 
 def cpu_seconds(pid):
