@@ -48,7 +48,8 @@ def arity_cases(reference):
 def table_cases(server):
     """What COMMAND says about each command that the tested server lists."""
     with Connection(server) as connection:
-        listed = sorted(name.decode() for name in connection.ask("COMMAND", "LIST"))
+        reply = connection.call("COMMAND", "LIST")
+    listed = [] if reply.is_error() else sorted(name.decode() for name in reply.plain())
     missing = sorted(set(SURFACE) - set(listed))
     rows = Case("COMMAND INFO row by row")
     docs = Case("COMMAND DOCS row by row")
