@@ -3,8 +3,11 @@
 pub mod admin;
 pub mod assembly;
 pub mod cli;
+pub mod client;
+pub mod command;
 pub mod config;
 pub mod keyspace;
 pub mod metrics;
 pub mod resp;
+pub mod server;
 pub mod status;

@@ -1,0 +1,120 @@
+//! One client: what its connection remembers between commands, and the part that other connections see.
+//!
+//! Knows no sockets; the connection's task owns the [`Client`] and everybody may hold its [`Handle`].
+
+mod handle;
+mod registry;
+mod transaction;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use greenwich_proto::log::Marks;
+
+pub use self::{
+    handle::{Handle, Labels},
+    registry::Clients,
+    transaction::{Queued, Transaction, Watched},
+};
+use crate::keyspace::Usage;
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Client {
+    /// What others see.
+    pub handle: Arc<Handle>,
+    /// Whether it gave the password, or none was asked for when it connected.
+    pub is_authenticated: bool,
+    /// Which replies it wants.
+    pub replies: Replies,
+    /// The transaction since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// The keys since WATCH.
+    pub watched: Vec<Watched>,
+    /// Channels that it is subscribed to.
+    pub channels: HashSet<Box<[u8]>>,
+    /// Patterns that it is subscribed to.
+    pub patterns: HashSet<Box<[u8]>>,
+    /// Set by WAIT: what the connection waits for before it goes on.
+    pub wait: Option<Wait>,
+    /// Where its writes stood in the log before this command; only for commands with the flag `MARKS`.
+    pub marks: Marks,
+    /// Whether EXEC is running its commands.
+    pub is_executing: bool,
+    /// How full the keyspace was when EXEC began, if one of its commands asks.
+    pub usage: Option<Usage>,
+    /// Set by QUIT and its like: close when the replies are written.
+    pub is_leaving: bool,
+}
+
+impl Client {
+    /// A client that has just connected.
+    #[must_use]
+    pub fn new(handle: Arc<Handle>, is_authenticated: bool) -> Self {
+        Self {
+            handle,
+            is_authenticated,
+            replies: Replies::On,
+            transaction: None,
+            watched: Vec::new(),
+            channels: HashSet::new(),
+            patterns: HashSet::new(),
+            wait: None,
+            marks: Marks::default(),
+            is_executing: false,
+            usage: None,
+            is_leaving: false,
+        }
+    }
+
+    /// Channels and patterns that it is subscribed to.
+    #[inline]
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
+
+/// Which replies a client wants: CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// None to the command after this one.
+    SkipNext,
+    /// None to this command.
+    Skip,
+}
+
+/// What WAIT waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Regions that have applied the client's writes.
+    pub regions: usize,
+    /// How long at most; `None` for as long as it takes.
+    pub time_max: Option<Duration>,
+}
+
+/// Why a connection ends that its client did not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Doom {
+    /// CLIENT KILL.
+    Killed = 1,
+    /// Too many messages wait for it, or too long a reply.
+    OutputLimit = 2,
+    /// The node stops.
+    Shutdown = 3,
+}
+
+impl Doom {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Killed),
+            2 => Some(Self::OutputLimit),
+            3 => Some(Self::Shutdown),
+            _ => None,
+        }
+    }
+}

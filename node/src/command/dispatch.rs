@@ -1,0 +1,196 @@
+//! From a request to its row and its reply, with the checks of redis-server in its order.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use greenwich_proto::{
+    entry::KEY_BYTES_MAX,
+    log::{Marks, UNIT_KEYS_MAX},
+    time::Wall,
+};
+
+use super::{
+    CommandError, Context, Flags,
+    table::{self, Row},
+};
+use crate::{
+    client::{Client, Doom, Queued, Replies},
+    keyspace::Access,
+    resp::{Reply, Request, Version},
+    server::Server,
+};
+
+/// Runs one request and writes its reply.
+#[inline]
+pub fn execute(
+    server: &Server,
+    client: &mut Client,
+    (marks, now): (&mut Marks, Wall),
+    request: Request<'_>,
+    reply: &mut Reply,
+) {
+    let start = reply.len();
+    if let Err(error) = admit_and_run(server, client, (marks, now), request, reply) {
+        refuse(client, reply, start, &error);
+    }
+    if client.replies != Replies::On {
+        hold_back(client, reply, start);
+    }
+}
+
+fn admit_and_run(
+    server: &Server,
+    client: &mut Client,
+    (marks, now): (&mut Marks, Wall),
+    request: Request<'_>,
+    reply: &mut Reply,
+) -> Result<(), CommandError> {
+    let admitted = match admit(server, client, reply.version(), request) {
+        Ok(row) => row,
+        Err(error) => {
+            if let Some(transaction) = &mut client.transaction {
+                transaction.abort();
+            }
+            return Err(error);
+        }
+    };
+    let flags = admitted.command.flags;
+    if client.transaction.is_some() && !flags.has(Flags::UNQUEUED) {
+        return queue(client, admitted, request, reply);
+    }
+    if client.handle.command.load(Relaxed) != admitted.index {
+        client.handle.command.store(admitted.index, Relaxed);
+    }
+    if flags.has(Flags::MARKS) {
+        client.marks = *marks;
+    }
+    let mut access = Access::new(&server.keyspace, now, marks);
+    (admitted.command.run)(&mut Context { access: &mut access, client, server, reply }, request)
+}
+
+/// The row of a request that may run or be queued.
+fn admit(
+    server: &Server,
+    client: &Client,
+    version: Version,
+    request: Request<'_>,
+) -> Result<&'static Row, CommandError> {
+    let row = find(request)?;
+    let command = row.command;
+    if !command.accepts(request.len()) {
+        return Err(CommandError::WrongArity(row.full_name.as_str().into()));
+    }
+    if !client.is_authenticated && server.settings.asks_password() && !command.flags.has(Flags::NO_AUTH) {
+        return Err(CommandError::text("NOAUTH Authentication required."));
+    }
+    if command.keys.first != 0 {
+        check_keys(row, request)?;
+    }
+    if client.subscription_count() > 0 && version == Version::Resp2 && !command.flags.has(Flags::SUBSCRIBED) {
+        return Err(CommandError::text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+             context",
+            row.full_name
+        )));
+    }
+    Ok(row)
+}
+
+fn find(request: Request<'_>) -> Result<&'static Row, CommandError> {
+    let row = table::find(&request[0]).ok_or_else(|| unknown(request))?;
+    match request.get(1) {
+        Some(name) if !row.command.subcommands.is_empty() => row.find(name).ok_or_else(|| {
+            let parent = row.command.name.to_ascii_uppercase();
+            CommandError::quoted("ERR unknown subcommand '", shown(name, 128), &format!("'. Try {parent} HELP."))
+        }),
+        _ => Ok(row),
+    }
+}
+
+fn check_keys(row: &Row, request: Request<'_>) -> Result<(), CommandError> {
+    let mut count = 0;
+    for key in row.command.keys_of(request) {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(CommandError::KeyTooLong);
+        }
+        count += 1;
+    }
+    if count > UNIT_KEYS_MAX && row.command.flags.has(Flags::WRITE) {
+        return Err(CommandError::TooManyKeys);
+    }
+    Ok(())
+}
+
+#[cold]
+fn unknown(request: Request<'_>) -> CommandError {
+    let mut args = Vec::new();
+    for arg in request.iter().skip(1) {
+        if args.len() >= 128 {
+            break;
+        }
+        let text = shown(arg, 128 - args.len());
+        args.push(b'\'');
+        args.extend_from_slice(text);
+        args.extend_from_slice(b"' ");
+    }
+    let mut message = b"ERR unknown command '".to_vec();
+    message.extend_from_slice(shown(&request[0], 128));
+    message.extend_from_slice(b"', with args beginning with: ");
+    message.extend_from_slice(&args);
+    CommandError::Quoted(message)
+}
+
+/// What redis-server, which prints C strings, shows of an argument.
+fn shown(arg: &[u8], bytes_max: usize) -> &[u8] {
+    let arg = &arg[..arg.len().min(bytes_max)];
+    let end = arg.iter().position(|byte| *byte == 0);
+    &arg[..end.unwrap_or(arg.len())]
+}
+
+fn queue(
+    client: &mut Client,
+    row: &'static Row,
+    request: Request<'_>,
+    reply: &mut Reply,
+) -> Result<(), CommandError> {
+    let Some(transaction) = &mut client.transaction else {
+        return Ok(());
+    };
+    let refusal = if row.command.flags.has(Flags::NO_MULTI) {
+        Some("ERR Command not allowed inside a transaction")
+    } else if !transaction.has_room() {
+        Some("ERR the transaction is too large")
+    } else {
+        None
+    };
+    if let Some(refusal) = refusal {
+        transaction.abort();
+        return Err(CommandError::text(refusal));
+    }
+    if !transaction.is_aborted() {
+        transaction.push(Queued { row, request: request.to_buf() });
+        client.handle.queued.fetch_add(1, Relaxed);
+    }
+    reply.simple("QUEUED");
+    Ok(())
+}
+
+/// Answers with an error instead of what was written since `start`.
+#[cold]
+pub(super) fn refuse(client: &Client, reply: &mut Reply, start: usize, error: &CommandError) {
+    reply.truncate(start);
+    if *error == CommandError::ReplyTooLong {
+        client.handle.end(Doom::OutputLimit);
+    }
+    reply.error(error.message());
+}
+
+/// Drops a reply that the client does not want.
+#[cold]
+fn hold_back(client: &mut Client, reply: &mut Reply, start: usize) {
+    reply.truncate(start);
+    client.replies = match client.replies {
+        Replies::SkipNext => Replies::Skip,
+        Replies::Skip => Replies::On,
+        other => other,
+    };
+}

@@ -1,0 +1,192 @@
+//! What a value is like inside: OBJECT and MEMORY USAGE. Strings are stored in one way alone, so the encoding is the
+//! one that redis-server would choose for a value that was set whole.
+
+use super::{
+    Command, CommandError, Context, Flags, Keys,
+    parse::integer,
+    rows::{READ, generic, server},
+};
+use crate::{
+    keyspace::View,
+    resp::{Reply, Request, parse_integer},
+};
+
+const KEY_BEHIND_SUBCOMMAND: Keys = Keys::new(2, 2, 1);
+/// The longest string that redis-server allocates together with its header.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+const OBJECT: &[Command] = &[
+    generic(
+        "encoding",
+        3,
+        READ,
+        KEY_BEHIND_SUBCOMMAND,
+        "2.2.3",
+        "Inspect the internal encoding of a value",
+        |context, request| inspect(context, request, |reply, view| reply.bulk(encoding(view))),
+    ),
+    generic(
+        "freq",
+        3,
+        READ,
+        KEY_BEHIND_SUBCOMMAND,
+        "4.0.0",
+        "Get how often a key is accessed; not tracked",
+        freq,
+    ),
+    generic(
+        "help",
+        2,
+        Flags::LOADING.and(Flags::STALE),
+        Keys::NONE,
+        "6.2.0",
+        "Show helpful text about the subcommands",
+        object_help,
+    ),
+    generic(
+        "idletime",
+        3,
+        READ,
+        KEY_BEHIND_SUBCOMMAND,
+        "2.2.3",
+        "Get the seconds since a key was last written",
+        idletime,
+    ),
+    generic(
+        "refcount",
+        3,
+        READ,
+        KEY_BEHIND_SUBCOMMAND,
+        "2.2.3",
+        "Get the number of references to a value",
+        |context, request| inspect(context, request, |reply, _| reply.integer(1)),
+    ),
+];
+
+const MEMORY: &[Command] = &[server(
+    "usage",
+    -3,
+    READ,
+    KEY_BEHIND_SUBCOMMAND,
+    "4.0.0",
+    "Estimate the memory usage of a key",
+    memory_usage,
+)];
+
+pub(super) const ROWS: &[Command] = &[
+    Command {
+        subcommands: OBJECT,
+        ..generic(
+            "object",
+            -2,
+            Flags::NONE,
+            Keys::NONE,
+            "2.2.3",
+            "A container for object introspection commands",
+            no_subcommand,
+        )
+    },
+    Command {
+        subcommands: MEMORY,
+        ..server(
+            "memory",
+            -2,
+            Flags::NONE,
+            Keys::NONE,
+            "4.0.0",
+            "A container for memory diagnostics commands",
+            no_subcommand,
+        )
+    },
+];
+
+/// Dispatch runs subcommands.
+fn no_subcommand(_: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
+    Err(CommandError::Syntax)
+}
+
+fn inspect(
+    context: &mut Context<'_, '_>,
+    request: Request<'_>,
+    show: impl FnOnce(&mut Reply, View<'_>),
+) -> Result<(), CommandError> {
+    let Context { access, reply, .. } = context;
+    access.read(&request[2], |view| match view {
+        Some(view) => show(reply, view),
+        None => reply.null(),
+    });
+    Ok(())
+}
+
+fn encoding(view: View<'_>) -> &'static [u8] {
+    let value = view.value();
+    if parse_integer(&value).is_some() {
+        b"int"
+    } else if value.len() <= EMBEDDED_BYTES_MAX {
+        b"embstr"
+    } else {
+        b"raw"
+    }
+}
+
+fn freq(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    if context.access.read(&request[2], |view| view.is_none()) {
+        context.reply.null();
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust.",
+    ))
+}
+
+fn idletime(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    let now = context.now();
+    inspect(context, request, |reply, view| {
+        let idle = now - view.newest().wall();
+        reply.integer(i64::try_from(idle.as_secs()).unwrap_or(i64::MAX));
+    })
+}
+
+fn memory_usage(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    let mut options = request.iter().skip(3);
+    while let Some(option) = options.next() {
+        if !option.eq_ignore_ascii_case(b"samples") {
+            return Err(CommandError::Syntax);
+        }
+        // A string is measured whole, however many samples are asked for.
+        if integer(options.next().ok_or(CommandError::Syntax)?)? < 0 {
+            return Err(CommandError::Syntax);
+        }
+    }
+    inspect(context, request, |reply, view| {
+        reply.integer(i64::try_from(view.memory_bytes()).unwrap_or(i64::MAX));
+    })
+}
+
+/// The lines of redis-server 7.0. Idle, however, is what was not written: see the summary of IDLETIME.
+const OBJECT_HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Prints this help.",
+];
+
+fn object_help(context: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
+    context.reply.array(OBJECT_HELP.len());
+    for line in OBJECT_HELP {
+        context.reply.simple(line);
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Commands.
+
+use super::Command;
+
+pub(super) const ROWS: &[Command] = &[];
