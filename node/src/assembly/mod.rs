@@ -1,0 +1,207 @@
+//! The seam between the command line and the running parts of a node.
+
+mod incarnation;
+mod rates;
+mod report;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::{SocketAddr, ToSocketAddrs},
+    process,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use greenwich_proto::{
+    entry::totals::Actor,
+    hlc::{Clock, Origin, Stamp},
+    log::Log,
+    netem::LinkProfile,
+    peer::handshake::{Expected, Identity},
+    store::Store,
+    time::Wall,
+};
+use greenwich_replicator::{
+    PeerConfig, Replicator, ReplicatorConfig, certs::Credentials, emulation::EmulationConfig,
+    endpoint::EndpointConfig,
+};
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, time::interval};
+
+use self::report::{RATE_INTERVAL, Reporter};
+use crate::{
+    admin::StatusSource,
+    config::{self, Config},
+    keyspace::Keyspace,
+    server::{self, Server},
+    status::{EmulatedLink, Link, RESTART_NOTE, Status, UpdateLog},
+};
+
+/// The running parts of a node.
+pub struct Assembly {
+    /// What the node says about itself.
+    pub status: StatusSource,
+    /// Resolves with a reason when the node cannot go on.
+    pub stopped: oneshot::Receiver<String>,
+    /// Stops everything in order; returns when it is stopped.
+    pub stop: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembly").finish_non_exhaustive()
+    }
+}
+
+/// How often some of the keyspace is tended.
+const TEND_INTERVAL: Duration = Duration::from_millis(100);
+/// Shards that are tended at a time: all of them in about three seconds.
+const TEND_SHARDS: usize = 32;
+
+/// Starts everything behind the client and the replication port.
+pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
+    let incarnation = incarnation::begin(&config.data_dir, wall())?;
+    let origin = Origin(config.region.id);
+    let peers = &config.replication.peers;
+    let clock = Clock::new(config.replication.max_skew.0);
+    // A clock that was set back must not stamp below what this region's last life stamped.
+    clock.advance(Stamp::at(Wall(incarnation)));
+    let log = Arc::new(Log::new(clock, peers.len(), config.replication.log_limit.as_usize()));
+    let keyspace = Arc::new(Keyspace::new(Arc::clone(&log), Actor { origin, incarnation }, seed()));
+    let replicator = if peers.is_empty() { None } else { Some(replicate(config, incarnation, &keyspace)?) };
+    let acknowledged = replicator.as_ref().map(|replicator| Arc::clone(replicator.acknowledged()));
+    let server = Arc::new(Server::new(config, Arc::clone(&keyspace), incarnation, acknowledged.unwrap_or_default()));
+    let serving = server::serve(&server, config)?;
+
+    let replicator = Arc::new(Mutex::new(replicator));
+    let parts = Reporter::new(
+        Arc::clone(config),
+        incarnation,
+        server,
+        Arc::clone(&keyspace),
+        Arc::clone(&replicator),
+    );
+    let reporter = Arc::new(parts);
+    let measuring = tokio::spawn(measure(Arc::clone(&reporter)));
+    let tending = tokio::spawn(tend(keyspace, peers.is_empty()));
+    let (failed, stopped) = oneshot::channel();
+    Ok(Assembly {
+        status: Arc::new(move || reporter.status()),
+        stopped,
+        stop: Box::new(move || {
+            measuring.abort();
+            tending.abort();
+            // Clients first, so that what they wrote last can still be sent.
+            serving.stop();
+            drop(replicator.lock().take());
+            drop(failed);
+        }),
+    })
+}
+
+fn replicate(config: &Config, incarnation: u64, keyspace: &Arc<Keyspace>) -> anyhow::Result<Replicator> {
+    let credentials = Credentials::load(&config.replication.certificate_files())?;
+    let mut endpoint = EndpointConfig::new(config.replication.bind, Arc::new(credentials));
+    endpoint.transport = config.replication.transport();
+    endpoint.reset_key = Some(config.data_dir.join("reset.key"));
+    let links = config.emulation.iter().map(|link| emulated(config, link)).collect::<anyhow::Result<Vec<_>>>()?;
+    endpoint.emulation = (!links.is_empty()).then(|| EmulationConfig { links, seed: seed() });
+    let expected = |peer: &config::Peer| PeerConfig {
+        expected: Expected { region: peer.region.clone(), origin: Origin(peer.id) },
+        address: peer.address.clone(),
+    };
+    let config = ReplicatorConfig {
+        identity: Identity {
+            cluster: config.cluster.clone(),
+            region: config.region.name.clone(),
+            origin: Origin(config.region.id),
+            incarnation,
+            rules: 0,
+        },
+        endpoint,
+        peers: config.replication.peers.iter().map(expected).collect(),
+        limits: config.replication.session_limits(),
+    };
+    Ok(Replicator::start(config, Arc::clone(keyspace.log()), Arc::clone(keyspace))?)
+}
+
+/// The address of an emulated link's other end, and what to do to it.
+fn emulated(config: &Config, link: &config::Emulation) -> anyhow::Result<(SocketAddr, LinkProfile)> {
+    let peer = config.replication.peers.iter().find(|peer| peer.region == link.peer);
+    let peer = peer.with_context(|| format!("[[emulation]] names {:?}, which is not a peer", link.peer))?;
+    let address = peer.address.to_socket_addrs().ok().and_then(|mut found| found.next());
+    let address = address.with_context(|| format!("cannot resolve {:?} of peer {}", peer.address, peer.region))?;
+    Ok((address, link.profile()))
+}
+
+/// A number that nobody outside can guess.
+fn seed() -> u64 {
+    RandomState::new().hash_one(process::id())
+}
+
+fn wall() -> Wall {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+async fn measure(reporter: Arc<Reporter>) {
+    let mut ticks = interval(RATE_INTERVAL);
+    loop {
+        ticks.tick().await;
+        reporter.measure();
+    }
+}
+
+async fn tend(keyspace: Arc<Keyspace>, is_alone: bool) {
+    let mut ticks = interval(TEND_INTERVAL);
+    let mut next = 0;
+    loop {
+        ticks.tick().await;
+        let now = wall();
+        if is_alone {
+            // Nobody else needs to hear of anything.
+            keyspace.settle(Stamp::at(now));
+        }
+        next = keyspace.tend(now, next, TEND_SHARDS);
+    }
+}
+
+/// What the configuration alone says: names, limits, and a link for every peer.
+pub fn configured_status(config: &Config) -> Status {
+    Status {
+        cluster: config.cluster.clone(),
+        region: config.region.name.clone(),
+        id: config.region.id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        log: UpdateLog {
+            bytes: 0,
+            limit_bytes: config.replication.log_limit.0,
+        },
+        links: config
+            .replication
+            .peers
+            .iter()
+            .map(|peer| Link {
+                region: peer.region.clone(),
+                id: peer.id,
+                address: peer.address.clone(),
+                emulation: emulated_link(config, &peer.region),
+                ..Link::default()
+            })
+            .collect(),
+        note: RESTART_NOTE.into(),
+        ..Status::default()
+    }
+}
+
+fn emulated_link(config: &Config, region: &str) -> Option<EmulatedLink> {
+    let link = config.emulation.iter().find(|link| link.peer == region)?;
+    Some(EmulatedLink {
+        delay_ms: link.delay.0.as_secs_f64() * 1e3,
+        jitter_ms: link.jitter.0.as_secs_f64() * 1e3,
+        // Rounded to a millionth: 0.07 * 100 is 7.000000000000001.
+        loss_percent: (link.loss.0 * 1e8).round() / 1e6,
+        rate_bits_per_second: link.rate.map(|rate| rate.0),
+    })
+}

@@ -1,0 +1,140 @@
+//! The node's status from its parts.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use greenwich_proto::peer::{Report, State};
+use greenwich_replicator::{LinkView, Replicator};
+use parking_lot::Mutex;
+
+use super::{configured_status, rates::Rate};
+use crate::{
+    config::Config,
+    keyspace::Keyspace,
+    server::Server,
+    status::{Batches, Clients, Commands, Flow, Link, LinkState, Memory, Status, UpdateLog, Updates},
+};
+
+/// How often rates are measured.
+pub(super) const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything that a status is made of.
+pub(super) struct Reporter {
+    pub(super) config: Arc<Config>,
+    pub(super) incarnation: u64,
+    pub(super) started: Instant,
+    pub(super) server: Arc<Server>,
+    pub(super) keyspace: Arc<Keyspace>,
+    pub(super) replicator: Arc<Mutex<Option<Replicator>>>,
+    rates: Mutex<Rates>,
+}
+
+/// Sent and received bytes of each link.
+type Rates = Vec<(Rate, Rate)>;
+
+impl Reporter {
+    pub(super) fn new(
+        config: Arc<Config>,
+        incarnation: u64,
+        server: Arc<Server>,
+        keyspace: Arc<Keyspace>,
+        replicator: Arc<Mutex<Option<Replicator>>>,
+    ) -> Self {
+        let started = Instant::now();
+        let links = config.replication.peers.iter().map(|_| (Rate::start(0, started), Rate::start(0, started)));
+        let rates = Mutex::new(links.collect());
+        Self { config, incarnation, started, server, keyspace, replicator, rates }
+    }
+
+    /// Measures the rates. To be called about every [`RATE_INTERVAL`].
+    pub(super) fn measure(&self) {
+        let now = Instant::now();
+        let links = self.links();
+        let mut rates = self.rates.lock();
+        self.server.counters.sample(now);
+        for ((sent, received), (_, view)) in rates.iter_mut().zip(&links) {
+            let (sent_total, received_total) = total_bytes(view);
+            sent.look(sent_total, now);
+            received.look(received_total, now);
+        }
+    }
+
+    fn links(&self) -> Vec<(Report, LinkView)> {
+        self.replicator.lock().as_ref().map(|replicator| replicator.reports().collect()).unwrap_or_default()
+    }
+
+    /// The node as it is at this moment.
+    pub(super) fn status(&self) -> Status {
+        let mut status = configured_status(&self.config);
+        let usage = self.keyspace.usage();
+        let rates = self.rates.lock();
+        status.incarnation = self.incarnation;
+        status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        status.keys = usage.keys as u64;
+        status.memory = Memory { resident_bytes: resident_bytes(), entry_bytes: usage.entry_bytes as u64 };
+        status.clients = Clients {
+            connected: self.server.clients_connected(),
+            accepted: self.server.clients_accepted(),
+            refused: self.server.clients_refused(),
+        };
+        status.commands = Commands {
+            per_second: self.server.counters.commands_per_second(),
+            total: self.server.commands_total(),
+        };
+        let log = self.keyspace.log();
+        status.log = UpdateLog { bytes: log.bytes() as u64, limit_bytes: log.limit_bytes() as u64 };
+        for ((link, (report, view)), rates) in status.links.iter_mut().zip(self.links()).zip(&*rates) {
+            describe(link, &report, &view, rates);
+        }
+        status
+    }
+}
+
+fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received): &(Rate, Rate)) {
+    let (sent_bytes, received_bytes) = total_bytes(view);
+    link.state = match (&report.state, view.is_connected) {
+        (State::Up, _) => LinkState::Up,
+        (State::Handshaking, _) => LinkState::Handshaking,
+        (State::Refused(_), _) => LinkState::Refused,
+        (State::Down, _) if view.is_refused => LinkState::Refused,
+        (State::Down, _) if report.connects > 0 => LinkState::Down,
+        (State::Down, _) => LinkState::Connecting,
+    };
+    link.reason = match &report.state {
+        State::Up => None,
+        State::Refused(reason) => Some(reason.clone()),
+        State::Down | State::Handshaking => view.reason.clone(),
+    };
+    link.rtt_ms = view.is_connected.then_some(view.stats.rtt.as_secs_f64() * 1e3);
+    link.lag_ms = report.lag_ms;
+    link.lag_updates = report.lag_updates;
+    link.in_flight_bytes = report.in_flight_bytes;
+    link.sent = Flow { bytes_per_second: sent.per_second(), bytes: sent_bytes };
+    link.received = Flow { bytes_per_second: received.per_second(), bytes: received_bytes };
+    link.batches = Batches { sent: report.sent.batches, received: report.received.batches };
+    link.updates = Updates {
+        sent: report.sent.updates,
+        coalesced: report.sent.coalesced,
+        received: report.received.changed + report.received.superseded,
+        applied: report.received.changed,
+        superseded: report.received.superseded,
+    };
+    link.sweeping = report.is_sweeping;
+    link.reconnects = report.connects.saturating_sub(1);
+}
+
+fn total_bytes(view: &LinkView) -> (u64, u64) {
+    let (sent, received) = view.past_bytes;
+    (sent + view.stats.sent_bytes, received + view.stats.received_bytes)
+}
+
+/// What the system counts as resident; zero where it does not say.
+pub(crate) fn resident_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * PAGE_BYTES
+}
