@@ -59,7 +59,7 @@ pub(super) const ROWS: &[Command] = &[
 
 fn decrby(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let amount = integer(&request[2])?.checked_neg();
-    let amount = amount.ok_or(CommandError::text("ERR decrement would overflow"))?;
+    let amount = amount.ok_or_else(|| CommandError::text("ERR decrement would overflow"))?;
     add_integer(context, &request[1], amount)
 }
 

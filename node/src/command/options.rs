@@ -163,10 +163,10 @@ impl ExpireOptions {
 
     /// Whether a deadline may be replaced. Both are milliseconds since the Unix epoch.
     pub(super) fn allow(self, current: Option<i64>, new: i64) -> bool {
-        !(self.absent && current.is_some())
-            && !(self.present && current.is_none())
-            && !(self.later && current.is_none_or(|current| new <= current))
-            && !(self.earlier && current.is_some_and(|current| new >= current))
+        let Some(current) = current else {
+            return !self.present && !self.later;
+        };
+        !self.absent && (!self.later || new > current) && (!self.earlier || new < current)
     }
 }
 

@@ -97,7 +97,8 @@ fn reply_keys(context: &mut Context<'_, '_>, keys: &[Box<[u8]>]) -> Result<(), C
 }
 
 fn scan(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    let cursor = parse_cursor(&request[1]).ok_or(CommandError::text("ERR invalid cursor"))?;
+    let cursor = parse_cursor(&request[1]);
+    let cursor = cursor.ok_or_else(|| CommandError::text("ERR invalid cursor"))?;
     let options = ScanOptions::parse(request)?;
     let page = context.access.scan(cursor, options.count, |key, _| {
         options.wants_strings && options.pattern.matches(key)
