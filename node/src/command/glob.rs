@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn matches_what_redis_matches() {
-        let cases: [(&str, &str, bool); 50] = [
+        let cases: [(&str, &str, bool); 51] = [
             ("", "", true),
             ("", "a", false),
             ("*", "", false),
@@ -170,7 +170,8 @@ mod tests {
             ("[a-c]", "b", true),
             ("[a-c]", "d", false),
             ("[c-a]", "b", true),
-            ("[a-]", "-", true),
+            ("[a-]", "-", false),
+            ("[a-]", "^", true),
             ("[-a]", "-", true),
             ("[]", "a", false),
             ("[]a]", "a", false),
