@@ -79,7 +79,7 @@ pub(crate) fn ended(plan: &Plan, ended: &Ended) -> String {
     );
     format!(
         "region {} (pid {}) ended: {}; the other regions go on.\nStart it again with:\n  {program} node --config {}\n\
-         It comes back empty and receives what its peers' logs still hold.",
+         It comes back empty, and its peers send it everything that they hold.",
         ended.region,
         ended.pid,
         ended.status,
