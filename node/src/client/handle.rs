@@ -139,6 +139,12 @@ impl Handle {
         }
     }
 
+    /// Bytes of the messages that wait.
+    #[must_use]
+    pub fn mail_bytes(&self) -> usize {
+        self.outbox.lock().len()
+    }
+
     /// Whether messages wait.
     #[must_use]
     pub fn has_mail(&self) -> bool {

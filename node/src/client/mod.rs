@@ -94,6 +94,8 @@ pub struct Wait {
     pub regions: usize,
     /// How long at most; `None` for as long as it takes.
     pub time_max: Option<Duration>,
+    /// Whether the client wants no reply.
+    pub is_silent: bool,
 }
 
 /// Why a connection ends that its client did not end.
@@ -106,6 +108,8 @@ pub enum Doom {
     OutputLimit = 2,
     /// The node stops.
     Shutdown = 3,
+    /// It sent nothing for longer than a client may.
+    Idle = 4,
 }
 
 impl Doom {
@@ -114,6 +118,7 @@ impl Doom {
             1 => Some(Self::Killed),
             2 => Some(Self::OutputLimit),
             3 => Some(Self::Shutdown),
+            4 => Some(Self::Idle),
             _ => None,
         }
     }

@@ -140,7 +140,7 @@ fn unknown(request: Request<'_>) -> CommandError {
 }
 
 /// What redis-server, which prints C strings, shows of an argument.
-fn shown(arg: &[u8], bytes_max: usize) -> &[u8] {
+pub(super) fn shown(arg: &[u8], bytes_max: usize) -> &[u8] {
     let arg = &arg[..arg.len().min(bytes_max)];
     let end = arg.iter().position(|byte| *byte == 0);
     &arg[..end.unwrap_or(arg.len())]
@@ -176,10 +176,11 @@ fn queue(
 
 /// Answers with an error instead of what was written since `start`.
 #[cold]
-pub(super) fn refuse(client: &Client, reply: &mut Reply, start: usize, error: &CommandError) {
+pub(super) fn refuse(client: &mut Client, reply: &mut Reply, start: usize, error: &CommandError) {
     reply.truncate(start);
     if *error == CommandError::ReplyTooLong {
         client.handle.end(Doom::OutputLimit);
+        client.is_leaving = true;
     }
     reply.error(error.message());
 }

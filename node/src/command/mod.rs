@@ -8,20 +8,25 @@
 //! A family of commands is one file with a list of rows; [`table`] holds the families. Knows the keyspace, the client
 //! that asks and the server's shared state; does not know sockets.
 
+mod client;
+mod config;
 mod connection;
 mod counter;
 mod dispatch;
+mod docs;
 mod error;
 mod expiry;
 mod flags;
 mod generic;
-mod glob;
+pub(crate) mod glob;
+mod help;
+mod info;
 mod introspection;
 mod lcs;
 mod object;
 mod options;
 mod parse;
-mod pubsub;
+pub(crate) mod pubsub;
 mod range;
 mod replication;
 mod rows;

@@ -17,6 +17,10 @@ const FAMILIES: &[&[Command]] = &[
     super::scan::ROWS,
     super::object::ROWS,
     super::connection::ROWS,
+    super::client::ROWS,
+    super::docs::ROWS,
+    super::info::ROWS,
+    super::config::ROWS,
     super::introspection::ROWS,
     super::transaction::ROWS,
     super::pubsub::ROWS,
@@ -109,6 +113,12 @@ pub fn find(name: &[u8]) -> Option<&'static Row> {
 }
 
 impl Row {
+    /// The rows of its subcommands, in their order.
+    pub fn subcommands(&self) -> impl Iterator<Item = &'static Self> {
+        let first = usize::from(self.index) + 1;
+        TABLE.rows[first..first + self.command.subcommands.len()].iter()
+    }
+
     /// The subcommand of this name, in any case.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<&'static Self> {

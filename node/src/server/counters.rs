@@ -22,8 +22,21 @@ pub struct Counters {
     /// Clients disconnected because too much waited for them.
     pub output_limit: AtomicU64,
     samples: Mutex<VecDeque<(Instant, u64)>>,
-    /// What to subtract in INFO: commands, accepted, refused.
-    pub forgotten: [AtomicU64; 3],
+    /// What INFO no longer shows.
+    forgotten: Mutex<Snapshot>,
+}
+
+/// All counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Of the client threads.
+    pub totals: Totals,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections refused.
+    pub refused: u64,
+    /// Clients disconnected because too much waited for them.
+    pub output_limit: u64,
 }
 
 /// What one client thread counts.
@@ -67,7 +80,7 @@ impl Counters {
             refused: AtomicU64::new(0),
             output_limit: AtomicU64::new(0),
             samples: Mutex::default(),
-            forgotten: Default::default(),
+            forgotten: Mutex::default(),
         }
     }
 
@@ -87,6 +100,43 @@ impl Counters {
             totals.output_bytes += thread.output_bytes.load(Relaxed);
         }
         totals
+    }
+
+    /// How many client threads there are.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        self.threads.len()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            totals: self.totals(),
+            accepted: self.accepted.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            output_limit: self.output_limit.load(Relaxed),
+        }
+    }
+
+    /// What was counted since CONFIG RESETSTAT.
+    #[must_use]
+    pub fn since_reset(&self) -> Snapshot {
+        let before = *self.forgotten.lock();
+        let all = self.snapshot();
+        Snapshot {
+            totals: Totals {
+                commands: all.totals.commands - before.totals.commands,
+                input_bytes: all.totals.input_bytes - before.totals.input_bytes,
+                output_bytes: all.totals.output_bytes - before.totals.output_bytes,
+            },
+            accepted: all.accepted - before.accepted,
+            refused: all.refused - before.refused,
+            output_limit: all.output_limit - before.output_limit,
+        }
+    }
+
+    /// CONFIG RESETSTAT: INFO counts from here.
+    pub fn forget(&self) {
+        *self.forgotten.lock() = self.snapshot();
     }
 
     /// Remembers where the commands stand. To be called every 100 ms.

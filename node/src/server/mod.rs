@@ -1,25 +1,36 @@
 //! What all connections of a node share, and the threads that serve them.
 
+mod buffers;
+mod channels;
+mod connection;
 mod counters;
+mod listen;
+pub mod process;
 mod serve;
 mod settings;
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 use tokio::sync::Notify;
 
 pub use self::{
-    counters::{Counters, ThreadCounters, Totals},
+    channels::{Channels, Topic},
+    counters::{Counters, Snapshot, ThreadCounters, Totals},
+    listen::BACKLOG,
     serve::{Serving, serve},
     settings::Settings,
 };
-use crate::{client::Clients, config::Config, keyspace::Keyspace, resp};
+use crate::{client::Clients, config::Config, keyspace::Keyspace, resp, status::Link};
+
+/// Tells how the links to other regions are.
+pub type LinkSource = Box<dyn Fn() -> Vec<Link> + Send + Sync>;
 
 /// What all connections share.
-#[derive(Debug)]
 pub struct Server {
     /// Every key.
     pub keyspace: Arc<Keyspace>,
@@ -27,20 +38,29 @@ pub struct Server {
     pub region: String,
     /// Which life of the region's node this is.
     pub incarnation: u64,
-    /// Where clients connect.
-    pub port: u16,
     /// What one client may have.
     pub limits: Limits,
     /// What CONFIG SET changes.
     pub settings: Settings,
     /// Every client.
     pub clients: Clients,
+    /// Who is subscribed to what.
+    pub channels: Channels,
     /// What was counted.
     pub counters: Counters,
     /// To be notified (`notify_waiters`) when a peer has acknowledged writes, from any thread.
     pub acknowledged: Arc<Notify>,
     /// When the server was made.
     pub started: Instant,
+    bind: SocketAddr,
+    address: OnceLock<SocketAddr>,
+    links: OnceLock<LinkSource>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("region", &self.region).finish_non_exhaustive()
+    }
 }
 
 /// What one client may have.
@@ -65,7 +85,6 @@ impl Server {
             keyspace,
             region: config.region.name.clone(),
             incarnation,
-            port: client.bind.port(),
             limits: Limits {
                 request,
                 output_bytes_max,
@@ -77,10 +96,39 @@ impl Server {
                 client.password.as_ref().map(|password| password.0.as_str()),
             ),
             clients: Clients::default(),
+            channels: Channels::default(),
+            bind: client.bind,
+            address: OnceLock::new(),
+            links: OnceLock::new(),
             counters: Counters::new(client.thread_count()),
             acknowledged,
             started: Instant::now(),
         }
+    }
+
+    /// Where clients connect; with the port that the system chose, if it was asked to, once the port is open.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address.get().copied().unwrap_or(self.bind)
+    }
+
+    /// Has INFO tell about links. At most one source, set once; it must not hold the server alive.
+    pub fn tell_links(&self, source: LinkSource) {
+        let set = self.links.set(source);
+        assert!(set.is_ok(), "one source tells about links");
+    }
+
+    /// How the links to other regions are, as far as anybody told.
+    #[must_use]
+    pub fn links(&self) -> Vec<Link> {
+        self.links.get().map(|source| source()).unwrap_or_default()
+    }
+
+    /// Forty digits that differ between regions and between lives, as redis-server's run id.
+    #[must_use]
+    pub fn run_id(&self) -> String {
+        let region = self.region.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        format!("{:016x}{region:024x}", self.incarnation)
     }
 
     /// Connections at this moment.

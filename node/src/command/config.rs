@@ -1,0 +1,276 @@
+//! CONFIG: the parameters of redis-server that mean something here. Most only tell what is so; a few can be set, and
+//! those take effect at once. A parameter that cannot be set accepts the value that it has.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Command, CommandError, Context, Flags, Group, Keys, glob, help};
+use crate::{
+    resp::{Request, parse_integer},
+    server::Server,
+};
+
+const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+
+const BASE: Command = Command {
+    name: "",
+    arity: 2,
+    flags: FLAGS,
+    keys: Keys::NONE,
+    group: Group::Server,
+    since: "2.0.0",
+    summary: "",
+    subcommands: &[],
+    run: help::nothing,
+};
+
+pub(super) const ROWS: &[Command] = &[Command {
+    name: "config",
+    arity: -2,
+    flags: Flags::NONE,
+    summary: "A container for server configuration commands",
+    subcommands: SUBCOMMANDS,
+    ..BASE
+}];
+
+const SUBCOMMANDS: &[Command] = &[
+    Command {
+        name: "get",
+        arity: -3,
+        summary: "Get the values of configuration parameters",
+        run: show,
+        ..BASE
+    },
+    Command {
+        name: "set",
+        arity: -4,
+        summary: "Set configuration parameters to the given values",
+        run: set,
+        ..BASE
+    },
+    Command {
+        name: "resetstat",
+        summary: "Reset the stats returned by INFO",
+        run: |ctx, _| {
+            ctx.server.counters.forget();
+            ctx.reply.ok();
+            Ok(())
+        },
+        ..BASE
+    },
+    Command {
+        name: "rewrite",
+        since: "2.8.0",
+        summary: "Refused: the configuration file is the operator's",
+        run: |_, _| Err(CommandError::text("ERR The server is running without a config file")),
+        ..BASE
+    },
+    Command {
+        name: "help",
+        flags: help::FLAGS,
+        since: "5.0.0",
+        summary: help::SUMMARY,
+        run: |ctx, _| help::reply(ctx, "CONFIG", HELP),
+        ..BASE
+    },
+];
+
+const HELP: &[&str] = &[
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+];
+
+/// One parameter.
+struct Parameter {
+    name: &'static str,
+    kind: Kind,
+    value: fn(&Server) -> String,
+    /// Sets it to a value of its kind.
+    set: Option<fn(&Server, &str)>,
+}
+
+/// What values look like.
+enum Kind {
+    Text,
+    Integer(i64, i64),
+    Memory,
+    YesNo,
+    OneOf(&'static [&'static str]),
+}
+
+const POLICIES: &[&str] = &[
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+];
+
+const fn fixed(name: &'static str, kind: Kind, value: fn(&Server) -> String) -> Parameter {
+    Parameter { name, kind, value, set: None }
+}
+
+const PARAMETERS: &[Parameter] = &[
+    fixed("appendonly", Kind::YesNo, |_| "no".into()),
+    fixed("bind", Kind::Text, |server| server.address().ip().to_string()),
+    fixed("client-output-buffer-limit", Kind::Text, |server| {
+        let bytes = server.limits.output_bytes_max;
+        format!("normal {bytes} 0 0 slave 0 0 0 pubsub {bytes} 0 0")
+    }),
+    fixed("client-query-buffer-limit", Kind::Memory, |server| server.limits.request.request_bytes_max.to_string()),
+    fixed("databases", Kind::Integer(1, i32::MAX as i64), |_| "1".into()),
+    fixed("dbfilename", Kind::Text, |_| String::new()),
+    fixed("io-threads", Kind::Integer(1, 128), |server| server.counters.thread_count().to_string()),
+    Parameter {
+        name: "maxclients",
+        kind: Kind::Integer(1, u32::MAX as i64),
+        value: |server| server.settings.clients_max.load(Relaxed).to_string(),
+        set: Some(|server, value| {
+            server.settings.clients_max.store(value.parse().unwrap_or(usize::MAX), Relaxed);
+        }),
+    },
+    fixed("maxmemory", Kind::Memory, |_| "0".into()),
+    fixed("maxmemory-policy", Kind::OneOf(POLICIES), |_| "noeviction".into()),
+    fixed("port", Kind::Integer(0, u16::MAX as i64), |server| server.address().port().to_string()),
+    fixed("proto-max-bulk-len", Kind::Memory, |server| server.limits.request.bulk_bytes_max.to_string()),
+    Parameter {
+        name: "requirepass",
+        kind: Kind::Text,
+        value: |server| server.settings.password().as_deref().unwrap_or_default().to_owned(),
+        set: Some(|server, value| server.settings.set_password(value)),
+    },
+    fixed("save", Kind::Text, |_| String::new()),
+    fixed("tcp-backlog", Kind::Integer(0, i32::MAX as i64), |_| crate::server::BACKLOG.to_string()),
+    Parameter {
+        name: "timeout",
+        kind: Kind::Integer(0, i32::MAX as i64),
+        value: |server| server.settings.idle_seconds_max.load(Relaxed).to_string(),
+        set: Some(|server, value| server.settings.idle_seconds_max.store(value.parse().unwrap_or(0), Relaxed)),
+    },
+];
+
+fn find(name: &[u8]) -> Option<&'static Parameter> {
+    PARAMETERS.iter().find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn show(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    let asked = |parameter: &&Parameter| {
+        let name = parameter.name.as_bytes();
+        request.iter().skip(2).any(|pattern| glob::matches(pattern, name, glob::Case::Ignored))
+    };
+    let chosen: Vec<&Parameter> = PARAMETERS.iter().filter(asked).collect();
+    ctx.reply.map(chosen.len());
+    for parameter in chosen {
+        ctx.reply.bulk(parameter.name.as_bytes());
+        ctx.reply.bulk((parameter.value)(ctx.server).as_bytes());
+    }
+    Ok(())
+}
+
+/// Sets all or, when one of them cannot be set, none.
+fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    if request.len() % 2 == 1 {
+        return Err(CommandError::Syntax);
+    }
+    let mut changes: Vec<(&Parameter, String)> = Vec::new();
+    let mut args = request.iter().skip(2);
+    while let (Some(name), Some(value)) = (args.next(), args.next()) {
+        let parameter = find(name).ok_or_else(|| {
+            CommandError::quoted("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'")
+        })?;
+        let failed = |why: &str| {
+            let before = "ERR CONFIG SET failed (possibly related to argument '";
+            CommandError::quoted(before, name, &format!("') - {why}"))
+        };
+        if changes.iter().any(|(other, _)| other.name == parameter.name) {
+            return Err(failed("duplicate parameter"));
+        }
+        let value = parameter.kind.parse(value).map_err(|why| failed(&why))?;
+        if parameter.set.is_none() && value != (parameter.value)(ctx.server) {
+            return Err(failed("can't set immutable config"));
+        }
+        changes.push((parameter, value));
+    }
+    for (parameter, value) in &changes {
+        if let Some(set) = parameter.set {
+            set(ctx.server, value);
+        }
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
+impl Kind {
+    /// The value as CONFIG GET would show it.
+    fn parse(&self, value: &[u8]) -> Result<String, String> {
+        let text = String::from_utf8(value.to_vec()).map_err(|_| "argument must be text")?;
+        match self {
+            Self::Text => Ok(text),
+            Self::Integer(least, most) => {
+                let number = parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
+                if (*least..=*most).contains(&number) {
+                    Ok(text)
+                } else {
+                    Err(format!("argument must be between {least} and {most} inclusive"))
+                }
+            }
+            Self::Memory => {
+                Ok(memory(&text.to_ascii_lowercase()).ok_or("argument must be a memory value")?.to_string())
+            }
+            Self::YesNo => match text.to_ascii_lowercase().as_str() {
+                word @ ("yes" | "no") => Ok(word.to_owned()),
+                _ => Err("argument must be 'yes' or 'no'".into()),
+            },
+            Self::OneOf(words) => {
+                let text = text.to_ascii_lowercase();
+                if words.contains(&text.as_str()) {
+                    return Ok(text);
+                }
+                Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
+            }
+        }
+    }
+}
+
+/// Bytes with the units of redis.conf: `k` is 1000, `kb` is 1024.
+fn memory(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_redis_reads_them() {
+        assert_eq!(Kind::Memory.parse(b"1gb"), Ok((1 << 30).to_string()));
+        assert_eq!(Kind::Memory.parse(b"2K"), Ok("2000".into()));
+        assert!(Kind::Memory.parse(b"-1").is_err() && Kind::Memory.parse(b"1x").is_err());
+        assert_eq!(Kind::Integer(0, 10).parse(b"10"), Ok("10".into()));
+        assert_eq!(
+            Kind::Integer(0, 10).parse(b"11").unwrap_err(),
+            "argument must be between 0 and 10 inclusive"
+        );
+        assert!(Kind::Integer(0, 10).parse(b"ten").is_err());
+        assert_eq!(Kind::YesNo.parse(b"NO"), Ok("no".into()));
+        assert_eq!(Kind::OneOf(POLICIES).parse(b"NoEviction"), Ok("noeviction".into()));
+        assert!(Kind::OneOf(POLICIES).parse(b"never").is_err());
+    }
+}

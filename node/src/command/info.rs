@@ -1,0 +1,185 @@
+//! INFO: the server in the words of redis-server's sections, and one section of its own.
+
+use std::{
+    fmt::{Display, Write as _},
+    process,
+    sync::atomic::Ordering::Relaxed,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{Command, CommandError, Context, Flags, Group, Keys, connection::REDIS_VERSION};
+use crate::{resp::Request, server::process as own_process};
+
+pub(super) const ROWS: &[Command] = &[Command {
+    name: "info",
+    arity: -1,
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::USAGE),
+    keys: Keys::NONE,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Get information and statistics about the server",
+    subcommands: &[],
+    run: info,
+}];
+
+type Section = fn(&Context<'_, '_>, &mut Lines);
+
+const SECTIONS: &[(&str, Section)] = &[
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Persistence", persistence),
+    ("Stats", stats),
+    ("Replication", replication),
+    ("CPU", cpu),
+    ("Cluster", |_, lines| lines.add("cluster_enabled", 0)),
+    ("Keyspace", keyspace),
+    ("Greenwich", greenwich),
+];
+
+/// `name:value` lines.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl Display) {
+        write!(self.0, "{name}:{value}\r\n").expect("a string takes everything");
+    }
+}
+
+fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    let is_all = |name: &[u8]| {
+        [&b"all"[..], b"default", b"everything"].iter().any(|word| name.eq_ignore_ascii_case(word))
+    };
+    let is_asked = |section: &str| {
+        request.len() == 1
+            || request.iter().skip(1).any(|name| is_all(name) || name.eq_ignore_ascii_case(section.as_bytes()))
+    };
+    let mut lines = Lines::default();
+    for (name, section) in SECTIONS {
+        if is_asked(name) {
+            let gap = if lines.0.is_empty() { "" } else { "\r\n" };
+            write!(lines.0, "{gap}# {name}\r\n").expect("a string takes everything");
+            section(ctx, &mut lines);
+        }
+    }
+    ctx.reply.verbatim(*b"txt", lines.0.as_bytes());
+    Ok(())
+}
+
+fn server(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    let uptime = ctx.server.started.elapsed().as_secs();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    lines.add("redis_version", REDIS_VERSION);
+    lines.add("redis_mode", "standalone");
+    lines.add("os", own_process::system());
+    lines.add("arch_bits", usize::BITS);
+    lines.add("multiplexing_api", "epoll");
+    lines.add("process_id", process::id());
+    lines.add("run_id", ctx.server.run_id());
+    lines.add("tcp_port", ctx.server.address().port());
+    lines.add("server_time_usec", since_epoch.as_micros());
+    lines.add("uptime_in_seconds", uptime);
+    lines.add("uptime_in_days", uptime / 86_400);
+    lines.add("hz", 10);
+    lines.add("executable", "greenwich");
+    lines.add("config_file", "");
+}
+
+fn clients(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    let blocked = ctx.server.clients.all().iter().filter(|handle| handle.is_blocked.load(Relaxed)).count();
+    lines.add("connected_clients", ctx.server.clients.count());
+    lines.add("maxclients", ctx.server.settings.clients_max.load(Relaxed));
+    lines.add("blocked_clients", blocked);
+    lines.add("tracking_clients", 0);
+}
+
+fn memory(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    let resident = own_process::resident_bytes();
+    lines.add("used_memory", resident);
+    lines.add("used_memory_human", human(resident));
+    lines.add("used_memory_rss", resident);
+    lines.add("used_memory_rss_human", human(resident));
+    lines.add("used_memory_dataset", usage(ctx).entry_bytes);
+    lines.add("maxmemory", 0);
+    lines.add("maxmemory_human", "0B");
+    lines.add("maxmemory_policy", "noeviction");
+    lines.add("mem_allocator", "system");
+}
+
+/// Nothing is written to disk; clients that look for these lines find that nothing is amiss.
+fn persistence(_ctx: &Context<'_, '_>, lines: &mut Lines) {
+    for (name, value) in [("loading", 0), ("async_loading", 0), ("rdb_bgsave_in_progress", 0), ("aof_enabled", 0)] {
+        lines.add(name, value);
+    }
+}
+
+fn stats(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    let counters = &ctx.server.counters;
+    let shown = counters.since_reset();
+    let (channels, patterns) = ctx.server.channels.counts();
+    lines.add("total_connections_received", shown.accepted);
+    lines.add("total_commands_processed", shown.totals.commands);
+    lines.add("instantaneous_ops_per_sec", counters.commands_per_second().round());
+    lines.add("total_net_input_bytes", shown.totals.input_bytes);
+    lines.add("total_net_output_bytes", shown.totals.output_bytes);
+    lines.add("rejected_connections", shown.refused);
+    lines.add("evicted_keys", 0);
+    lines.add("client_output_buffer_limit_disconnections", shown.output_limit);
+    lines.add("pubsub_channels", channels);
+    lines.add("pubsub_patterns", patterns);
+}
+
+fn replication(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    lines.add("role", "master");
+    lines.add("connected_slaves", 0);
+    lines.add("master_failover_state", "no-failover");
+    lines.add("master_replid", ctx.server.run_id());
+    lines.add("master_repl_offset", 0);
+}
+
+fn cpu(_ctx: &Context<'_, '_>, lines: &mut Lines) {
+    let (user, system) = own_process::cpu_seconds();
+    lines.add("used_cpu_sys", format_args!("{system:.6}"));
+    lines.add("used_cpu_user", format_args!("{user:.6}"));
+}
+
+fn keyspace(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    let usage = usage(ctx);
+    if usage.keys > 0 {
+        lines.add("db0", format_args!("keys={},expires={},avg_ttl=0", usage.keys, usage.mortal_keys));
+    }
+}
+
+fn greenwich(ctx: &Context<'_, '_>, lines: &mut Lines) {
+    lines.add("greenwich_version", env!("CARGO_PKG_VERSION"));
+    lines.add("greenwich_region", &ctx.server.region);
+    lines.add("greenwich_incarnation", ctx.server.incarnation);
+    let log = ctx.server.keyspace.log();
+    lines.add("greenwich_log_bytes", log.bytes());
+    lines.add("greenwich_peers", log.peers());
+    for (index, link) in ctx.server.links().iter().enumerate() {
+        let what = format_args!(
+            "region={},state={},lag_ms={},lag_updates={}",
+            link.region,
+            link.state.name(),
+            link.lag_ms,
+            link.lag_updates
+        );
+        lines.add(&format!("link{index}"), what);
+    }
+}
+
+/// Counted before the transaction locked the keys, if there is one.
+fn usage(ctx: &Context<'_, '_>) -> crate::keyspace::Usage {
+    ctx.client.usage.unwrap_or_else(|| ctx.server.keyspace.usage())
+}
+
+/// Bytes with one letter, as redis-server shows them.
+fn human(bytes: u64) -> String {
+    let units = [(1_u64 << 40, 'T'), (1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, letter)) => format!("{:.2}{letter}", bytes as f64 / unit as f64),
+        None => format!("{bytes}B"),
+    }
+}

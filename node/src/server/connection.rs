@@ -1,0 +1,377 @@
+//! One connection: read, run every request that has arrived whole, write all replies at once.
+//!
+//! While replies wait to be written nothing is read and nothing is run, so a client that does not read holds up itself
+//! alone and holds at most one batch of replies, one long reply, and the messages that its outbox may hold.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use greenwich_proto::{log::Marks, time::Wall};
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    task::yield_now,
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{debug, info};
+
+use super::{Server, buffers};
+use crate::{
+    client::{Client, Doom, Handle, Wait},
+    command::{self, pubsub::unsubscribe_all},
+    resp::{Decoded, Decoder, Reply, Version, reserve_bytes},
+};
+
+/// Replies are written when as many bytes wait, before more requests run.
+const REPLY_BYTES: usize = 64 << 10;
+/// Requests of one connection that run before another connection's turn.
+const TURN_REQUESTS: u64 = 1024;
+/// Input that is read while WAIT waits, to see the client leave.
+const WAITING_INPUT_BYTES_MAX: usize = 64 << 10;
+/// An input buffer with more room than this and little in it is replaced.
+const INPUT_ROOM_MAX: usize = 512 << 10;
+/// How long, and how much of it, what a refused client still sends is read, so that it can read why.
+const LINGER_TIME_MAX: Duration = Duration::from_millis(200);
+const LINGER_READS_MAX: usize = 64;
+
+/// A client's place among those that may be connected; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    server: Arc<Server>,
+    client: Client,
+}
+
+impl Seat {
+    /// A place, if there is one.
+    pub(super) fn take(server: &Arc<Server>, stream: &TcpStream, address: SocketAddr) -> Option<Self> {
+        if !server.clients.take_place(server.settings.clients_max.load(Relaxed)) {
+            return None;
+        }
+        let local = stream.local_addr().unwrap_or_else(|_| server.address());
+        let id = server.clients.next_id();
+        let handle = Arc::new(Handle::new(id, (address, local), wall(), server.limits.output_bytes_max));
+        server.clients.insert(Arc::clone(&handle));
+        let client = Client::new(handle, !server.settings.asks_password());
+        Some(Self { server: Arc::clone(server), client })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        unsubscribe_all(&self.server, &mut self.client);
+        self.server.clients.remove(self.client.handle.id);
+        self.server.clients.leave_place();
+    }
+}
+
+/// The time of the commands that are about to run.
+pub(super) fn wall() -> Wall {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Serves one client until it leaves.
+pub(super) async fn run(seat: Seat, stream: TcpStream, thread: usize) {
+    let limits = seat.server.limits.request;
+    let is_authenticated = seat.client.is_authenticated;
+    let mut connection = Connection {
+        decoder: Decoder::new(limits, is_authenticated),
+        is_trusted: is_authenticated,
+        seat,
+        stream,
+        thread,
+        marks: Marks::default(),
+        input: Vec::new(),
+        start: 0,
+        missing: 0,
+        received: 0,
+        reply: Reply::new(Version::Resp2),
+    };
+    let end = connection.serve().await;
+    connection.close(end).await;
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client went, or the network failed.
+    Gone,
+    /// All replies are written.
+    Left,
+    /// It sent what is no request, and was told so.
+    Refused,
+    /// The server ends it.
+    Doomed(Doom),
+}
+
+/// What the connection does next.
+enum Next {
+    /// Read: no whole request is left.
+    Read,
+    /// Go on with the requests that are left.
+    Run,
+    /// Wait for other regions, then go on.
+    Wait(Wait),
+    /// End.
+    End(End),
+}
+
+/// What arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    Input,
+    Mail,
+}
+
+struct Connection {
+    seat: Seat,
+    stream: TcpStream,
+    thread: usize,
+    /// Where this client's writes stand in the log.
+    marks: Marks,
+    decoder: Decoder,
+    /// What the decoder knows of the client's authentication.
+    is_trusted: bool,
+    input: Vec<u8>,
+    /// Where in the input the first request begins that has not run.
+    start: usize,
+    /// Bytes that the first incomplete request lacks, at least.
+    missing: usize,
+    /// Bytes read since they were last counted.
+    received: usize,
+    reply: Reply,
+}
+
+impl Connection {
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.receive().await {
+                return end;
+            }
+            loop {
+                let next = self.run_requests();
+                self.seat.client.handle.collect_mail(&mut self.reply);
+                if let Err(end) = self.send().await {
+                    return end;
+                }
+                match next {
+                    Next::Read => break,
+                    Next::Run => yield_now().await,
+                    Next::Wait(wait) => {
+                        if let Err(end) = self.wait_for_regions(wait).await {
+                            return end;
+                        }
+                    }
+                    Next::End(end) => return end,
+                }
+            }
+            self.tidy();
+        }
+    }
+
+    /// Waits for input or messages.
+    async fn receive(&mut self) -> Result<Arrival, End> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrival, End>> {
+        let handle = &self.seat.client.handle;
+        handle.wake_by_mail(cx.waker());
+        if let Some(doom) = handle.doom() {
+            return Poll::Ready(Err(End::Doomed(doom)));
+        }
+        if handle.has_mail() {
+            return Poll::Ready(Ok(Arrival::Mail));
+        }
+        if self.input.capacity() == 0 {
+            self.input = buffers::take_input();
+        }
+        self.input.reserve(reserve_bytes(self.missing));
+        // A read that does not fill the buffer is known to be the last one for now.
+        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Gone)),
+            Poll::Ready(Ok(bytes)) => {
+                self.received += bytes;
+                Poll::Ready(Ok(Arrival::Input))
+            }
+            Poll::Pending => {
+                if self.input.is_empty() {
+                    buffers::give_input(&mut self.input);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Runs requests until there is no whole one, or something must happen first.
+    fn run_requests(&mut self) -> Next {
+        if self.reply.memory_bytes() == 0 {
+            self.reply = buffers::take_reply(self.reply.version());
+        }
+        let Self { seat: Seat { server, client }, decoder, input, start, .. } = self;
+        let now = wall();
+        client.handle.active.store(now.0, Relaxed);
+        let mut count = 0;
+        let next = loop {
+            match decoder.decode(&input[*start..]) {
+                Ok(Decoded::Request { bytes }) => {
+                    let request = decoder.request(&input[*start..]);
+                    command::execute(server, client, (&mut self.marks, now), request, &mut self.reply);
+                    *start += bytes;
+                    count += 1;
+                }
+                Ok(Decoded::Empty { bytes }) => {
+                    *start += bytes;
+                    continue;
+                }
+                Ok(Decoded::Incomplete { missing }) => {
+                    self.missing = missing;
+                    break Next::Read;
+                }
+                Err(error) => {
+                    self.reply.protocol_error(&error);
+                    break Next::End(End::Refused);
+                }
+            }
+            if client.is_leaving {
+                break Next::End(End::Left);
+            }
+            if client.is_authenticated != self.is_trusted {
+                self.is_trusted = client.is_authenticated;
+                decoder.set_authenticated(self.is_trusted);
+            }
+            if let Some(wait) = client.wait.take() {
+                break Next::Wait(wait);
+            }
+            if count == TURN_REQUESTS || self.reply.len() >= REPLY_BYTES {
+                break Next::Run;
+            }
+        };
+        server.counters.thread(self.thread).add(count, std::mem::take(&mut self.received), self.reply.len());
+        next
+    }
+
+    /// Writes all replies.
+    async fn send(&mut self) -> Result<(), End> {
+        let mut sent = 0;
+        if !self.reply.is_empty() {
+            poll_fn(|cx| self.poll_send(cx, &mut sent)).await?;
+        }
+        buffers::give_reply(&mut self.reply);
+        Ok(())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, sent: &mut usize) -> Poll<Result<(), End>> {
+        let handle = &self.seat.client.handle;
+        handle.wake_by_mail(cx.waker());
+        // What is owed when the server stops may still leave; the server waits a moment for it.
+        if let Some(doom) = handle.doom().filter(|doom| *doom != Doom::Shutdown) {
+            return Poll::Ready(Err(End::Doomed(doom)));
+        }
+        while *sent < self.reply.len() {
+            let rest = &self.reply.as_bytes()[*sent..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(bytes) if bytes > 0 => *sent += bytes,
+                Ok(_) | Err(_) => return Poll::Ready(Err(End::Gone)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drops what has run from the input, and room that it no longer needs.
+    fn tidy(&mut self) {
+        if self.start == self.input.len() {
+            buffers::give_input(&mut self.input);
+        } else {
+            self.input.drain(..self.start);
+            if self.input.capacity() > INPUT_ROOM_MAX && self.input.len() < self.input.capacity() / 8 {
+                self.input.shrink_to(self.input.len());
+            }
+        }
+        self.start = 0;
+    }
+
+    /// Waits until as many regions have this client's writes, or for as long as it said.
+    async fn wait_for_regions(&mut self, wait: Wait) -> Result<(), End> {
+        let handle = Arc::clone(&self.seat.client.handle);
+        let server = Arc::clone(&self.seat.server);
+        let deadline = wait.time_max.and_then(|span| Instant::now().checked_add(span));
+        handle.is_blocked.store(true, Relaxed);
+        let holders = loop {
+            let mut acknowledged = pin!(server.acknowledged.notified());
+            acknowledged.as_mut().enable();
+            let holders = server.keyspace.log().holders(&self.marks);
+            if holders >= wait.regions || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break holders;
+            }
+            tokio::select! {
+                () = acknowledged => {}
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
+                arrival = self.receive(), if self.input.len() - self.start < WAITING_INPUT_BYTES_MAX => {
+                    if arrival? == Arrival::Mail {
+                        handle.collect_mail(&mut self.reply);
+                        self.send().await?;
+                    }
+                }
+                doom = doomed(&handle), if self.input.len() - self.start >= WAITING_INPUT_BYTES_MAX => {
+                    return Err(End::Doomed(doom));
+                }
+            }
+        };
+        handle.is_blocked.store(false, Relaxed);
+        if !wait.is_silent {
+            self.reply.integer(i64::try_from(holders).unwrap_or(i64::MAX));
+        }
+        Ok(())
+    }
+
+    async fn close(mut self, end: End) {
+        let handle = &self.seat.client.handle;
+        // A reply that is too long, or CLIENT KILL of itself, ends the connection by its own request.
+        let doom = match end {
+            End::Doomed(doom) => Some(doom),
+            End::Gone | End::Left | End::Refused => handle.doom(),
+        };
+        match doom {
+            Some(Doom::OutputLimit) => {
+                self.seat.server.counters.output_limit.fetch_add(1, Relaxed);
+                info!(client = handle.id, address = %handle.address, "disconnected: too much output waits");
+            }
+            Some(doom) => debug!(client = handle.id, ?doom, "disconnected"),
+            None => debug!(client = handle.id, ?end, "client left"),
+        }
+        if matches!(end, End::Refused) {
+            let _ = timeout(LINGER_TIME_MAX, linger(&mut self.stream)).await;
+        }
+    }
+}
+
+/// Resolves when the server ends the connection.
+async fn doomed(handle: &Handle) -> Doom {
+    poll_fn(|cx| {
+        handle.wake_by_mail(cx.waker());
+        handle.doom().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// Says that nothing more comes and reads on for a moment: closing with input unread would reset the connection, and
+/// the client would not see the last reply.
+async fn linger(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    // On the heap: every connection's task has room for the largest of its steps.
+    let mut waste = vec![0; 16 << 10];
+    for _ in 0..LINGER_READS_MAX {
+        if stream.read(&mut waste).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
