@@ -2,7 +2,7 @@
 //! one that redis-server would choose for a value that was set whole.
 
 use super::{
-    Command, CommandError, Context, Flags, Keys,
+    Command, CommandError, Context, Flags, Keys, help,
     parse::integer,
     rows::{READ, generic, server},
 };
@@ -37,10 +37,10 @@ const OBJECT: &[Command] = &[
     generic(
         "help",
         2,
-        Flags::LOADING.and(Flags::STALE),
+        help::FLAGS,
         Keys::NONE,
         "6.2.0",
-        "Show helpful text about the subcommands",
+        help::SUMMARY,
         object_help,
     ),
     generic(
@@ -83,7 +83,7 @@ pub(super) const ROWS: &[Command] = &[
             Keys::NONE,
             "2.2.3",
             "A container for object introspection commands",
-            no_subcommand,
+            help::nothing,
         )
     },
     Command {
@@ -95,15 +95,10 @@ pub(super) const ROWS: &[Command] = &[
             Keys::NONE,
             "4.0.0",
             "A container for memory diagnostics commands",
-            no_subcommand,
+            help::nothing,
         )
     },
 ];
-
-/// Dispatch runs subcommands.
-fn no_subcommand(_: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
-    Err(CommandError::Syntax)
-}
 
 fn inspect(
     context: &mut Context<'_, '_>,
@@ -166,7 +161,6 @@ fn memory_usage(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(
 
 /// The lines of redis-server 7.0. Idle, however, is what was not written: see the summary of IDLETIME.
 const OBJECT_HELP: &[&str] = &[
-    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
     "    Return the kind of internal representation used in order to store the value",
     "    associated with a <key>.",
@@ -179,14 +173,8 @@ const OBJECT_HELP: &[&str] = &[
     "REFCOUNT <key>",
     "    Return the number of references of the value associated with the specified",
     "    <key>.",
-    "HELP",
-    "    Prints this help.",
 ];
 
 fn object_help(context: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
-    context.reply.array(OBJECT_HELP.len());
-    for line in OBJECT_HELP {
-        context.reply.simple(line);
-    }
-    Ok(())
+    help::reply(context, "OBJECT", OBJECT_HELP)
 }
