@@ -25,7 +25,9 @@ impl Clients {
 
     /// Takes one of `max` places, if there is one.
     pub fn take_place(&self, max: usize) -> bool {
-        self.count.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
+        self.count
+            .fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1))
+            .is_ok()
     }
 
     /// Gives a place back.
@@ -58,7 +60,11 @@ impl Clients {
     /// All clients, by id.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Handle>> {
-        let mut all: Vec<_> = self.handles.iter().map(|handle| Arc::clone(&handle)).collect();
+        let mut all: Vec<_> = self
+            .handles
+            .iter()
+            .map(|handle| Arc::clone(&handle))
+            .collect();
         all.sort_unstable_by_key(|handle| handle.id);
         all
     }

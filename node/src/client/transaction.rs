@@ -50,7 +50,10 @@ impl Transaction {
 
     /// A command was refused: EXEC will answer EXECABORT.
     pub fn abort(&mut self) {
-        *self = Self { is_aborted: true, ..Self::default() };
+        *self = Self {
+            is_aborted: true,
+            ..Self::default()
+        };
     }
 
     /// Whether a command was refused.

@@ -69,8 +69,19 @@ const SUBCOMMANDS: &[Command] = &[
         run: list,
         ..BASE
     },
-    Command { name: "getname", summary: "Get the current connection name", run: name, ..BASE },
-    Command { name: "setname", arity: 3, summary: "Set the current connection name", run: set_name, ..BASE },
+    Command {
+        name: "getname",
+        summary: "Get the current connection name",
+        run: name,
+        ..BASE
+    },
+    Command {
+        name: "setname",
+        arity: 3,
+        summary: "Set the current connection name",
+        run: set_name,
+        ..BASE
+    },
     Command {
         name: "setinfo",
         arity: 4,
@@ -248,7 +259,11 @@ impl Kind {
     }
 
     fn of(handle: &Handle) -> Self {
-        if handle.is_subscriber() { Self::Subscriber } else { Self::Normal }
+        if handle.is_subscriber() {
+            Self::Subscriber
+        } else {
+            Self::Normal
+        }
     }
 }
 
@@ -258,13 +273,18 @@ fn list(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
         (_, 2) => ctx.server.clients.all(),
         (b"type", 4) => {
             let kind = Kind::parse(&request[3])?;
-            ctx.server.clients.all().into_iter().filter(|handle| Kind::of(handle) == kind).collect()
+            ctx.server
+                .clients
+                .all()
+                .into_iter()
+                .filter(|handle| Kind::of(handle) == kind)
+                .collect()
         }
         (b"id", 4..) => {
-            let ids = request.iter().skip(3).map(|id| parse_integer(id).and_then(|id| u64::try_from(id).ok()));
-            let ids: Option<Vec<u64>> = ids.collect();
+            let ids: Option<Vec<i64>> = request.iter().skip(3).map(parse_integer).collect();
             let ids = ids.ok_or(CommandError::text("ERR Invalid client ID"))?;
-            ids.into_iter().filter_map(|id| ctx.server.clients.find(id)).collect()
+            let known = |id: i64| ctx.server.clients.find(u64::try_from(id).ok()?);
+            ids.into_iter().filter_map(known).collect()
         }
         _ => return Err(CommandError::Syntax),
     };
@@ -301,7 +321,13 @@ fn set_info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comma
     let (label, name) = match option.as_slice() {
         b"lib-name" => (&mut labels.library, "lib-name"),
         b"lib-ver" => (&mut labels.library_version, "lib-ver"),
-        _ => return Err(CommandError::quoted("ERR Unrecognized option '", &request[2], "'")),
+        _ => {
+            return Err(CommandError::quoted(
+                "ERR Unrecognized option '",
+                &request[2],
+                "'",
+            ));
+        }
     };
     if !is_label(&request[3]) {
         let text = format!("ERR {name} cannot contain spaces, newlines or special characters.");
@@ -337,17 +363,31 @@ struct Victims<'a> {
 
 impl<'a> Victims<'a> {
     fn parse(request: Request<'a>) -> Result<Self, CommandError> {
-        let mut victims = Self { id: None, address: None, local_address: None, kind: None, spares_self: true };
+        let mut victims = Self {
+            id: None,
+            address: None,
+            local_address: None,
+            kind: None,
+            spares_self: true,
+        };
         if request.len() == 3 {
-            return Ok(Self { address: request.get(2), spares_self: false, ..victims });
+            return Ok(Self {
+                address: request.get(2),
+                spares_self: false,
+                ..victims
+            });
         }
         let mut args = request.iter().skip(2);
         while let (Some(option), value) = (args.next(), args.next()) {
             let value = value.ok_or(CommandError::Syntax)?;
             match option.to_ascii_lowercase().as_slice() {
                 b"id" => {
-                    let id = parse_integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-                    victims.id = Some(id.ok_or(CommandError::text("ERR client-id should be greater than 0"))?);
+                    let id = parse_integer(value)
+                        .and_then(|id| u64::try_from(id).ok())
+                        .filter(|id| *id > 0);
+                    victims.id = Some(
+                        id.ok_or(CommandError::text("ERR client-id should be greater than 0"))?,
+                    );
                 }
                 b"type" => victims.kind = Some(Kind::parse(value)?),
                 b"addr" => victims.address = Some(value),
@@ -379,7 +419,13 @@ impl<'a> Victims<'a> {
 fn kill(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let victims = Victims::parse(request)?;
     let mut killed = 0;
-    for handle in ctx.server.clients.all().iter().filter(|handle| victims.include(handle)) {
+    for handle in ctx
+        .server
+        .clients
+        .all()
+        .iter()
+        .filter(|handle| victims.include(handle))
+    {
         if handle.id != ctx.client.handle.id {
             handle.end(Doom::Killed);
         } else if victims.spares_self {

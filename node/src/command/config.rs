@@ -9,7 +9,10 @@ use crate::{
     server::Server,
 };
 
-const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const FLAGS: Flags = Flags::ADMIN
+    .and(Flags::NOSCRIPT)
+    .and(Flags::LOADING)
+    .and(Flags::STALE);
 
 const BASE: Command = Command {
     name: "",
@@ -61,7 +64,11 @@ const SUBCOMMANDS: &[Command] = &[
         name: "rewrite",
         since: "2.8.0",
         summary: "Refused: the configuration file is the operator's",
-        run: |_, _| Err(CommandError::text("ERR The server is running without a config file")),
+        run: |_, _| {
+            Err(CommandError::text(
+                "ERR The server is running without a config file",
+            ))
+        },
         ..BASE
     },
     Command {
@@ -113,61 +120,109 @@ const POLICIES: &[&str] = &[
 ];
 
 const fn fixed(name: &'static str, kind: Kind, value: fn(&Server) -> String) -> Parameter {
-    Parameter { name, kind, value, set: None }
+    Parameter {
+        name,
+        kind,
+        value,
+        set: None,
+    }
 }
 
 const PARAMETERS: &[Parameter] = &[
     fixed("appendonly", Kind::YesNo, |_| "no".into()),
-    fixed("bind", Kind::Text, |server| server.address().ip().to_string()),
+    fixed("bind", Kind::Text, |server| {
+        server.address().ip().to_string()
+    }),
     fixed("client-output-buffer-limit", Kind::Text, |server| {
         let bytes = server.limits.output_bytes_max;
         format!("normal {bytes} 0 0 slave 0 0 0 pubsub {bytes} 0 0")
     }),
-    fixed("client-query-buffer-limit", Kind::Memory, |server| server.limits.request.request_bytes_max.to_string()),
-    fixed("databases", Kind::Integer(1, i32::MAX as i64), |_| "1".into()),
+    fixed("client-query-buffer-limit", Kind::Memory, |server| {
+        server.limits.request.request_bytes_max.to_string()
+    }),
+    fixed("databases", Kind::Integer(1, i32::MAX as i64), |_| {
+        "1".into()
+    }),
     fixed("dbfilename", Kind::Text, |_| String::new()),
-    fixed("io-threads", Kind::Integer(1, 128), |server| server.counters.thread_count().to_string()),
+    fixed("io-threads", Kind::Integer(1, 128), |server| {
+        server.counters.thread_count().to_string()
+    }),
     Parameter {
         name: "maxclients",
         kind: Kind::Integer(1, u32::MAX as i64),
         value: |server| server.settings.clients_max.load(Relaxed).to_string(),
         set: Some(|server, value| {
-            server.settings.clients_max.store(value.parse().unwrap_or(usize::MAX), Relaxed);
+            server
+                .settings
+                .clients_max
+                .store(value.parse().unwrap_or(usize::MAX), Relaxed);
         }),
     },
     fixed("maxmemory", Kind::Memory, |_| "0".into()),
-    fixed("maxmemory-policy", Kind::OneOf(POLICIES), |_| "noeviction".into()),
-    fixed("port", Kind::Integer(0, u16::MAX as i64), |server| server.address().port().to_string()),
-    fixed("proto-max-bulk-len", Kind::Memory, |server| server.limits.request.bulk_bytes_max.to_string()),
+    fixed("maxmemory-policy", Kind::OneOf(POLICIES), |_| {
+        "noeviction".into()
+    }),
+    fixed("port", Kind::Integer(0, u16::MAX as i64), |server| {
+        server.address().port().to_string()
+    }),
+    fixed("proto-max-bulk-len", Kind::Memory, |server| {
+        server.limits.request.bulk_bytes_max.to_string()
+    }),
     Parameter {
         name: "requirepass",
         kind: Kind::Text,
-        value: |server| server.settings.password().as_deref().unwrap_or_default().to_owned(),
+        value: |server| {
+            server
+                .settings
+                .password()
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned()
+        },
         set: Some(|server, value| server.settings.set_password(value)),
     },
     fixed("save", Kind::Text, |_| String::new()),
-    fixed("tcp-backlog", Kind::Integer(0, i32::MAX as i64), |_| crate::server::BACKLOG.to_string()),
+    fixed("tcp-backlog", Kind::Integer(0, i32::MAX as i64), |_| {
+        crate::server::BACKLOG.to_string()
+    }),
     Parameter {
         name: "timeout",
         kind: Kind::Integer(0, i32::MAX as i64),
         value: |server| server.settings.idle_seconds_max.load(Relaxed).to_string(),
-        set: Some(|server, value| server.settings.idle_seconds_max.store(value.parse().unwrap_or(0), Relaxed)),
+        set: Some(|server, value| {
+            server
+                .settings
+                .idle_seconds_max
+                .store(value.parse().unwrap_or(0), Relaxed)
+        }),
     },
 ];
 
 fn find(name: &[u8]) -> Option<&'static Parameter> {
-    PARAMETERS.iter().find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+    PARAMETERS
+        .iter()
+        .find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 fn show(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    let asked = |parameter: &&Parameter| {
+    // A parameter is shown once, under its name in the spelling of the client that asked for just that.
+    let asked = |parameter: &'static Parameter| {
         let name = parameter.name.as_bytes();
-        request.iter().skip(2).any(|pattern| glob::matches(pattern, name, glob::Case::Ignored))
+        let mut patterns = request.iter().skip(2);
+        let pattern = patterns.find(|pattern| glob::matches(pattern, name, glob::Case::Ignored))?;
+        Some((
+            if pattern.eq_ignore_ascii_case(name) {
+                pattern
+            } else {
+                name
+            },
+            parameter,
+        ))
     };
-    let chosen: Vec<&Parameter> = PARAMETERS.iter().filter(asked).collect();
+    let chosen: Vec<(&[u8], &Parameter)> = PARAMETERS.iter().filter_map(asked).collect();
     ctx.reply.map(chosen.len());
-    for parameter in chosen {
-        ctx.reply.bulk(parameter.name.as_bytes());
+    for (name, parameter) in chosen {
+        ctx.reply.bulk(name);
         ctx.reply.bulk((parameter.value)(ctx.server).as_bytes());
     }
     Ok(())
@@ -182,13 +237,20 @@ fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandErr
     let mut args = request.iter().skip(2);
     while let (Some(name), Some(value)) = (args.next(), args.next()) {
         let parameter = find(name).ok_or_else(|| {
-            CommandError::quoted("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'")
+            CommandError::quoted(
+                "ERR Unknown option or number of arguments for CONFIG SET - '",
+                name,
+                "'",
+            )
         })?;
         let failed = |why: &str| {
             let before = "ERR CONFIG SET failed (possibly related to argument '";
             CommandError::quoted(before, name, &format!("') - {why}"))
         };
-        if changes.iter().any(|(other, _)| other.name == parameter.name) {
+        if changes
+            .iter()
+            .any(|(other, _)| other.name == parameter.name)
+        {
             return Err(failed("duplicate parameter"));
         }
         let value = parameter.kind.parse(value).map_err(|why| failed(&why))?;
@@ -213,16 +275,19 @@ impl Kind {
         match self {
             Self::Text => Ok(text),
             Self::Integer(least, most) => {
-                let number = parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
+                let number =
+                    parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
                 if (*least..=*most).contains(&number) {
                     Ok(text)
                 } else {
-                    Err(format!("argument must be between {least} and {most} inclusive"))
+                    Err(format!(
+                        "argument must be between {least} and {most} inclusive"
+                    ))
                 }
             }
-            Self::Memory => {
-                Ok(memory(&text.to_ascii_lowercase()).ok_or("argument must be a memory value")?.to_string())
-            }
+            Self::Memory => Ok(memory(&text.to_ascii_lowercase())
+                .ok_or("argument must be a memory value")?
+                .to_string()),
             Self::YesNo => match text.to_ascii_lowercase().as_str() {
                 word @ ("yes" | "no") => Ok(word.to_owned()),
                 _ => Err("argument must be 'yes' or 'no'".into()),
@@ -232,7 +297,10 @@ impl Kind {
                 if words.contains(&text.as_str()) {
                     return Ok(text);
                 }
-                Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
+                Err(format!(
+                    "argument(s) must be one of the following: {}",
+                    words.join(", ")
+                ))
             }
         }
     }
@@ -270,7 +338,10 @@ mod tests {
         );
         assert!(Kind::Integer(0, 10).parse(b"ten").is_err());
         assert_eq!(Kind::YesNo.parse(b"NO"), Ok("no".into()));
-        assert_eq!(Kind::OneOf(POLICIES).parse(b"NoEviction"), Ok("noeviction".into()));
+        assert_eq!(
+            Kind::OneOf(POLICIES).parse(b"NoEviction"),
+            Ok("noeviction".into())
+        );
         assert!(Kind::OneOf(POLICIES).parse(b"never").is_err());
     }
 }

@@ -10,7 +10,10 @@ use crate::{
 pub(super) const REDIS_VERSION: &str = "7.0.15";
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
-const BEFORE_AUTH: Flags = ANY_TIME.and(Flags::NOSCRIPT).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
+const BEFORE_AUTH: Flags = ANY_TIME
+    .and(Flags::NOSCRIPT)
+    .and(Flags::NO_AUTH)
+    .and(Flags::ALLOW_BUSY);
 
 const BASE: Command = Command {
     name: "",
@@ -25,8 +28,20 @@ const BASE: Command = Command {
 };
 
 pub(super) const ROWS: &[Command] = &[
-    Command { name: "hello", since: "6.0.0", summary: "Handshake with Redis", run: hello, ..BASE },
-    Command { name: "auth", arity: -2, summary: "Authenticate to the server", run: auth, ..BASE },
+    Command {
+        name: "hello",
+        since: "6.0.0",
+        summary: "Handshake with Redis",
+        run: hello,
+        ..BASE
+    },
+    Command {
+        name: "auth",
+        arity: -2,
+        summary: "Authenticate to the server",
+        run: auth,
+        ..BASE
+    },
     Command {
         name: "ping",
         flags: Flags::FAST.and(Flags::SUBSCRIBED),
@@ -34,7 +49,14 @@ pub(super) const ROWS: &[Command] = &[
         run: ping,
         ..BASE
     },
-    Command { name: "echo", arity: 2, flags: ANY_TIME, summary: "Echo the given string", run: echo, ..BASE },
+    Command {
+        name: "echo",
+        arity: 2,
+        flags: ANY_TIME,
+        summary: "Echo the given string",
+        run: echo,
+        ..BASE
+    },
     Command {
         name: "quit",
         flags: BEFORE_AUTH.and(Flags::UNQUEUED).and(Flags::SUBSCRIBED),
@@ -79,10 +101,12 @@ impl<'a> Hello<'a> {
         let mut wanted = Self::default();
         let mut args = request.iter().skip(1);
         if let Some(version) = args.next() {
-            let number = parse_integer(version)
-                .ok_or(CommandError::text("ERR Protocol version is not an integer or out of range"))?;
+            let number = parse_integer(version).ok_or(CommandError::text(
+                "ERR Protocol version is not an integer or out of range",
+            ))?;
             let version = Version::from_number(number);
-            wanted.version = Some(version.ok_or(CommandError::text("NOPROTO unsupported protocol version"))?);
+            wanted.version =
+                Some(version.ok_or(CommandError::text("NOPROTO unsupported protocol version"))?);
         }
         while let Some(option) = args.next() {
             if option.eq_ignore_ascii_case(b"auth") && args.len() >= 2 {
@@ -93,7 +117,11 @@ impl<'a> Hello<'a> {
                     return Err(bad_name());
                 }
             } else {
-                return Err(CommandError::quoted("ERR Syntax error in HELLO option '", option, "'"));
+                return Err(CommandError::quoted(
+                    "ERR Syntax error in HELLO option '",
+                    option,
+                    "'",
+                ));
             }
         }
         Ok(wanted)
@@ -111,9 +139,9 @@ fn hello(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandE
     }
     if !ctx.client.is_authenticated && ctx.server.settings.asks_password() {
         return Err(CommandError::text(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
-             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
-             same time",
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> \
+             <pass> option can be used to authenticate the client and select the RESP protocol version at the same \
+             time",
         ));
     }
     if let Some(name) = wanted.name {
@@ -146,7 +174,10 @@ fn hello(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandE
 fn set_version(ctx: &mut Context<'_, '_>, version: Version) {
     ctx.reply.set_version(version);
     let is_resp3 = version == Version::Resp3;
-    ctx.client.handle.is_resp3.store(is_resp3, std::sync::atomic::Ordering::Relaxed);
+    ctx.client
+        .handle
+        .is_resp3
+        .store(is_resp3, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn auth(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
@@ -168,10 +199,16 @@ fn auth(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
 }
 
 /// There is one user. Without a password set, it is let in with any.
-fn authenticate(ctx: &mut Context<'_, '_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+fn authenticate(
+    ctx: &mut Context<'_, '_>,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), CommandError> {
     let settings = &ctx.server.settings;
     if user != b"default" || (settings.asks_password() && !settings.is_password(password)) {
-        return Err(CommandError::text("WRONGPASS invalid username-password pair or user is disabled."));
+        return Err(CommandError::text(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ));
     }
     ctx.client.is_authenticated = true;
     Ok(())

@@ -11,6 +11,7 @@ use greenwich_proto::{
 use super::{
     CommandError, Context, Flags,
     table::{self, Row},
+    transaction,
 };
 use crate::{
     client::{Client, Doom, Queued, Replies},
@@ -46,6 +47,14 @@ fn admit_and_run(
 ) -> Result<(), CommandError> {
     let admitted = match admit(server, client, reply.version(), request) {
         Ok(row) => row,
+        Err(error) if request[0].eq_ignore_ascii_case(b"exec") => {
+            transaction::end(client);
+            let because = error.to_string();
+            let because = because.strip_prefix("ERR ").unwrap_or(&because);
+            return Err(CommandError::text(format!(
+                "EXECABORT Transaction discarded because of: {because}"
+            )));
+        }
         Err(error) => {
             if let Some(transaction) = &mut client.transaction {
                 transaction.abort();
@@ -64,7 +73,15 @@ fn admit_and_run(
         client.marks = *marks;
     }
     let mut access = Access::new(&server.keyspace, now, marks);
-    (admitted.command.run)(&mut Context { access: &mut access, client, server, reply }, request)
+    (admitted.command.run)(
+        &mut Context {
+            access: &mut access,
+            client,
+            server,
+            reply,
+        },
+        request,
+    )
 }
 
 /// The row of a request that may run or be queued.
@@ -79,13 +96,19 @@ fn admit(
     if !command.accepts(request.len()) {
         return Err(CommandError::WrongArity(row.full_name.as_str().into()));
     }
-    if !client.is_authenticated && server.settings.asks_password() && !command.flags.has(Flags::NO_AUTH) {
+    if !client.is_authenticated
+        && server.settings.asks_password()
+        && !command.flags.has(Flags::NO_AUTH)
+    {
         return Err(CommandError::text("NOAUTH Authentication required."));
     }
     if command.keys.first != 0 {
         check_keys(row, request)?;
     }
-    if client.subscription_count() > 0 && version == Version::Resp2 && !command.flags.has(Flags::SUBSCRIBED) {
+    if client.subscription_count() > 0
+        && version == Version::Resp2
+        && !command.flags.has(Flags::SUBSCRIBED)
+    {
         return Err(CommandError::text(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
              context",
@@ -100,7 +123,11 @@ fn find(request: Request<'_>) -> Result<&'static Row, CommandError> {
     match request.get(1) {
         Some(name) if !row.command.subcommands.is_empty() => row.find(name).ok_or_else(|| {
             let parent = row.command.name.to_ascii_uppercase();
-            CommandError::quoted("ERR unknown subcommand '", shown(name, 128), &format!("'. Try {parent} HELP."))
+            CommandError::quoted(
+                "ERR unknown subcommand '",
+                shown(name, 128),
+                &format!("'. Try {parent} HELP."),
+            )
         }),
         _ => Ok(row),
     }
@@ -167,7 +194,10 @@ fn queue(
         return Err(CommandError::text(refusal));
     }
     if !transaction.is_aborted() {
-        transaction.push(Queued { row, request: request.to_buf() });
+        transaction.push(Queued {
+            row,
+            request: request.to_buf(),
+        });
         client.handle.queued.fetch_add(1, Relaxed);
     }
     reply.simple("QUEUED");

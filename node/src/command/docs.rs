@@ -104,11 +104,15 @@ const HELP: &[&str] = &[
 fn find(name: &[u8]) -> Option<&'static Row> {
     let mut parts = name.splitn(2, |byte| *byte == b'|');
     let row = table::find(parts.next()?)?;
-    parts.next().map_or(Some(row), |subcommand| row.find(subcommand))
+    parts
+        .next()
+        .map_or(Some(row), |subcommand| row.find(subcommand))
 }
 
 fn describe(row: &Row, reply: &mut Reply) {
-    let Command { arity, flags, keys, .. } = *row.command;
+    let Command {
+        arity, flags, keys, ..
+    } = *row.command;
     reply.array(10);
     reply.bulk(row.full_name.as_bytes());
     reply.integer(arity.into());
@@ -144,7 +148,10 @@ fn categories(command: &Command) -> Vec<&'static str> {
         (command.group == Group::String, "@string"),
         (command.group == Group::Transactions, "@transaction"),
     ];
-    by_flag.into_iter().filter_map(|(is_in, name)| is_in.then_some(name)).collect()
+    by_flag
+        .into_iter()
+        .filter_map(|(is_in, name)| is_in.then_some(name))
+        .collect()
 }
 
 fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
@@ -157,7 +164,7 @@ fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
     for name in request.iter().skip(2) {
         match find(name) {
             Some(row) => describe(row, ctx.reply),
-            None => ctx.reply.null_array(),
+            None => ctx.reply.null(),
         }
         ctx.check_reply_size()?;
     }
@@ -179,11 +186,20 @@ fn docs(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
 }
 
 fn document(row: &Row, reply: &mut Reply) {
-    let Command { summary, since, group, .. } = *row.command;
+    let Command {
+        summary,
+        since,
+        group,
+        ..
+    } = *row.command;
     let has_subcommands = row.subcommands().next().is_some();
     reply.bulk(row.full_name.as_bytes());
     reply.map(3 + usize::from(has_subcommands));
-    for (field, value) in [("summary", summary), ("since", since), ("group", group.name())] {
+    for (field, value) in [
+        ("summary", summary),
+        ("since", since),
+        ("group", group.name()),
+    ] {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
     }
@@ -195,7 +211,11 @@ fn document(row: &Row, reply: &mut Reply) {
 }
 
 fn list(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    let wanted = |option: usize, word: &[u8]| request.get(option).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
+    let wanted = |option: usize, word: &[u8]| {
+        request
+            .get(option)
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(word))
+    };
     let chosen: Vec<&Row> = match (request.len(), request.get(4)) {
         (2, _) => table::rows().iter().collect(),
         (5, Some(value)) if wanted(2, b"filterby") => {
@@ -203,7 +223,11 @@ fn list(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
             let accepts: &dyn Fn(&Row) -> bool = if wanted(3, b"pattern") {
                 &|row| glob::matches(value, row.full_name.as_bytes(), glob::Case::Ignored)
             } else if wanted(3, b"aclcat") {
-                &|row| categories(row.command).iter().any(|name| name.as_bytes()[1..] == *category)
+                &|row| {
+                    categories(row.command)
+                        .iter()
+                        .any(|name| name.as_bytes()[1..] == *category)
+                }
             } else if wanted(3, b"module") {
                 &|_| false
             } else {
@@ -213,8 +237,10 @@ fn list(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
         }
         _ => return Err(CommandError::Syntax),
     };
-    ctx.reply.set(chosen.len());
-    chosen.iter().for_each(|row| ctx.reply.bulk(row.full_name.as_bytes()));
+    ctx.reply.array(chosen.len());
+    chosen
+        .iter()
+        .for_each(|row| ctx.reply.bulk(row.full_name.as_bytes()));
     Ok(())
 }
 
@@ -230,9 +256,13 @@ fn keys(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !row.command.accepts(asked.len()) {
-        return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
+        return Err(CommandError::text(
+            "ERR Invalid number of arguments specified for command",
+        ));
     }
     ctx.reply.array(row.command.keys_of(asked).count());
-    row.command.keys_of(asked).for_each(|key| ctx.reply.bulk(key));
+    row.command
+        .keys_of(asked)
+        .for_each(|key| ctx.reply.bulk(key));
     Ok(())
 }

@@ -47,7 +47,9 @@ pub enum CommandError {
     #[error("ERR key is longer than 65535 bytes")]
     KeyTooLong,
     /// One command or transaction writes more keys than travel as one unit.
-    #[error("ERR too many keys in one command or transaction: at most 65535 can be written together")]
+    #[error(
+        "ERR too many keys in one command or transaction: at most 65535 can be written together"
+    )]
     TooManyKeys,
     /// The reply would be larger than any client may have waiting. The client is disconnected.
     #[error("ERR the reply exceeds the output buffer limit")]

@@ -105,7 +105,10 @@ impl Flags {
 
     /// The names that COMMAND INFO shows.
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-        Self::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+        Self::NAMES
+            .into_iter()
+            .filter(move |(flag, _)| self.has(*flag))
+            .map(|(_, name)| name)
     }
 }
 

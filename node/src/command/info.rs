@@ -49,11 +49,16 @@ impl Lines {
 
 fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let is_all = |name: &[u8]| {
-        [&b"all"[..], b"default", b"everything"].iter().any(|word| name.eq_ignore_ascii_case(word))
+        [&b"all"[..], b"default", b"everything"]
+            .iter()
+            .any(|word| name.eq_ignore_ascii_case(word))
     };
     let is_asked = |section: &str| {
         request.len() == 1
-            || request.iter().skip(1).any(|name| is_all(name) || name.eq_ignore_ascii_case(section.as_bytes()))
+            || request
+                .iter()
+                .skip(1)
+                .any(|name| is_all(name) || name.eq_ignore_ascii_case(section.as_bytes()))
     };
     let mut lines = Lines::default();
     for (name, section) in SECTIONS {
@@ -69,7 +74,9 @@ fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
 
 fn server(ctx: &Context<'_, '_>, lines: &mut Lines) {
     let uptime = ctx.server.started.elapsed().as_secs();
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     lines.add("redis_version", REDIS_VERSION);
     lines.add("redis_mode", "standalone");
     lines.add("os", own_process::system());
@@ -87,7 +94,13 @@ fn server(ctx: &Context<'_, '_>, lines: &mut Lines) {
 }
 
 fn clients(ctx: &Context<'_, '_>, lines: &mut Lines) {
-    let blocked = ctx.server.clients.all().iter().filter(|handle| handle.is_blocked.load(Relaxed)).count();
+    let blocked = ctx
+        .server
+        .clients
+        .all()
+        .iter()
+        .filter(|handle| handle.is_blocked.load(Relaxed))
+        .count();
     lines.add("connected_clients", ctx.server.clients.count());
     lines.add("maxclients", ctx.server.settings.clients_max.load(Relaxed));
     lines.add("blocked_clients", blocked);
@@ -109,7 +122,12 @@ fn memory(ctx: &Context<'_, '_>, lines: &mut Lines) {
 
 /// Nothing is written to disk; clients that look for these lines find that nothing is amiss.
 fn persistence(_ctx: &Context<'_, '_>, lines: &mut Lines) {
-    for (name, value) in [("loading", 0), ("async_loading", 0), ("rdb_bgsave_in_progress", 0), ("aof_enabled", 0)] {
+    for (name, value) in [
+        ("loading", 0),
+        ("async_loading", 0),
+        ("rdb_bgsave_in_progress", 0),
+        ("aof_enabled", 0),
+    ] {
         lines.add(name, value);
     }
 }
@@ -120,12 +138,18 @@ fn stats(ctx: &Context<'_, '_>, lines: &mut Lines) {
     let (channels, patterns) = ctx.server.channels.counts();
     lines.add("total_connections_received", shown.accepted);
     lines.add("total_commands_processed", shown.totals.commands);
-    lines.add("instantaneous_ops_per_sec", counters.commands_per_second().round());
+    lines.add(
+        "instantaneous_ops_per_sec",
+        counters.commands_per_second().round(),
+    );
     lines.add("total_net_input_bytes", shown.totals.input_bytes);
     lines.add("total_net_output_bytes", shown.totals.output_bytes);
     lines.add("rejected_connections", shown.refused);
     lines.add("evicted_keys", 0);
-    lines.add("client_output_buffer_limit_disconnections", shown.output_limit);
+    lines.add(
+        "client_output_buffer_limit_disconnections",
+        shown.output_limit,
+    );
     lines.add("pubsub_channels", channels);
     lines.add("pubsub_patterns", patterns);
 }
@@ -147,7 +171,13 @@ fn cpu(_ctx: &Context<'_, '_>, lines: &mut Lines) {
 fn keyspace(ctx: &Context<'_, '_>, lines: &mut Lines) {
     let usage = usage(ctx);
     if usage.keys > 0 {
-        lines.add("db0", format_args!("keys={},expires={},avg_ttl=0", usage.keys, usage.mortal_keys));
+        lines.add(
+            "db0",
+            format_args!(
+                "keys={},expires={},avg_ttl=0",
+                usage.keys, usage.mortal_keys
+            ),
+        );
     }
 }
 
@@ -172,12 +202,19 @@ fn greenwich(ctx: &Context<'_, '_>, lines: &mut Lines) {
 
 /// Counted before the transaction locked the keys, if there is one.
 fn usage(ctx: &Context<'_, '_>) -> crate::keyspace::Usage {
-    ctx.client.usage.unwrap_or_else(|| ctx.server.keyspace.usage())
+    ctx.client
+        .usage
+        .unwrap_or_else(|| ctx.server.keyspace.usage())
 }
 
 /// Bytes with one letter, as redis-server shows them.
 fn human(bytes: u64) -> String {
-    let units = [(1_u64 << 40, 'T'), (1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
+    let units = [
+        (1_u64 << 40, 'T'),
+        (1 << 30, 'G'),
+        (1 << 20, 'M'),
+        (1 << 10, 'K'),
+    ];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, letter)) => format!("{:.2}{letter}", bytes as f64 / unit as f64),
         None => format!("{bytes}B"),

@@ -20,7 +20,12 @@ const BASE: Command = Command {
 };
 
 pub(super) const ROWS: &[Command] = &[
-    Command { name: "time", summary: "Return the current server time", run: time, ..BASE },
+    Command {
+        name: "time",
+        summary: "Return the current server time",
+        run: time,
+        ..BASE
+    },
     Command {
         name: "role",
         flags: FLAGS.and(Flags::NOSCRIPT),
@@ -32,10 +37,13 @@ pub(super) const ROWS: &[Command] = &[
 ];
 
 fn time(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandError> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     ctx.reply.array(2);
     ctx.reply.bulk(since_epoch.as_secs().to_string().as_bytes());
-    ctx.reply.bulk(since_epoch.subsec_micros().to_string().as_bytes());
+    ctx.reply
+        .bulk(since_epoch.subsec_micros().to_string().as_bytes());
     Ok(())
 }
 

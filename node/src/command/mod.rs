@@ -37,11 +37,7 @@ mod transaction;
 
 use greenwich_proto::time::Wall;
 
-pub use self::{
-    dispatch::execute,
-    error::CommandError,
-    flags::Flags,
-};
+pub use self::{dispatch::execute, error::CommandError, flags::Flags};
 use crate::{
     client::Client,
     keyspace::Access,
@@ -81,14 +77,22 @@ impl Command {
     #[must_use]
     pub fn accepts(&self, len: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 { len >= wanted } else { len == wanted }
+        if self.arity < 0 {
+            len >= wanted
+        } else {
+            len == wanted
+        }
     }
 
     /// The keys of a request, in their order.
     pub fn keys_of<'a>(&self, request: Request<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Keys { first, last, step } = self.keys;
         let len = i32::try_from(request.len()).unwrap_or(i32::MAX);
-        let last = if last < 0 { len + last } else { last.min(len - 1) };
+        let last = if last < 0 {
+            len + last
+        } else {
+            last.min(len - 1)
+        };
         let range = if first == 0 { 1..=0 } else { first..=last };
         range
             .step_by(usize::try_from(step.max(1)).unwrap_or(1))

@@ -129,8 +129,14 @@ fn held(client: &mut Client, topic: Topic) -> &mut HashSet<Box<[u8]>> {
 /// Shows others how many subscriptions a client has.
 fn note_counts(client: &Client) {
     let count = |names: &HashSet<Box<[u8]>>| u32::try_from(names.len()).unwrap_or(u32::MAX);
-    client.handle.channels.store(count(&client.channels), Relaxed);
-    client.handle.patterns.store(count(&client.patterns), Relaxed);
+    client
+        .handle
+        .channels
+        .store(count(&client.channels), Relaxed);
+    client
+        .handle
+        .patterns
+        .store(count(&client.patterns), Relaxed);
 }
 
 fn confirm(ctx: &mut Context<'_, '_>, what: &str, name: Option<&[u8]>) {
@@ -143,7 +149,11 @@ fn confirm(ctx: &mut Context<'_, '_>, what: &str, name: Option<&[u8]>) {
     ctx.reply.integer(ctx.client.subscription_count() as i64);
 }
 
-fn subscribe(ctx: &mut Context<'_, '_>, request: Request<'_>, topic: Topic) -> Result<(), CommandError> {
+fn subscribe(
+    ctx: &mut Context<'_, '_>,
+    request: Request<'_>,
+    topic: Topic,
+) -> Result<(), CommandError> {
     let what = match topic {
         Topic::Channel => "subscribe",
         Topic::Pattern => "psubscribe",
@@ -153,7 +163,9 @@ fn subscribe(ctx: &mut Context<'_, '_>, request: Request<'_>, topic: Topic) -> R
     }
     for name in request.iter().skip(1) {
         if held(ctx.client, topic).insert(name.into()) {
-            ctx.server.channels.subscribe(topic, name, &ctx.client.handle);
+            ctx.server
+                .channels
+                .subscribe(topic, name, &ctx.client.handle);
         }
         confirm(ctx, what, Some(name));
     }
@@ -161,7 +173,11 @@ fn subscribe(ctx: &mut Context<'_, '_>, request: Request<'_>, topic: Topic) -> R
     Ok(())
 }
 
-fn unsubscribe(ctx: &mut Context<'_, '_>, request: Request<'_>, topic: Topic) -> Result<(), CommandError> {
+fn unsubscribe(
+    ctx: &mut Context<'_, '_>,
+    request: Request<'_>,
+    topic: Topic,
+) -> Result<(), CommandError> {
     let what = match topic {
         Topic::Channel => "unsubscribe",
         Topic::Pattern => "punsubscribe",
@@ -172,7 +188,9 @@ fn unsubscribe(ctx: &mut Context<'_, '_>, request: Request<'_>, topic: Topic) ->
         held(ctx.client, topic).iter().cloned().collect()
     };
     for name in &names {
-        ctx.server.channels.unsubscribe(topic, name, ctx.client.handle.id);
+        ctx.server
+            .channels
+            .unsubscribe(topic, name, ctx.client.handle.id);
     }
     // What came before the end is read before it is confirmed.
     ctx.client.handle.collect_mail(ctx.reply);
@@ -198,7 +216,10 @@ pub(crate) fn unsubscribe_all(server: &Server, client: &mut Client) {
 }
 
 fn publish(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    let count = ctx.server.channels.publish(&request[1], &request[2], ctx.client, ctx.reply);
+    let count = ctx
+        .server
+        .channels
+        .publish(&request[1], &request[2], ctx.client, ctx.reply);
     ctx.reply.integer(count as i64);
     Ok(())
 }
@@ -219,7 +240,8 @@ fn subscriber_counts(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<
     ctx.reply.array((request.len() - 2) * 2);
     for name in request.iter().skip(2) {
         ctx.reply.bulk(name);
-        ctx.reply.integer(ctx.server.channels.subscriber_count(name) as i64);
+        ctx.reply
+            .integer(ctx.server.channels.subscriber_count(name) as i64);
     }
     Ok(())
 }

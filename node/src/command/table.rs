@@ -60,7 +60,9 @@ impl Table {
             for subcommand in command.subcommands {
                 let full_name = format!("{}|{}", command.name, subcommand.name);
                 let under = table.add(subcommand, full_name);
-                table.rows[usize::from(index)].subcommands.insert(known(subcommand.name), under);
+                table.rows[usize::from(index)]
+                    .subcommands
+                    .insert(known(subcommand.name), under);
             }
             let before = table.names.insert(known(command.name), index);
             assert!(before.is_none(), "{} is in the table once", command.name);
@@ -70,7 +72,12 @@ impl Table {
 
     fn add(&mut self, command: &'static Command, full_name: String) -> u16 {
         let index = u16::try_from(self.rows.len()).expect("a few hundred rows");
-        self.rows.push(Row { command, full_name, index, subcommands: Names::default() });
+        self.rows.push(Row {
+            command,
+            full_name,
+            index,
+            subcommands: Names::default(),
+        });
         index
     }
 }
@@ -109,7 +116,10 @@ static FOLDED: [u128; NAME_BYTES_MAX + 1] = {
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static Row> {
     let table = &*TABLE;
-    table.names.get(&fold(name)?).map(|index| &table.rows[usize::from(*index)])
+    table
+        .names
+        .get(&fold(name)?)
+        .map(|index| &table.rows[usize::from(*index)])
 }
 
 impl Row {
@@ -126,7 +136,9 @@ impl Row {
         if name.contains(&b'\r') {
             return None;
         }
-        self.subcommands.get(&fold(name)?).map(|index| &TABLE.rows[usize::from(*index)])
+        self.subcommands
+            .get(&fold(name)?)
+            .map(|index| &TABLE.rows[usize::from(*index)])
     }
 }
 
@@ -151,8 +163,18 @@ mod tests {
             assert_eq!(find(name.as_bytes()).unwrap().full_name, "ping");
         }
         let client = find(b"client").unwrap();
-        assert_eq!(client.find(b"No-EVICT").unwrap().full_name, "client|no-evict");
-        for name in ["", "pin", "pings", "ping\0", "p\u{9}ng", "a-name-of-more-than-sixteen-letters"] {
+        assert_eq!(
+            client.find(b"No-EVICT").unwrap().full_name,
+            "client|no-evict"
+        );
+        for name in [
+            "",
+            "pin",
+            "pings",
+            "ping\0",
+            "p\u{9}ng",
+            "a-name-of-more-than-sixteen-letters",
+        ] {
             assert!(find(name.as_bytes()).is_none(), "{name:?}");
         }
         assert!(client.find(b"no\revict").is_none());
@@ -161,9 +183,26 @@ mod tests {
     #[test]
     fn every_row_is_complete() {
         for row in rows() {
-            let Command { name, arity, summary, since, keys, .. } = row.command;
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
-            assert!(*arity != 0 && !summary.is_empty() && !summary.ends_with('.') && since.contains('.'), "{name}");
+            let Command {
+                name,
+                arity,
+                summary,
+                since,
+                keys,
+                ..
+            } = row.command;
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                "{name}"
+            );
+            assert!(
+                *arity != 0
+                    && !summary.is_empty()
+                    && !summary.ends_with('.')
+                    && since.contains('.'),
+                "{name}"
+            );
             assert_eq!(keys.first == 0, keys.step == 0, "{name}");
         }
     }

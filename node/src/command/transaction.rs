@@ -11,7 +11,10 @@ use crate::{
     resp::Request,
 };
 
-const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::ALLOW_BUSY);
+const FLAGS: Flags = Flags::NOSCRIPT
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::ALLOW_BUSY);
 
 pub(super) const ROWS: &[Command] = &[
     Command {
@@ -111,7 +114,10 @@ fn watch(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandE
             return Err(CommandError::text("ERR too many watched keys"));
         }
         let stamp = ctx.access.read(key, |view| view.map(|view| view.newest()));
-        watched.push(Watched { key: key.into(), stamp });
+        watched.push(Watched {
+            key: key.into(),
+            stamp,
+        });
     }
     ctx.reply.ok();
     Ok(())
@@ -134,7 +140,9 @@ fn exec(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandE
     let watched = std::mem::take(&mut ctx.client.watched);
     let transaction = end(ctx.client).ok_or(CommandError::Text("ERR EXEC without MULTI".into()))?;
     if transaction.is_aborted() {
-        return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
+        return Err(CommandError::text(
+            "EXECABORT Transaction discarded because of previous errors.",
+        ));
     }
     let commands = transaction.commands();
     let mut written = keys_of(commands, Flags::WRITE);
@@ -145,15 +153,32 @@ fn exec(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandE
     }
     let mut keys = keys_of(commands, Flags::NONE);
     keys.extend(watched.iter().map(|watched| &*watched.key));
-    let asks = |flag| commands.iter().any(|queued| queued.row.command.flags.has(flag));
+    let asks = |flag| {
+        commands
+            .iter()
+            .any(|queued| queued.row.command.flags.has(flag))
+    };
     ctx.client.usage = asks(Flags::USAGE).then(|| ctx.server.keyspace.usage());
-    let Context { access, client, server, reply } = ctx;
+    let Context {
+        access,
+        client,
+        server,
+        reply,
+    } = ctx;
     let act = |access: &mut Access<'_>| {
         if !watched.iter().all(|watched| is_unchanged(access, watched)) {
             reply.null_array();
             return Ok(());
         }
-        run_all(&mut Context { access, client, server, reply }, commands)
+        run_all(
+            &mut Context {
+                access,
+                client,
+                server,
+                reply,
+            },
+            commands,
+        )
     };
     let result = if asks(Flags::WHOLE) {
         access.with_all(&written, act)

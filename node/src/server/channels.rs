@@ -44,7 +44,10 @@ impl Channels {
 
     /// Subscribes a client. Does nothing when it is subscribed.
     pub fn subscribe(&self, topic: Topic, name: &[u8], handle: &Arc<Handle>) {
-        self.topics(topic).entry(name.into()).or_default().insert(handle.id, Arc::clone(handle));
+        self.topics(topic)
+            .entry(name.into())
+            .or_default()
+            .insert(handle.id, Arc::clone(handle));
     }
 
     /// Ends a subscription. No message that comes by it is delivered afterwards.
@@ -57,14 +60,24 @@ impl Channels {
 
     /// Delivers a message to every subscriber and returns how many times. What `publisher` itself gets goes straight
     /// to `own`, in front of its reply.
-    pub fn publish(&self, channel: &[u8], message: &[u8], publisher: &Client, own: &mut Reply) -> usize {
+    pub fn publish(
+        &self,
+        channel: &[u8],
+        message: &[u8],
+        publisher: &Client,
+        own: &mut Reply,
+    ) -> usize {
         let mut delivered = 0;
         let mut deliver = |subscribers: &HashMap<u64, Arc<Handle>>, encode: &dyn Fn(&mut Reply)| {
             let mut encoded = [None, None];
             for handle in subscribers.values() {
                 let is_resp3 = handle.is_resp3.load(Relaxed);
                 let message: &Reply = encoded[usize::from(is_resp3)].get_or_insert_with(|| {
-                    let mut reply = Reply::new(if is_resp3 { Version::Resp3 } else { Version::Resp2 });
+                    let mut reply = Reply::new(if is_resp3 {
+                        Version::Resp3
+                    } else {
+                        Version::Resp2
+                    });
                     encode(&mut reply);
                     reply
                 });
@@ -86,7 +99,11 @@ impl Channels {
             });
         }
         if !self.patterns.is_empty() {
-            for topic in self.patterns.iter().filter(|topic| glob::matches(topic.key(), channel, glob::Case::Sensitive)) {
+            for topic in self
+                .patterns
+                .iter()
+                .filter(|topic| glob::matches(topic.key(), channel, glob::Case::Sensitive))
+            {
                 deliver(topic.value(), &|reply| {
                     reply.push(4);
                     for part in [b"pmessage", &**topic.key(), channel, message] {
@@ -101,14 +118,22 @@ impl Channels {
     /// The channels that somebody is subscribed to by name, and that match.
     #[must_use]
     pub fn names(&self, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
-        let matches = |name: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive));
-        self.channels.iter().filter(|topic| matches(topic.key())).map(|topic| topic.key().clone()).collect()
+        let matches = |name: &[u8]| {
+            pattern.is_none_or(|pattern| glob::matches(pattern, name, glob::Case::Sensitive))
+        };
+        self.channels
+            .iter()
+            .filter(|topic| matches(topic.key()))
+            .map(|topic| topic.key().clone())
+            .collect()
     }
 
     /// How many clients are subscribed to a channel by name.
     #[must_use]
     pub fn subscriber_count(&self, name: &[u8]) -> usize {
-        self.channels.get(name).map_or(0, |subscribers| subscribers.len())
+        self.channels
+            .get(name)
+            .map_or(0, |subscribers| subscribers.len())
     }
 
     /// How many channels somebody is subscribed to by name, and how many patterns.

@@ -50,16 +50,31 @@ pub(super) struct Seat {
 
 impl Seat {
     /// A place, if there is one.
-    pub(super) fn take(server: &Arc<Server>, stream: &TcpStream, address: SocketAddr) -> Option<Self> {
-        if !server.clients.take_place(server.settings.clients_max.load(Relaxed)) {
+    pub(super) fn take(
+        server: &Arc<Server>,
+        stream: &TcpStream,
+        address: SocketAddr,
+    ) -> Option<Self> {
+        if !server
+            .clients
+            .take_place(server.settings.clients_max.load(Relaxed))
+        {
             return None;
         }
         let local = stream.local_addr().unwrap_or_else(|_| server.address());
         let id = server.clients.next_id();
-        let handle = Arc::new(Handle::new(id, (address, local), wall(), server.limits.output_bytes_max));
+        let handle = Arc::new(Handle::new(
+            id,
+            (address, local),
+            wall(),
+            server.limits.output_bytes_max,
+        ));
         server.clients.insert(Arc::clone(&handle));
         let client = Client::new(handle, !server.settings.asks_password());
-        Some(Self { server: Arc::clone(server), client })
+        Some(Self {
+            server: Arc::clone(server),
+            client,
+        })
     }
 }
 
@@ -73,7 +88,9 @@ impl Drop for Seat {
 
 /// The time of the commands that are about to run.
 pub(super) fn wall() -> Wall {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -215,7 +232,13 @@ impl Connection {
         if self.reply.memory_bytes() == 0 {
             self.reply = buffers::take_reply(self.reply.version());
         }
-        let Self { seat: Seat { server, client }, decoder, input, start, .. } = self;
+        let Self {
+            seat: Seat { server, client },
+            decoder,
+            input,
+            start,
+            ..
+        } = self;
         let now = wall();
         client.handle.active.store(now.0, Relaxed);
         let mut count = 0;
@@ -223,7 +246,13 @@ impl Connection {
             match decoder.decode(&input[*start..]) {
                 Ok(Decoded::Request { bytes }) => {
                     let request = decoder.request(&input[*start..]);
-                    command::execute(server, client, (&mut self.marks, now), request, &mut self.reply);
+                    command::execute(
+                        server,
+                        client,
+                        (&mut self.marks, now),
+                        request,
+                        &mut self.reply,
+                    );
                     *start += bytes;
                     count += 1;
                 }
@@ -254,7 +283,11 @@ impl Connection {
                 break Next::Run;
             }
         };
-        server.counters.thread(self.thread).add(count, std::mem::take(&mut self.received), self.reply.len());
+        server.counters.thread(self.thread).add(
+            count,
+            std::mem::take(&mut self.received),
+            self.reply.len(),
+        );
         next
     }
 
@@ -291,7 +324,9 @@ impl Connection {
             buffers::give_input(&mut self.input);
         } else {
             self.input.drain(..self.start);
-            if self.input.capacity() > INPUT_ROOM_MAX && self.input.len() < self.input.capacity() / 8 {
+            if self.input.capacity() > INPUT_ROOM_MAX
+                && self.input.len() < self.input.capacity() / 8
+            {
                 self.input.shrink_to(self.input.len());
             }
         }
@@ -302,13 +337,17 @@ impl Connection {
     async fn wait_for_regions(&mut self, wait: Wait) -> Result<(), End> {
         let handle = Arc::clone(&self.seat.client.handle);
         let server = Arc::clone(&self.seat.server);
-        let deadline = wait.time_max.and_then(|span| Instant::now().checked_add(span));
+        let deadline = wait
+            .time_max
+            .and_then(|span| Instant::now().checked_add(span));
         handle.is_blocked.store(true, Relaxed);
         let holders = loop {
             let mut acknowledged = pin!(server.acknowledged.notified());
             acknowledged.as_mut().enable();
             let holders = server.keyspace.log().holders(&self.marks);
-            if holders >= wait.regions || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if holders >= wait.regions
+                || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            {
                 break holders;
             }
             tokio::select! {
@@ -327,7 +366,8 @@ impl Connection {
         };
         handle.is_blocked.store(false, Relaxed);
         if !wait.is_silent {
-            self.reply.integer(i64::try_from(holders).unwrap_or(i64::MAX));
+            self.reply
+                .integer(i64::try_from(holders).unwrap_or(i64::MAX));
         }
         Ok(())
     }

@@ -52,7 +52,8 @@ impl ThreadCounters {
     /// Counts one batch. Called by one thread alone.
     #[inline]
     pub fn add(&self, commands: u64, input_bytes: usize, output_bytes: usize) {
-        let add = |counter: &AtomicU64, more: u64| counter.store(counter.load(Relaxed) + more, Relaxed);
+        let add =
+            |counter: &AtomicU64, more: u64| counter.store(counter.load(Relaxed) + more, Relaxed);
         add(&self.commands, commands);
         add(&self.input_bytes, input_bytes as u64);
         add(&self.output_bytes, output_bytes as u64);

@@ -48,8 +48,14 @@ mod tests {
     #[test]
     fn a_port_in_use_is_refused_even_where_it_would_be_shared() {
         let (address, sockets) = listen(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
-        assert_eq!((sockets.len(), sockets[1].local_addr().unwrap()), (2, address));
-        assert_eq!(listen(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            (sockets.len(), sockets[1].local_addr().unwrap()),
+            (2, address)
+        );
+        assert_eq!(
+            listen(address, 2).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         drop(sockets);
         assert!(listen(address, 1).is_ok());
     }

@@ -59,7 +59,9 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +79,12 @@ pub struct Limits {
 impl Server {
     /// A server without clients.
     #[must_use]
-    pub fn new(config: &Config, keyspace: Arc<Keyspace>, incarnation: u64, acknowledged: Arc<Notify>) -> Self {
+    pub fn new(
+        config: &Config,
+        keyspace: Arc<Keyspace>,
+        incarnation: u64,
+        acknowledged: Arc<Notify>,
+    ) -> Self {
         let client = &config.client;
         let request = client.request_limits();
         let output_bytes_max = client.output_buffer_limit.as_usize();
@@ -127,7 +134,9 @@ impl Server {
     /// Forty digits that differ between regions and between lives, as redis-server's run id.
     #[must_use]
     pub fn run_id(&self) -> String {
-        let region = self.region.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let region = self.region.bytes().fold(0_u64, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(byte.into())
+        });
         format!("{:016x}{region:024x}", self.incarnation)
     }
 

@@ -7,7 +7,9 @@ use std::fs;
 pub fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
+    let kib = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
 
@@ -19,7 +21,10 @@ pub fn cpu_seconds() -> (f64, f64) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name of the program comes in parentheses and may hold spaces; the times are the 12th and 13th field after it.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut ticks = after_name.split_whitespace().skip(11).map(|field| field.parse::<f64>().unwrap_or(0.0));
+    let mut ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .map(|field| field.parse::<f64>().unwrap_or(0.0));
     let mut seconds = || ticks.next().unwrap_or(0.0) / TICKS_PER_SECOND;
     (seconds(), seconds())
 }

@@ -75,12 +75,22 @@ pub fn serve(server: &Arc<Server>, config: &Config) -> io::Result<Serving> {
     let set = server.address.set(address);
     assert!(set.is_ok(), "a server opens its port once");
     let (stop, stopped) = watch::channel(false);
-    let mut serving = Serving { address, stop, threads: Vec::new() };
+    let mut serving = Serving {
+        address,
+        stop,
+        threads: Vec::new(),
+    };
     for (index, socket) in sockets.into_iter().enumerate() {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let thread = ClientThread { server: Arc::clone(server), index, stopped: stopped.clone() };
+        let thread = ClientThread {
+            server: Arc::clone(server),
+            index,
+            stopped: stopped.clone(),
+        };
         let builder = thread::Builder::new().name(format!("client-{index}"));
-        serving.threads.push(builder.spawn(move || thread.run(&runtime, socket))?);
+        serving
+            .threads
+            .push(builder.spawn(move || thread.run(&runtime, socket))?);
     }
     Ok(serving)
 }
@@ -135,8 +145,9 @@ impl ClientThread {
         };
         counters.accepted.fetch_add(1, Relaxed);
         let socket = SockRef::from(&stream);
-        let prepared =
-            stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
+        let prepared = stream
+            .set_nodelay(true)
+            .and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
         if let Err(error) = prepared {
             debug!(%error, "a connection ended before it began");
             return;
@@ -149,7 +160,10 @@ impl ClientThread {
         let clients = &self.server.clients;
         let emptied = timeout(DRAIN_TIME_MAX, async {
             while clients.count() > 0 {
-                clients.all().iter().for_each(|handle| handle.end(Doom::Shutdown));
+                clients
+                    .all()
+                    .iter()
+                    .for_each(|handle| handle.end(Doom::Shutdown));
                 sleep(Duration::from_millis(5)).await;
             }
         });

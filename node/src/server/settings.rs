@@ -56,7 +56,10 @@ impl Settings {
     #[must_use]
     pub fn is_password(&self, given: &[u8]) -> bool {
         self.password.read().as_deref().is_some_and(|password| {
-            let differing = password.bytes().zip(given).fold(0, |differing, (a, b)| differing | (a ^ b));
+            let differing = password
+                .bytes()
+                .zip(given)
+                .fold(0, |differing, (a, b)| differing | (a ^ b));
             password.len() == given.len() && differing == 0
         })
     }

@@ -1,0 +1,7 @@
+//! Connections to a server over real sockets.
+
+mod bytes;
+mod common;
+mod limits;
+mod pubsub;
+mod transactions;
