@@ -282,7 +282,7 @@ fn list(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
         }
         (b"id", 4..) => {
             let ids: Option<Vec<i64>> = request.iter().skip(3).map(parse_integer).collect();
-            let ids = ids.ok_or(CommandError::text("ERR Invalid client ID"))?;
+            let ids = ids.ok_or_else(|| CommandError::text("ERR Invalid client ID"))?;
             let known = |id: i64| ctx.server.clients.find(u64::try_from(id).ok()?);
             ids.into_iter().filter_map(known).collect()
         }
@@ -385,9 +385,9 @@ impl<'a> Victims<'a> {
                     let id = parse_integer(value)
                         .and_then(|id| u64::try_from(id).ok())
                         .filter(|id| *id > 0);
-                    victims.id = Some(
-                        id.ok_or(CommandError::text("ERR client-id should be greater than 0"))?,
-                    );
+                    victims.id = Some(id.ok_or_else(|| {
+                        CommandError::text("ERR client-id should be greater than 0")
+                    })?);
                 }
                 b"type" => victims.kind = Some(Kind::parse(value)?),
                 b"addr" => victims.address = Some(value),

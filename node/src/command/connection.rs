@@ -101,12 +101,14 @@ impl<'a> Hello<'a> {
         let mut wanted = Self::default();
         let mut args = request.iter().skip(1);
         if let Some(version) = args.next() {
-            let number = parse_integer(version).ok_or(CommandError::text(
-                "ERR Protocol version is not an integer or out of range",
-            ))?;
+            let number = parse_integer(version).ok_or_else(|| {
+                CommandError::text("ERR Protocol version is not an integer or out of range")
+            })?;
             let version = Version::from_number(number);
-            wanted.version =
-                Some(version.ok_or(CommandError::text("NOPROTO unsupported protocol version"))?);
+            wanted.version = Some(
+                version
+                    .ok_or_else(|| CommandError::text("NOPROTO unsupported protocol version"))?,
+            );
         }
         while let Some(option) = args.next() {
             if option.eq_ignore_ascii_case(b"auth") && args.len() >= 2 {

@@ -222,6 +222,6 @@ fn hold_back(client: &mut Client, reply: &mut Reply, start: usize) {
     client.replies = match client.replies {
         Replies::SkipNext => Replies::Skip,
         Replies::Skip => Replies::On,
-        other => other,
+        kept @ (Replies::On | Replies::Off) => kept,
     };
 }

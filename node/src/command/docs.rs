@@ -251,7 +251,7 @@ fn keys(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
         Some(name) if !row.command.subcommands.is_empty() => row.find(name),
         _ => Some(row),
     });
-    let row = row.ok_or(CommandError::text("ERR Invalid command specified"))?;
+    let row = row.ok_or_else(|| CommandError::text("ERR Invalid command specified"))?;
     if row.command.keys.first == 0 {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }

@@ -77,9 +77,10 @@ impl CommandError {
     /// The bytes of the reply without its marker and line end.
     #[must_use]
     pub fn message(&self) -> Cow<'_, [u8]> {
-        match self {
-            Self::Quoted(bytes) => Cow::Borrowed(bytes),
-            other => Cow::Owned(other.to_string().into_bytes()),
+        if let Self::Quoted(bytes) = self {
+            Cow::Borrowed(bytes)
+        } else {
+            Cow::Owned(self.to_string().into_bytes())
         }
     }
 }

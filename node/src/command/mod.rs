@@ -93,8 +93,9 @@ impl Command {
         } else {
             last.min(len - 1)
         };
-        let range = if first == 0 { 1..=0 } else { first..=last };
-        range
+        // Without a first key, every argument is behind the last one.
+        let last = if first == 0 { -1 } else { last };
+        (first..=last)
             .step_by(usize::try_from(step.max(1)).unwrap_or(1))
             .filter_map(move |at| request.get(usize::try_from(at).ok()?))
     }

@@ -23,9 +23,8 @@ pub(super) const ROWS: &[Command] = &[Command {
 /// Answers at once when enough regions hold the writes, or inside EXEC; otherwise the connection waits.
 fn wait(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let regions = parse_integer(&request[1]).ok_or(CommandError::NotAnInteger)?;
-    let millis = parse_integer(&request[2]).ok_or(CommandError::text(
-        "ERR timeout is not an integer or out of range",
-    ))?;
+    let millis = parse_integer(&request[2])
+        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
     let millis =
         u64::try_from(millis).map_err(|_| CommandError::text("ERR timeout is negative"))?;
     let holders = ctx.server.keyspace.log().holders(&ctx.client.marks);

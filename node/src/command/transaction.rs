@@ -138,7 +138,8 @@ pub(super) fn end(client: &mut Client) -> Option<Box<Transaction>> {
 
 fn exec(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandError> {
     let watched = std::mem::take(&mut ctx.client.watched);
-    let transaction = end(ctx.client).ok_or(CommandError::Text("ERR EXEC without MULTI".into()))?;
+    let transaction =
+        end(ctx.client).ok_or_else(|| CommandError::text("ERR EXEC without MULTI"))?;
     if transaction.is_aborted() {
         return Err(CommandError::text(
             "EXECABORT Transaction discarded because of previous errors.",
@@ -211,7 +212,9 @@ fn run_all(ctx: &mut Context<'_, '_>, commands: &[Queued]) -> Result<(), Command
             refuse(ctx.client, ctx.reply, start, &error);
         }
         // What is written stays written; the client is told no more and disconnected.
-        result = result.and(ctx.check_reply_size());
+        if result.is_ok() {
+            result = ctx.check_reply_size();
+        }
         if result.is_err() {
             ctx.reply.truncate(start);
         }

@@ -1,5 +1,7 @@
 //! A whole server in this process, and clients that speak to it in bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
