@@ -153,9 +153,49 @@ pub fn commands() -> impl Iterator<Item = &'static Row> {
     rows().iter().filter(|row| !row.full_name.contains('|'))
 }
 
+/// The list of commands that the README shows: a line a group, in Markdown.
+#[must_use]
+pub fn markdown() -> String {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for row in commands() {
+        let group = row.command.group.name();
+        if groups.iter().all(|(name, _)| *name != group) {
+            groups.push((group, Vec::new()));
+        }
+        let (_, names) = groups
+            .iter_mut()
+            .find(|(name, _)| *name == group)
+            .expect("it was just added");
+        let subcommands: Vec<String> = row
+            .subcommands()
+            .map(|row| row.command.name.to_uppercase())
+            .collect();
+        let name = row.command.name.to_uppercase();
+        names.push(match subcommands.join(" ") {
+            none if none.is_empty() => format!("`{name}`"),
+            subcommands => format!("`{name}` ({subcommands})"),
+        });
+    }
+    let lines: Vec<String> = groups
+        .into_iter()
+        .map(|(name, names)| format!("- **{name}**: {}\n", names.join(", ")))
+        .collect();
+    lines.concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_readme_lists_every_command() {
+        let readme = std::fs::read_to_string("../README.md").unwrap_or_default();
+        let list = markdown();
+        assert!(
+            readme.contains(&list),
+            "the README's section Commands should be:\n{list}"
+        );
+    }
 
     #[test]
     fn names_are_found_in_any_case_and_nothing_else_is() {

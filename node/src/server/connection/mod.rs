@@ -3,29 +3,30 @@
 //! While replies wait to be written nothing is read and nothing is run, so a client that does not read holds up itself
 //! alone and holds at most one batch of replies, one long reply, and the messages that its outbox may hold.
 
+mod end;
+mod seat;
+mod wait;
+
 use std::{
     future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use greenwich_proto::{log::Marks, time::Wall};
+use greenwich_proto::log::Marks;
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWrite},
     net::TcpStream,
     task::yield_now,
-    time::{Instant, sleep_until, timeout},
 };
-use tracing::{debug, info};
 
-use super::{Server, buffers};
+use self::end::End;
+pub(super) use self::seat::{Seat, wall};
+use super::buffers;
 use crate::{
-    client::{Client, Doom, Handle, Wait},
-    command::{self, pubsub::unsubscribe_all},
+    client::{Doom, Wait},
+    command,
     resp::{Decoded, Decoder, Reply, Version, reserve_bytes},
 };
 
@@ -33,66 +34,8 @@ use crate::{
 const REPLY_BYTES: usize = 64 << 10;
 /// Requests of one connection that run before another connection's turn.
 const TURN_REQUESTS: u64 = 1024;
-/// Input that is read while WAIT waits, to see the client leave.
-const WAITING_INPUT_BYTES_MAX: usize = 64 << 10;
 /// An input buffer with more room than this and little in it is replaced.
 const INPUT_ROOM_MAX: usize = 512 << 10;
-/// How long, and how much of it, what a refused client still sends is read, so that it can read why.
-const LINGER_TIME_MAX: Duration = Duration::from_millis(200);
-const LINGER_READS_MAX: usize = 64;
-
-/// A client's place among those that may be connected; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Seat {
-    server: Arc<Server>,
-    client: Client,
-}
-
-impl Seat {
-    /// A place, if there is one.
-    pub(super) fn take(
-        server: &Arc<Server>,
-        stream: &TcpStream,
-        address: SocketAddr,
-    ) -> Option<Self> {
-        if !server
-            .clients
-            .take_place(server.settings.clients_max.load(Relaxed))
-        {
-            return None;
-        }
-        let local = stream.local_addr().unwrap_or_else(|_| server.address());
-        let id = server.clients.next_id();
-        let handle = Arc::new(Handle::new(
-            id,
-            (address, local),
-            wall(),
-            server.limits.output_bytes_max,
-        ));
-        server.clients.insert(Arc::clone(&handle));
-        let client = Client::new(handle, !server.settings.asks_password());
-        Some(Self {
-            server: Arc::clone(server),
-            client,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        unsubscribe_all(&self.server, &mut self.client);
-        self.server.clients.remove(self.client.handle.id);
-        self.server.clients.leave_place();
-    }
-}
-
-/// The time of the commands that are about to run.
-pub(super) fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
 
 /// Serves one client until it leaves.
 pub(super) async fn run(seat: Seat, stream: TcpStream, thread: usize) {
@@ -113,19 +56,6 @@ pub(super) async fn run(seat: Seat, stream: TcpStream, thread: usize) {
     };
     let end = connection.serve().await;
     connection.close(end).await;
-}
-
-/// Why a connection ends.
-#[derive(Debug)]
-enum End {
-    /// The client went, or the network failed.
-    Gone,
-    /// All replies are written.
-    Left,
-    /// It sent what is no request, and was told so.
-    Refused,
-    /// The server ends it.
-    Doomed(Doom),
 }
 
 /// What the connection does next.
@@ -333,85 +263,4 @@ impl Connection {
         self.start = 0;
     }
 
-    /// Waits until as many regions have this client's writes, or for as long as it said.
-    async fn wait_for_regions(&mut self, wait: Wait) -> Result<(), End> {
-        let handle = Arc::clone(&self.seat.client.handle);
-        let server = Arc::clone(&self.seat.server);
-        let deadline = wait
-            .time_max
-            .and_then(|span| Instant::now().checked_add(span));
-        handle.is_blocked.store(true, Relaxed);
-        let holders = loop {
-            let mut acknowledged = pin!(server.acknowledged.notified());
-            acknowledged.as_mut().enable();
-            let holders = server.keyspace.log().holders(&self.marks);
-            if holders >= wait.regions
-                || deadline.is_some_and(|deadline| Instant::now() >= deadline)
-            {
-                break holders;
-            }
-            tokio::select! {
-                () = acknowledged => {}
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
-                arrival = self.receive(), if self.input.len() - self.start < WAITING_INPUT_BYTES_MAX => {
-                    if arrival? == Arrival::Mail {
-                        handle.collect_mail(&mut self.reply);
-                        self.send().await?;
-                    }
-                }
-                doom = doomed(&handle), if self.input.len() - self.start >= WAITING_INPUT_BYTES_MAX => {
-                    return Err(End::Doomed(doom));
-                }
-            }
-        };
-        handle.is_blocked.store(false, Relaxed);
-        if !wait.is_silent {
-            self.reply
-                .integer(i64::try_from(holders).unwrap_or(i64::MAX));
-        }
-        Ok(())
-    }
-
-    async fn close(mut self, end: End) {
-        let handle = &self.seat.client.handle;
-        // A reply that is too long, or CLIENT KILL of itself, ends the connection by its own request.
-        let doom = match end {
-            End::Doomed(doom) => Some(doom),
-            End::Gone | End::Left | End::Refused => handle.doom(),
-        };
-        match doom {
-            Some(Doom::OutputLimit) => {
-                self.seat.server.counters.output_limit.fetch_add(1, Relaxed);
-                info!(client = handle.id, address = %handle.address, "disconnected: too much output waits");
-            }
-            Some(doom) => debug!(client = handle.id, ?doom, "disconnected"),
-            None => debug!(client = handle.id, ?end, "client left"),
-        }
-        if matches!(end, End::Refused) {
-            let _ = timeout(LINGER_TIME_MAX, linger(&mut self.stream)).await;
-        }
-    }
-}
-
-/// Resolves when the server ends the connection.
-async fn doomed(handle: &Handle) -> Doom {
-    poll_fn(|cx| {
-        handle.wake_by_mail(cx.waker());
-        handle.doom().map_or(Poll::Pending, Poll::Ready)
-    })
-    .await
-}
-
-/// Says that nothing more comes and reads on for a moment: closing with input unread would reset the connection, and
-/// the client would not see the last reply.
-async fn linger(stream: &mut TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    // On the heap: every connection's task has room for the largest of its steps.
-    let mut waste = vec![0; 16 << 10];
-    for _ in 0..LINGER_READS_MAX {
-        if stream.read(&mut waste).await? == 0 {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -1,106 +1,20 @@
-//! CONFIG: the parameters of redis-server that mean something here. Most only tell what is so; a few can be set, and
-//! those take effect at once. A parameter that cannot be set accepts the value that it has.
+//! The parameters, and how their values are written.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Command, CommandError, Context, Flags, Group, Keys, glob, help};
-use crate::{
-    resp::{Request, parse_integer},
-    server::Server,
-};
-
-const FLAGS: Flags = Flags::ADMIN
-    .and(Flags::NOSCRIPT)
-    .and(Flags::LOADING)
-    .and(Flags::STALE);
-
-const BASE: Command = Command {
-    name: "",
-    arity: 2,
-    flags: FLAGS,
-    keys: Keys::NONE,
-    group: Group::Server,
-    since: "2.0.0",
-    summary: "",
-    subcommands: &[],
-    run: help::nothing,
-};
-
-pub(super) const ROWS: &[Command] = &[Command {
-    name: "config",
-    arity: -2,
-    flags: Flags::NONE,
-    summary: "A container for server configuration commands",
-    subcommands: SUBCOMMANDS,
-    ..BASE
-}];
-
-const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "get",
-        arity: -3,
-        summary: "Get the values of configuration parameters",
-        run: show,
-        ..BASE
-    },
-    Command {
-        name: "set",
-        arity: -4,
-        summary: "Set configuration parameters to the given values",
-        run: set,
-        ..BASE
-    },
-    Command {
-        name: "resetstat",
-        summary: "Reset the stats returned by INFO",
-        run: |ctx, _| {
-            ctx.server.counters.forget();
-            ctx.reply.ok();
-            Ok(())
-        },
-        ..BASE
-    },
-    Command {
-        name: "rewrite",
-        since: "2.8.0",
-        summary: "Refused: the configuration file is the operator's",
-        run: |_, _| {
-            Err(CommandError::text(
-                "ERR The server is running without a config file",
-            ))
-        },
-        ..BASE
-    },
-    Command {
-        name: "help",
-        flags: help::FLAGS,
-        since: "5.0.0",
-        summary: help::SUMMARY,
-        run: |ctx, _| help::reply(ctx, "CONFIG", HELP),
-        ..BASE
-    },
-];
-
-const HELP: &[&str] = &[
-    "GET <pattern>",
-    "    Return parameters matching the glob-like <pattern> and their values.",
-    "SET <directive> <value>",
-    "    Set the configuration <directive> to <value>.",
-    "RESETSTAT",
-    "    Reset statistics reported by the INFO command.",
-];
+use crate::{resp::parse_integer, server::Server};
 
 /// One parameter.
-struct Parameter {
-    name: &'static str,
-    kind: Kind,
-    value: fn(&Server) -> String,
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) value: fn(&Server) -> String,
     /// Sets it to a value of its kind.
-    set: Option<fn(&Server, &str)>,
+    pub(super) set: Option<fn(&Server, &str)>,
 }
 
 /// What values look like.
-enum Kind {
+pub(super) enum Kind {
     Text,
     Integer(i64, i64),
     Memory,
@@ -128,7 +42,7 @@ const fn fixed(name: &'static str, kind: Kind, value: fn(&Server) -> String) -> 
     }
 }
 
-const PARAMETERS: &[Parameter] = &[
+pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("appendonly", Kind::YesNo, |_| "no".into()),
     fixed("bind", Kind::Text, |server| {
         server.address().ip().to_string()
@@ -198,79 +112,16 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-fn find(name: &[u8]) -> Option<&'static Parameter> {
+/// The parameter of this name, in any case.
+pub(super) fn find(name: &[u8]) -> Option<&'static Parameter> {
     PARAMETERS
         .iter()
         .find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
-fn show(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    // A parameter is shown once, under its name in the spelling of the client that asked for just that.
-    let asked = |parameter: &'static Parameter| {
-        let name = parameter.name.as_bytes();
-        let mut patterns = request.iter().skip(2);
-        let pattern = patterns.find(|pattern| glob::matches(pattern, name, glob::Case::Ignored))?;
-        Some((
-            if pattern.eq_ignore_ascii_case(name) {
-                pattern
-            } else {
-                name
-            },
-            parameter,
-        ))
-    };
-    let chosen: Vec<(&[u8], &Parameter)> = PARAMETERS.iter().filter_map(asked).collect();
-    ctx.reply.map(chosen.len());
-    for (name, parameter) in chosen {
-        ctx.reply.bulk(name);
-        ctx.reply.bulk((parameter.value)(ctx.server).as_bytes());
-    }
-    Ok(())
-}
-
-/// Sets all or, when one of them cannot be set, none.
-fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    if request.len() % 2 == 1 {
-        return Err(CommandError::Syntax);
-    }
-    let mut changes: Vec<(&Parameter, String)> = Vec::new();
-    let mut args = request.iter().skip(2);
-    while let (Some(name), Some(value)) = (args.next(), args.next()) {
-        let parameter = find(name).ok_or_else(|| {
-            CommandError::quoted(
-                "ERR Unknown option or number of arguments for CONFIG SET - '",
-                name,
-                "'",
-            )
-        })?;
-        let failed = |why: &str| {
-            let before = "ERR CONFIG SET failed (possibly related to argument '";
-            CommandError::quoted(before, name, &format!("') - {why}"))
-        };
-        if changes
-            .iter()
-            .any(|(other, _)| other.name == parameter.name)
-        {
-            return Err(failed("duplicate parameter"));
-        }
-        let value = parameter.kind.parse(value).map_err(|why| failed(&why))?;
-        if parameter.set.is_none() && value != (parameter.value)(ctx.server) {
-            return Err(failed("can't set immutable config"));
-        }
-        changes.push((parameter, value));
-    }
-    for (parameter, value) in &changes {
-        if let Some(set) = parameter.set {
-            set(ctx.server, value);
-        }
-    }
-    ctx.reply.ok();
-    Ok(())
-}
-
 impl Kind {
     /// The value as CONFIG GET would show it.
-    fn parse(&self, value: &[u8]) -> Result<String, String> {
+    pub(super) fn parse(&self, value: &[u8]) -> Result<String, String> {
         let text = String::from_utf8(value.to_vec()).map_err(|_| "argument must be text")?;
         match self {
             Self::Text => Ok(text),
