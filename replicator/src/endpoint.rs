@@ -3,9 +3,11 @@
 
 use std::{
     fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, path::PathBuf, sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use greenwich_proto::wire;
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, VarInt, rustls::pki_types::CertificateDer};
 use ring::{
     hmac,
@@ -19,6 +21,7 @@ use crate::{
     emulation::{EmulatedSocket, Emulation, EmulationConfig},
     error::LinkError,
     identity::{BadName, NodeName},
+    link::LinkLimits,
     tls::{self, TlsError},
     transport::TransportConfig,
 };
@@ -35,6 +38,13 @@ pub struct EndpointConfig {
     /// Where the key for stateless resets is kept, made if missing: with it, peers learn of a restart in one round
     /// trip instead of the idle time-out.
     pub reset_key: Option<PathBuf>,
+    /// The longest batch that a link takes or sends, in bytes. What waits to be sent is limited to this and 128 MiB, what
+    /// has arrived of unfinished batches to this and 64 MiB; neither is allocated ahead. It must hold the largest entry
+    /// and the largest unit of the store, on every node: 1088 MiB, the wire's own limit.
+    pub batch_bytes_max: usize,
+    /// A link whose connection owes bytes but moves none for this long is given up; an unfinished batch of which nothing
+    /// arrives for three times as long, too. 10 s. It limits silence, never the length of a transfer.
+    pub stall_limit: Duration,
     /// Emulated links, for a rehearsal.
     pub emulation: Option<EmulationConfig>,
 }
@@ -48,6 +58,8 @@ impl EndpointConfig {
             credentials,
             transport: TransportConfig::default(),
             reset_key: None,
+            batch_bytes_max: wire::BATCH_BYTES_MAX,
+            stall_limit: STALL_LIMIT,
             emulation: None,
         }
     }
@@ -81,7 +93,10 @@ pub enum BindError {
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A peer answers a handshake in a few round trips; one that does not is not there.
-const HANDSHAKE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A peer that takes nothing for this long, though its QUIC answers, will not take more.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Handshakes that are answered at the same time; others wait, and are refused when too many wait.
 const HANDSHAKES_MAX: usize = 32;
@@ -99,6 +114,7 @@ pub struct Endpoint {
     quinn: quinn::Endpoint,
     credentials: Arc<Credentials>,
     transport: Arc<quinn::TransportConfig>,
+    limits: LinkLimits,
     emulation: Option<Emulation>,
 }
 
@@ -129,12 +145,17 @@ impl Endpoint {
             runtime,
         )
         .map_err(|source| BindError::Socket { addr, source })?;
+        let limits = LinkLimits {
+            batch_bytes_max: config.batch_bytes_max,
+            stall_limit: config.stall_limit,
+        };
         let credentials = config.credentials;
         tracing::info!(%addr, node = %credentials.name, "listening for peers");
         Ok(Self {
             quinn,
             credentials,
             transport,
+            limits,
             emulation,
         })
     }
@@ -185,6 +206,7 @@ impl Endpoint {
                 quinn,
                 peer: expected,
                 dialled: true,
+                limits: self.limits,
             }),
             (Err(_), Some(found)) => Err(LinkError::WrongPeer {
                 addr,
@@ -201,6 +223,7 @@ impl Endpoint {
         Acceptor {
             endpoint: self.quinn.clone(),
             own: self.credentials.name.clone(),
+            limits: self.limits,
             handshakes: FuturesUnordered::new(),
         }
     }
@@ -231,6 +254,7 @@ pub struct RefusedPeer {
 pub struct Acceptor {
     endpoint: quinn::Endpoint,
     own: NodeName,
+    limits: LinkLimits,
     handshakes: FuturesUnordered<BoxFuture<'static, Result<Connection, RefusedPeer>>>,
 }
 
@@ -241,7 +265,7 @@ impl Acceptor {
             tokio::select! {
                 Some(finished) = self.handshakes.next(), if !self.handshakes.is_empty() => return Some(finished),
                 incoming = self.endpoint.accept(), if self.handshakes.len() < HANDSHAKES_MAX => {
-                    self.handshakes.push(Box::pin(handshake(incoming?, self.own.clone())));
+                    self.handshakes.push(Box::pin(handshake(incoming?, self.own.clone(), self.limits)));
                 }
             }
         }
@@ -257,7 +281,11 @@ impl std::fmt::Debug for Acceptor {
     }
 }
 
-async fn handshake(incoming: quinn::Incoming, own: NodeName) -> Result<Connection, RefusedPeer> {
+async fn handshake(
+    incoming: quinn::Incoming,
+    own: NodeName,
+    limits: LinkLimits,
+) -> Result<Connection, RefusedPeer> {
     let addr = incoming.remote_address();
     let refused = |error| RefusedPeer { addr, error };
     let connected = timeout(HANDSHAKE_LIMIT, incoming.into_future()).await;
@@ -269,6 +297,7 @@ async fn handshake(incoming: quinn::Incoming, own: NodeName) -> Result<Connectio
             quinn,
             peer,
             dialled: false,
+            limits,
         }),
         Err(error) => {
             quinn.close(
@@ -313,6 +342,7 @@ pub struct Connection {
     pub(crate) quinn: quinn::Connection,
     pub(crate) peer: NodeName,
     pub(crate) dialled: bool,
+    pub(crate) limits: LinkLimits,
 }
 
 impl Connection {

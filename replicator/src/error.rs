@@ -99,8 +99,8 @@ pub enum LinkError {
         /// The limit.
         limit: usize,
     },
-    /// A batch did not arrive completely in time.
-    #[error("a batch did not arrive within {0:?}")]
+    /// A batch stopped half-way.
+    #[error("nothing of an unfinished batch arrived for {0:?}")]
     BatchTimedOut(Duration),
     /// The peer gave a batch up half-way, or refused one.
     #[error("a batch was given up by the peer (code {0})")]
@@ -122,7 +122,7 @@ pub enum LinkError {
         limit: usize,
     },
     /// The peer reads nothing, though the connection lives.
-    #[error("the peer has taken nothing for {0:?}")]
+    #[error("the peer has taken nothing for {0:?} though bytes wait")]
     Stalled(Duration),
     /// The peer ended the control stream.
     #[error("the peer ended the control stream")]

@@ -14,21 +14,61 @@ pub use crate::{link_receiver::LinkReceiver, link_sender::LinkSender};
 /// The longest control frame, its prefix not counted. An empty one is legal and is skipped by the receiver.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 
-/// The longest batch: half a stream's window, so that a batch never waits for the peer to read. A limit, not an aim: a
-/// batch of one packet (about 1,300 bytes) is delayed by loss as rarely as can be, one of ten packets ten times as often.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A longer batch is large: one at a time is on its way, and the others pass it. A shorter one fits into its stream's
+/// window and never waits for the peer to read. A batch of one packet (about 1,300 bytes) is delayed by loss as rarely
+/// as can be, one of ten packets ten times as often.
+pub const SMALL_BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// A control frame is preceded by its length, u32 little endian.
 pub(crate) const PREFIX_BYTES: usize = 4;
 
 /// The control stream goes before batches: it carries the acknowledgements that let batches go.
-const CONTROL_PRIORITY: i32 = 1;
+pub(crate) const CONTROL_PRIORITY: i32 = i32::MAX;
 
 /// The dialling side opens the control stream as soon as its handshake is done.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// This layer's close code for a peer that broke a limit.
 pub(crate) const CLOSE_CODE_LIMIT: u32 = 2;
+
+/// What a link bears, the same for both of its halves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkLimits {
+    /// The longest batch.
+    pub(crate) batch_bytes_max: usize,
+    /// A connection that owes bytes and moves none for this long is given up.
+    pub(crate) stall_limit: Duration,
+}
+
+/// Room for other batches beside the largest one: a session has 64 MiB in flight before it sends that one, all of which
+/// may be unfinished at the receiver, and the sender has as much again for what a session sends beyond its window.
+const WAITING_BESIDE_BYTES_MAX: usize = 128 * 1024 * 1024;
+const UNFINISHED_BESIDE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl LinkLimits {
+    /// Bytes that may wait at the sender, in addition to QUIC's own send window.
+    pub(crate) const fn waiting_bytes_max(&self) -> usize {
+        self.batch_bytes_max
+            .saturating_add(WAITING_BESIDE_BYTES_MAX)
+    }
+
+    /// Bytes of unfinished batches at the receiver.
+    pub(crate) const fn unfinished_bytes_max(&self) -> usize {
+        self.batch_bytes_max
+            .saturating_add(UNFINISHED_BESIDE_BYTES_MAX)
+    }
+
+    /// For how long small batches may pass a large one that does not move.
+    pub(crate) const fn passing_limit(&self) -> Duration {
+        self.stall_limit.saturating_mul(2)
+    }
+
+    /// An unfinished batch of which nothing arrives for this long will not be completed. Longer than a large one may
+    /// be passed by others.
+    pub(crate) const fn silence_limit(&self) -> Duration {
+        self.stall_limit.saturating_mul(3)
+    }
+}
 
 /// What a link has to tell.
 #[derive(Clone, Debug)]
@@ -106,12 +146,12 @@ impl Connection {
         };
         let (send, receive) = timeout(OPEN_LIMIT, opening).await.map_err(timed_out)??;
         let _closed_already = send.set_priority(CONTROL_PRIORITY);
-        let mut sender = LinkSender::new(self.quinn.clone(), send);
+        let mut sender = LinkSender::new(self.quinn.clone(), send, self.limits);
         if self.dialled {
             // A stream shows at the peer with its first byte: an empty frame opens it.
             sender.send_control(&[])?;
         }
-        Ok((sender, LinkReceiver::new(self.quinn, receive)))
+        Ok((sender, LinkReceiver::new(self.quinn, receive, self.limits)))
     }
 }
 

@@ -3,48 +3,43 @@
 
 use std::{
     fmt,
-    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quinn::{ReadError, RecvStream};
-use tokio::time::{Timeout, error::Elapsed, timeout};
+use tokio::time::timeout;
 
 use crate::{
     error::LinkError,
     link::{
-        self, BATCH_BYTES_MAX, CLOSE_CODE_LIMIT, CONTROL_FRAME_BYTES_MAX, Event, LinkStats,
-        PREFIX_BYTES,
+        self, CLOSE_CODE_LIMIT, CONTROL_FRAME_BYTES_MAX, Event, LinkLimits, LinkStats, PREFIX_BYTES,
     },
 };
 
 /// Batches read side by side; the streams of others wait unread, within the connection's window.
 const BATCHES_READ_MAX: usize = 1024;
 
-/// Bytes of unfinished batches of one peer. An honest peer has less in flight.
-const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// A batch that is not complete after this long will not be: the idle time-out is much shorter.
-const BATCH_LIMIT: Duration = Duration::from_secs(30);
-
 /// Receives control frames in order and batches as they are complete.
 pub struct LinkReceiver {
     connection: quinn::Connection,
     control: ControlReader,
-    batches: FuturesUnordered<Timeout<BatchReader>>,
+    batches: FuturesUnordered<BoxFuture<'static, Result<Bytes, LinkError>>>,
+    limits: LinkLimits,
     unfinished_bytes: Arc<AtomicUsize>,
     closed: Option<LinkError>,
 }
 
 impl LinkReceiver {
-    pub(crate) fn new(connection: quinn::Connection, control: RecvStream) -> Self {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        control: RecvStream,
+        limits: LinkLimits,
+    ) -> Self {
         Self {
             connection,
             control: ControlReader {
@@ -53,6 +48,7 @@ impl LinkReceiver {
                 ended: false,
             },
             batches: FuturesUnordered::new(),
+            limits,
             unfinished_bytes: Arc::new(AtomicUsize::new(0)),
             closed: None,
         }
@@ -84,10 +80,9 @@ impl LinkReceiver {
             // Control first: acknowledgements make room on both sides.
             biased;
             read = self.control.read(), if !self.control.ended => read.map(|()| None),
-            Some(read) = self.batches.next(), if !self.batches.is_empty() => match read {
-                Ok(batch) => batch.map(|batch| Some(Event::Batch(batch))),
-                Err(Elapsed { .. }) => Err(LinkError::BatchTimedOut(BATCH_LIMIT)),
-            },
+            Some(batch) = self.batches.next(), if !self.batches.is_empty() => {
+                batch.map(|batch| Some(Event::Batch(batch)))
+            }
             accepted = self.connection.accept_uni(), if self.batches.len() < BATCHES_READ_MAX => {
                 self.start_batch(accepted?)
             }
@@ -96,14 +91,15 @@ impl LinkReceiver {
 
     /// Most batches arrive with all of their packets together: those are told without a timer.
     fn start_batch(&mut self, stream: RecvStream) -> Result<Option<Event>, LinkError> {
-        let mut reader = BatchReader::new(stream, Arc::clone(&self.unfinished_bytes));
-        match (&mut reader).now_or_never() {
-            Some(batch) => batch.map(|batch| Some(Event::Batch(batch))),
-            None => {
-                self.batches.push(timeout(BATCH_LIMIT, reader));
-                Ok(None)
+        let unfinished_bytes = Arc::clone(&self.unfinished_bytes);
+        let mut reader = BatchReader::new(stream, self.limits, unfinished_bytes);
+        while let Some(more) = reader.read_more().now_or_never() {
+            if !more? {
+                return Ok(Some(Event::Batch(reader.take())));
             }
         }
+        self.batches.push(Box::pin(reader.read_to_end()));
+        Ok(None)
     }
 
     /// How the link fares.
@@ -170,12 +166,14 @@ impl ControlReader {
     }
 }
 
-/// Reads one stream to its end. A batch that came in one piece is not copied.
+/// Reads one stream to its end. A batch that came in one piece is not copied; of others each byte is copied into a buffer
+/// that doubles as it fills, so that the memory follows what has arrived.
 struct BatchReader {
     stream: RecvStream,
     first: Bytes,
     joined: BytesMut,
     bytes: usize,
+    limits: LinkLimits,
     unfinished_bytes: Arc<AtomicUsize>,
 }
 
@@ -183,13 +181,41 @@ struct BatchReader {
 const PIECES_AT_ONCE: usize = 32;
 
 impl BatchReader {
-    fn new(stream: RecvStream, unfinished_bytes: Arc<AtomicUsize>) -> Self {
+    fn new(stream: RecvStream, limits: LinkLimits, unfinished_bytes: Arc<AtomicUsize>) -> Self {
         Self {
             stream,
             first: Bytes::new(),
             joined: BytesMut::new(),
             bytes: 0,
+            limits,
             unfinished_bytes,
+        }
+    }
+
+    /// Takes what has arrived, at least a piece, and tells whether there is more to come. Safe to cancel: it takes
+    /// pieces only when it is ready.
+    async fn read_more(&mut self) -> Result<bool, LinkError> {
+        let mut pieces = [const { Bytes::new() }; PIECES_AT_ONCE];
+        let read = self.stream.read_chunks(&mut pieces).await;
+        let Some(count) = read.map_err(read_failed)? else {
+            return Ok(false);
+        };
+        for piece in pieces.into_iter().take(count) {
+            self.add(piece)?;
+        }
+        Ok(true)
+    }
+
+    /// However long it takes, unless nothing arrives for the silence limit.
+    async fn read_to_end(mut self) -> Result<Bytes, LinkError> {
+        let limit = self.limits.silence_limit();
+        loop {
+            match timeout(limit, self.read_more()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Ok(self.take()),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(LinkError::BatchTimedOut(limit)),
+            }
         }
     }
 
@@ -200,17 +226,14 @@ impl BatchReader {
             .fetch_add(piece_bytes, Ordering::Relaxed)
             + piece_bytes;
         self.bytes += piece_bytes;
-        if self.bytes > BATCH_BYTES_MAX {
-            return Err(LinkError::BatchTooLarge {
-                bytes: self.bytes,
-                limit: BATCH_BYTES_MAX,
-            });
+        let (bytes, limit) = (self.bytes, self.limits.batch_bytes_max);
+        if bytes > limit {
+            return Err(LinkError::BatchTooLarge { bytes, limit });
         }
-        if unfinished > UNFINISHED_BYTES_MAX {
-            return Err(LinkError::ReceiveBacklog {
-                bytes: unfinished,
-                limit: UNFINISHED_BYTES_MAX,
-            });
+        let limit = self.limits.unfinished_bytes_max();
+        if unfinished > limit {
+            let bytes = unfinished;
+            return Err(LinkError::ReceiveBacklog { bytes, limit });
         }
         match (self.first.is_empty(), self.joined.is_empty()) {
             (true, true) => self.first = piece,
@@ -228,27 +251,6 @@ impl BatchReader {
         match self.joined.is_empty() {
             true => std::mem::take(&mut self.first),
             false => std::mem::take(&mut self.joined).freeze(),
-        }
-    }
-}
-
-impl Future for BatchReader {
-    type Output = Result<Bytes, LinkError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let mut pieces = [const { Bytes::new() }; PIECES_AT_ONCE];
-            // Dropping this future loses nothing: it takes pieces only when it is ready, and the stream keeps the waker.
-            let read = pin!(self.stream.read_chunks(&mut pieces)).poll(cx);
-            match ready!(read) {
-                Ok(Some(count)) => {
-                    for piece in pieces.into_iter().take(count) {
-                        self.add(piece)?;
-                    }
-                }
-                Ok(None) => return Poll::Ready(Ok(self.take())),
-                Err(error) => return Poll::Ready(Err(read_failed(error))),
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The sending half of a link. Sending never waits: what the connection does not take at once is kept, within a
 //! limit, and written by [`LinkSender::drive`].
 
-use std::{fmt, time::Duration};
+use std::{collections::VecDeque, fmt, slice, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -10,36 +10,60 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     error::LinkError,
-    link::{self, BATCH_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, LinkStats, PREFIX_BYTES},
+    link::{
+        self, CONTROL_FRAME_BYTES_MAX, CONTROL_PRIORITY, LinkLimits, LinkStats, PREFIX_BYTES,
+        SMALL_BATCH_BYTES_MAX,
+    },
 };
 
-/// Bytes that may wait here in addition to QUIC's own send window. Two of the largest batches: a sender that asks
-/// [`LinkSender::has_room`] first never meets it.
-const WAITING_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX + CONTROL_FRAME_BYTES_MAX;
+/// A connection that sends no more pieces of streams than this within the stall limit, those of control frames aside,
+/// moves nothing: it repeats what was lost. 4 kB/s at ten seconds.
+const IDLE_PIECES_MAX: u64 = 32;
 
-/// A peer that takes nothing for this long, though its QUIC answers, will not take more.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
-
-/// Sends control frames in order and batches side by side.
+/// Sends control frames in order, small batches side by side, and beside them large ones, one at a time.
 pub struct LinkSender {
     connection: quinn::Connection,
+    limits: LinkLimits,
+    order: Order,
     control: SendStream,
     control_waiting: BytesMut,
-    batches: FuturesUnordered<BoxFuture<'static, Result<usize, LinkError>>>,
+    /// Each writes as much as the connection takes, and is then put back until nothing is left of its batch.
+    batches: FuturesUnordered<BoxFuture<'static, Result<BatchWriter, LinkError>>>,
+    /// Behind the large batch that is among the others. One at a time, because several would take the connection's
+    /// windows from the small ones, and would all be unfinished at the peer.
+    large_waiting: VecDeque<Bytes>,
+    large_is_writing: bool,
     batches_waiting_bytes: usize,
-    /// When the connection last took something, or began to owe.
+    /// When the connection last took or sent something, or began to owe.
     progress_at: Instant,
+    /// Pieces of streams that the connection had sent by then, and writes to the control stream since.
+    sent_pieces: u64,
+    control_writes: u64,
 }
 
 impl LinkSender {
-    pub(crate) fn new(connection: quinn::Connection, control: SendStream) -> Self {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        control: SendStream,
+        limits: LinkLimits,
+    ) -> Self {
+        let now = Instant::now();
         Self {
             connection,
+            limits,
+            order: Order {
+                opened_at: now,
+                passing_limit: limits.passing_limit(),
+            },
             control,
             control_waiting: BytesMut::new(),
             batches: FuturesUnordered::new(),
+            large_waiting: VecDeque::new(),
+            large_is_writing: false,
             batches_waiting_bytes: 0,
-            progress_at: Instant::now(),
+            progress_at: now,
+            sent_pieces: 0,
+            control_writes: 0,
         }
     }
 
@@ -60,67 +84,53 @@ impl LinkSender {
         self.control_waiting.extend_from_slice(frame);
         while !self.control_waiting.is_empty() {
             match self.control.write(&self.control_waiting).now_or_never() {
-                Some(written) => self.control_waiting.advance(written.map_err(write_failed)?),
+                Some(written) => {
+                    self.control_waiting.advance(written.map_err(write_failed)?);
+                    self.control_writes += 1;
+                }
                 None => break,
             }
         }
         Ok(())
     }
 
-    /// Sends one batch on a stream of its own, without waiting for the peer.
+    /// Sends one batch on a stream of its own, without waiting for the peer. Batches of up to
+    /// [`SMALL_BATCH_BYTES_MAX`] pass longer ones that were sent before.
     ///
     /// # Errors
-    /// [`LinkError`] when the batch is too long, too much waits already ([`Self::has_room`] tells), or the link is gone.
+    /// [`LinkError`] when the batch is too long, too much waits already, or the link is gone.
     pub fn send_batch(&mut self, batch: Bytes) -> Result<(), LinkError> {
-        let bytes = batch.len();
-        if bytes > BATCH_BYTES_MAX {
-            return Err(LinkError::BatchTooLarge {
-                bytes,
-                limit: BATCH_BYTES_MAX,
-            });
+        let (bytes, limit) = (batch.len(), self.limits.batch_bytes_max);
+        if bytes > limit {
+            return Err(LinkError::BatchTooLarge { bytes, limit });
         }
         self.reserve(bytes)?;
-        let mut chunks = [batch];
-        let stream = match self.connection.open_uni().now_or_never() {
-            Some(opened) => {
-                let mut stream = BatchStream {
-                    stream: opened?,
-                    finished: false,
-                };
-                if let Some(written) = stream.stream.write_all_chunks(&mut chunks).now_or_never() {
-                    written.map_err(write_failed)?;
-                    stream.finish();
-                    return Ok(());
-                }
-                Some(stream)
-            }
-            None => None,
-        };
-        let connection = self.connection.clone();
         self.batches_waiting_bytes += bytes;
-        self.batches.push(Box::pin(async move {
-            let mut stream = match stream {
-                Some(stream) => stream,
-                None => BatchStream {
-                    stream: connection.open_uni().await?,
-                    finished: false,
-                },
-            };
-            stream
-                .stream
-                .write_all_chunks(&mut chunks)
-                .await
-                .map_err(write_failed)?;
-            stream.finish();
-            Ok(bytes)
-        }));
+        let is_large = bytes > SMALL_BATCH_BYTES_MAX;
+        if is_large && self.large_is_writing {
+            self.large_waiting.push_back(batch);
+            return Ok(());
+        }
+        let mut writer = BatchWriter::new(batch);
+        // Most batches are taken whole at once: those need no future.
+        while let Some(written) = writer.write(&self.connection, &self.order).now_or_never() {
+            self.batches_waiting_bytes -= written?;
+            if writer.is_finished() {
+                return Ok(());
+            }
+        }
+        self.large_is_writing |= is_large;
+        self.go_on(writer);
         Ok(())
     }
 
-    /// Whether a batch of any legal length will be taken.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.waiting_bytes() + BATCH_BYTES_MAX <= WAITING_BYTES_MAX
+    /// Has [`Self::drive`] write more of this batch.
+    fn go_on(&self, mut writer: BatchWriter) {
+        let (connection, order) = (self.connection.clone(), self.order);
+        self.batches.push(Box::pin(async move {
+            writer.write(&connection, &order).await?;
+            Ok(writer)
+        }));
     }
 
     /// Bytes that the connection has not taken yet.
@@ -134,11 +144,9 @@ impl LinkSender {
         if waiting == 0 && self.batches.is_empty() {
             self.progress_at = Instant::now();
         }
-        match waiting + bytes > WAITING_BYTES_MAX {
-            true => Err(LinkError::SendBacklog {
-                bytes: waiting + bytes,
-                limit: WAITING_BYTES_MAX,
-            }),
+        let (bytes, limit) = (waiting + bytes, self.limits.waiting_bytes_max());
+        match bytes > limit {
+            true => Err(LinkError::SendBacklog { bytes, limit }),
             false => Ok(()),
         }
     }
@@ -147,15 +155,26 @@ impl LinkSender {
     /// driver's `select!`; safe to cancel.
     ///
     /// # Errors
-    /// [`LinkError`] when the link is gone, or the peer has taken nothing for ten seconds.
+    /// [`LinkError`] when the link is gone, or the connection moved nothing for the stall limit, however long the whole
+    /// takes.
     pub async fn drive(&mut self) -> Result<(), LinkError> {
         if self.control_waiting.is_empty() && self.batches.is_empty() {
             return std::future::pending().await;
         }
-        let stalled_at = self.progress_at + STALL_LIMIT;
+        let limit = self.limits.stall_limit;
+        let stalled_at = self.progress_at + limit;
         let stepped = timeout_at(stalled_at, self.step()).await;
-        stepped.map_err(|_| LinkError::Stalled(STALL_LIMIT))??;
+        // On a slow link the connection is long at sending what it took at once. With a peer that reads nothing that
+        // ends, and only control frames, which are short, go on for a while.
+        let sent_pieces = self.connection.stats().frame_tx.stream;
+        let idle_pieces = IDLE_PIECES_MAX + 2 * self.control_writes;
+        match stepped {
+            Ok(stepped) => stepped?,
+            Err(_) if sent_pieces - self.sent_pieces > idle_pieces => {}
+            Err(_) => return Err(LinkError::Stalled(limit)),
+        }
         self.progress_at = Instant::now();
+        (self.sent_pieces, self.control_writes) = (sent_pieces, 0);
         Ok(())
     }
 
@@ -164,11 +183,24 @@ impl LinkSender {
             written = self.control.write(&self.control_waiting), if !self.control_waiting.is_empty() => {
                 self.control_waiting.advance(written.map_err(write_failed)?);
             }
-            Some(written) = self.batches.next(), if !self.batches.is_empty() => {
-                self.batches_waiting_bytes -= written?;
+            Some(writer) = self.batches.next(), if !self.batches.is_empty() => {
+                let writer = writer?;
+                self.batches_waiting_bytes -= writer.written_last;
+                match writer.is_finished() {
+                    false => self.go_on(writer),
+                    true if writer.is_large => self.go_on_with_large(),
+                    true => {}
+                }
             }
         }
         Ok(())
+    }
+
+    fn go_on_with_large(&mut self) {
+        match self.large_waiting.pop_front() {
+            Some(batch) => self.go_on(BatchWriter::new(batch)),
+            None => self.large_is_writing = false,
+        }
     }
 
     /// How the link fares.
@@ -190,6 +222,93 @@ impl fmt::Debug for LinkSender {
         f.debug_struct("LinkSender")
             .field("waiting_bytes", &waiting)
             .finish_non_exhaustive()
+    }
+}
+
+/// When a batch goes, as a priority of its stream: before those that were sent later, so that each is complete as soon
+/// as can be, and a piece that was lost goes first. A large batch counts as sent some time after it last moved: whatever
+/// is sent meanwhile passes it, yet a link that is always full does not hold it up for ever.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    opened_at: Instant,
+    passing_limit: Duration,
+}
+
+/// Batches of one tick share the link evenly. After 248 days of one link its ticks are used up: batches then share it
+/// as if all were sent at once, large ones after small ones.
+const TICK_MS: u128 = 5;
+
+impl Order {
+    fn apply(&self, stream: &SendStream, is_large: bool) {
+        let _closed_already = stream.set_priority(self.priority(Instant::now(), is_large));
+    }
+
+    fn priority(&self, now: Instant, is_large: bool) -> i32 {
+        let age = now.duration_since(self.opened_at);
+        let (age, last) = match is_large {
+            true => (age.saturating_add(self.passing_limit), i32::MIN),
+            false => (age, i32::MIN + 1),
+        };
+        let ticks = u32::try_from(age.as_millis() / TICK_MS).unwrap_or(u32::MAX);
+        (CONTROL_PRIORITY - 1)
+            .saturating_sub_unsigned(ticks)
+            .max(last)
+    }
+}
+
+/// A batch on its way into the connection.
+struct BatchWriter {
+    left: Bytes,
+    is_large: bool,
+    written_last: usize,
+    /// Opened with the first write.
+    stream: Option<BatchStream>,
+}
+
+impl BatchWriter {
+    const fn new(batch: Bytes) -> Self {
+        Self {
+            is_large: batch.len() > SMALL_BATCH_BYTES_MAX,
+            left: batch,
+            written_last: 0,
+            stream: None,
+        }
+    }
+
+    /// Writes as much as the connection takes, at least a byte, and tells how much. Safe to cancel.
+    async fn write(
+        &mut self,
+        connection: &quinn::Connection,
+        order: &Order,
+    ) -> Result<usize, LinkError> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => {
+                let stream = connection.open_uni().await?;
+                order.apply(&stream, self.is_large);
+                self.stream.insert(BatchStream {
+                    stream,
+                    finished: false,
+                })
+            }
+        };
+        self.written_last = 0;
+        if !self.left.is_empty() {
+            let pieces = slice::from_mut(&mut self.left);
+            let written = stream.stream.write_chunks(pieces).await;
+            self.written_last = written.map_err(write_failed)?.bytes;
+        }
+        if self.is_large {
+            order.apply(&stream.stream, self.is_large);
+        }
+        if self.left.is_empty() {
+            stream.finish();
+        }
+        Ok(self.written_last)
+    }
+
+    const fn is_finished(&self) -> bool {
+        matches!(&self.stream, Some(stream) if stream.finished)
     }
 }
 
@@ -223,5 +342,46 @@ fn write_failed(error: WriteError) -> LinkError {
         WriteError::Stopped(code) => LinkError::BatchAbandoned(code.into_inner()),
         WriteError::ConnectionLost(error) => error.into(),
         WriteError::ClosedStream | WriteError::ZeroRttRejected => LinkError::ClosedHere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDER_PASSING: Duration = Duration::from_secs(20);
+
+    fn priority(age: Duration, is_large: bool) -> i32 {
+        let opened_at = Instant::now();
+        let order = Order {
+            opened_at,
+            passing_limit: ORDER_PASSING,
+        };
+        order.priority(opened_at + age, is_large)
+    }
+
+    #[test]
+    fn the_earlier_of_two_batches_goes_first_and_control_before_both() {
+        let (first, second) = (Duration::ZERO, Duration::from_millis(5));
+        for is_large in [false, true] {
+            assert!(priority(first, is_large) > priority(second, is_large));
+            assert!(priority(first, is_large) < CONTROL_PRIORITY);
+        }
+    }
+
+    #[test]
+    fn small_batches_pass_a_large_one_until_it_has_stood_for_long() {
+        let large = priority(Duration::from_secs(3), true);
+        let passes = Duration::from_secs(3) + ORDER_PASSING - Duration::from_millis(5);
+        assert!(priority(passes, false) > large);
+        assert!(priority(passes + Duration::from_millis(10), false) < large);
+    }
+
+    #[test]
+    fn a_link_of_a_year_still_puts_small_batches_before_large_ones() {
+        for days in [200, 247, 248, 249, 365, 100_000] {
+            let age = Duration::from_hours(24 * days);
+            assert!(priority(age, false) > priority(age, true), "{days} days");
+        }
     }
 }

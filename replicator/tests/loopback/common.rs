@@ -56,9 +56,17 @@ impl Cluster {
         region: &str,
         emulation: Option<EmulationConfig>,
     ) -> Endpoint {
+        self.endpoint_of(region, |config| config.emulation = emulation)
+    }
+
+    pub(crate) fn endpoint_of(
+        &self,
+        region: &str,
+        change: impl FnOnce(&mut EndpointConfig),
+    ) -> Endpoint {
         let mut config = EndpointConfig::new(loopback(), self.credentials(region));
-        config.emulation = emulation;
         config.reset_key = Some(self.dir.path().join(format!("{region}-reset.key")));
+        change(&mut config);
         Endpoint::bind(config).unwrap()
     }
 }
@@ -78,10 +86,15 @@ pub(crate) struct Pair {
 
 /// Two nodes of a fresh cluster, `us-east` and `eu-west`.
 pub(crate) fn endpoints(emulation: Option<EmulationConfig>) -> (Endpoint, Endpoint) {
+    endpoints_of(|config| config.emulation.clone_from(&emulation))
+}
+
+/// The same with other settings.
+pub(crate) fn endpoints_of(change: impl Fn(&mut EndpointConfig)) -> (Endpoint, Endpoint) {
     let cluster = Cluster::new("shop");
     (
-        cluster.endpoint_with("us-east", emulation.clone()),
-        cluster.endpoint_with("eu-west", emulation),
+        cluster.endpoint_of("us-east", &change),
+        cluster.endpoint_of("eu-west", &change),
     )
 }
 

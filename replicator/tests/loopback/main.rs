@@ -3,28 +3,32 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
+mod large;
 mod violations;
 
 use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
-use common::{Cluster, Pair, batch, connect, endpoints, loopback, next, pair};
+use common::{Cluster, Pair, batch, connect, endpoints, endpoints_of, loopback, next, pair};
 use greenwich_proto::netem::LinkProfile;
 use greenwich_replicator::{
     certs::Overwrite,
     emulation::EmulationConfig,
     endpoint::{BindError, CLOSE_CODE_DRIVER_FIRST, Endpoint, EndpointConfig},
     error::{LinkError, Redial},
-    link::{BATCH_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
+    link::{CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
 };
 use tokio::time::Instant;
 
 const BATCHES: u32 = 1_000;
 
+/// As a session's window has it.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Sends numbered batches of many sizes as fast as the link takes them.
 async fn send_batches(sender: &mut LinkSender, count: u32) {
     for number in 0..count {
-        while !sender.has_room() {
+        while sender.waiting_bytes() > WAITING_BYTES_MAX {
             sender.drive().await.unwrap();
         }
         sender.send_batch(batch(number)).unwrap();
@@ -112,25 +116,24 @@ async fn a_thousand_batches_arrive_once_in_each_direction() {
     );
 }
 
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
+
 #[tokio::test]
 async fn a_peer_that_reads_nothing_holds_up_nobody_and_loses_nothing() {
+    let (east, west) = endpoints_of(|config| config.batch_bytes_max = LARGE_BYTES);
     let Pair {
         mut dialler,
         mut acceptor,
         ..
-    } = pair(None).await;
-    let large = Bytes::from(vec![5; BATCH_BYTES_MAX]);
+    } = connect(east, west).await;
+    let large = Bytes::from(vec![5; LARGE_BYTES]);
     let mut sent = 0;
-    while dialler.0.has_room() {
-        dialler.0.send_batch(large.clone()).unwrap();
-        sent += 1;
-        assert!(sent < 100, "the sender's memory has a limit");
-    }
     let refused = loop {
         match dialler.0.send_batch(large.clone()) {
             Ok(()) => sent += 1,
             Err(error) => break error,
         }
+        assert!(sent < 100, "the sender's memory has a limit");
     };
     assert!(
         matches!(refused, LinkError::SendBacklog { .. }),

@@ -1,12 +1,12 @@
 //! Peers that break the rules, played with bare QUIC: each is refused, named, and takes a bounded amount of memory.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use greenwich_replicator::{
     endpoint::Endpoint,
     error::LinkError,
-    link::{BATCH_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
+    link::{CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
 };
 use quinn::{
     VarInt,
@@ -17,6 +17,8 @@ use quinn::{
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
 };
+
+use tokio::time::Instant;
 
 use crate::common::{Cluster, loopback, next};
 
@@ -79,12 +81,22 @@ struct Raw {
     link: (LinkSender, LinkReceiver),
     peer: quinn::Connection,
     control: quinn::SendStream,
+    _unread: quinn::RecvStream,
     _endpoints: (Endpoint, quinn::Endpoint),
 }
 
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 async fn raw() -> Raw {
+    raw_with(Duration::from_secs(10)).await
+}
+
+async fn raw_with(stall_limit: Duration) -> Raw {
     let cluster = Cluster::new("shop");
-    let west = cluster.endpoint("eu-west");
+    let west = cluster.endpoint_of("eu-west", |config| {
+        config.batch_bytes_max = BATCH_BYTES_MAX;
+        config.stall_limit = stall_limit;
+    });
     let client = quinn::Endpoint::client(loopback()).unwrap();
     let config = client_config(&cluster, true, b"greenwich/1");
     let addr = west.local_addr().unwrap();
@@ -94,13 +106,14 @@ async fn raw() -> Raw {
     let mut acceptor = west.acceptor();
     let (peer, accepted) = tokio::join!(dialling, acceptor.accept());
     let peer = peer.unwrap();
-    let (mut control, _unread) = peer.open_bi().await.unwrap();
+    let (mut control, unread) = peer.open_bi().await.unwrap();
     control.write_all(&0_u32.to_le_bytes()).await.unwrap();
     let link = accepted.unwrap().unwrap().open_link().await.unwrap();
     Raw {
         link,
         peer,
         control,
+        _unread: unread,
         _endpoints: (west, client),
     }
 }
@@ -188,4 +201,56 @@ async fn many_unfinished_batches_are_cut_off() {
     let (error, ended) = tokio::join!(closed_with(&mut raw), flood);
     assert!(matches!(error, LinkError::ReceiveBacklog { .. }), "{error}");
     assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn a_batch_that_stops_half_way_is_given_up() {
+    let mut raw = raw_with(Duration::from_millis(100)).await;
+    let mut stream = raw.peer.open_uni().await.unwrap();
+    stream.write_all(b"half a ").await.unwrap();
+    let error = closed_with(&mut raw).await;
+    assert!(matches!(error, LinkError::BatchTimedOut(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_that_trickles_in_is_awaited() {
+    let stall_limit = Duration::from_millis(300);
+    let mut raw = raw_with(stall_limit).await;
+    let mut stream = raw.peer.open_uni().await.unwrap();
+    let started = Instant::now();
+    let trickle = async {
+        let mut sent = 0;
+        while started.elapsed() < 6 * stall_limit {
+            stream.write_all(&[4]).await.unwrap();
+            sent += 1;
+            tokio::time::sleep(stall_limit / 30).await;
+        }
+        stream.finish().unwrap();
+        sent
+    };
+    let (event, sent) = tokio::join!(next(&mut raw.link.1), trickle);
+    assert!(
+        matches!(&event, Event::Batch(batch) if batch.len() == sent),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_link_to_a_peer_that_takes_nothing_is_given_up_though_control_frames_go() {
+    let mut raw = raw_with(Duration::from_millis(500)).await;
+    let batch = Bytes::from(vec![5; BATCH_BYTES_MAX]);
+    // More than its windows; the raw peer reads none of it.
+    for _ in 0..20 {
+        raw.link.0.send_batch(batch.clone()).unwrap();
+    }
+    let mut heartbeat = tokio::time::interval(Duration::from_millis(10));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let error = loop {
+        assert!(Instant::now() < deadline, "{:?}", raw.link.0);
+        tokio::select! {
+            driven = raw.link.0.drive() => if let Err(error) = driven { break error },
+            _ = heartbeat.tick() => raw.link.0.send_control(b"here").unwrap(),
+        }
+    };
+    assert!(matches!(error, LinkError::Stalled(_)), "{error}");
 }

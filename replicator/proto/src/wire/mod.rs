@@ -14,5 +14,5 @@ pub const WIRE_VERSION: u32 = 1;
 pub const WIRE_VERSION_MIN: u32 = 1;
 /// The largest control frame in bytes.
 pub const CONTROL_BYTES_MAX: usize = 64 * 1024;
-/// The largest batch in bytes: one entry of the largest value, with room for its unit.
-pub const BATCH_BYTES_MAX: usize = 640 * 1024 * 1024;
+/// The largest batch in bytes: a unit of two of the largest values, or of many smaller ones, with room for the rest.
+pub const BATCH_BYTES_MAX: usize = (1024 + 64) * 1024 * 1024;
