@@ -119,6 +119,10 @@ impl Store for Keyspace {
                     || (entry.version == version && !entry.totals.is_empty());
                 if is_later {
                     Verdict::Keep
+                } else if entry.deadline.version > version {
+                    // A deadline set in ignorance of the flush counts for what is written between the two.
+                    let absent = EntryRef::absent(entry.key, version);
+                    Verdict::Replace(layout::to_box(&EntryRef { deadline: entry.deadline, ..absent }))
                 } else {
                     Verdict::Remove
                 }

@@ -27,11 +27,13 @@ impl Keyspace {
     }
 
     fn tend_shard(&self, shard: &mut Shard, now: Wall, settled: Stamp) {
+        // A wall clock lies behind the stamps by at most the skew that is followed, twice when it was set back.
+        let margin = self.log.clock().max_skew().saturating_mul(2);
         let mut next_deadline: Option<Wall> = None;
         shard.retain(|bytes| {
             let entry = layout::view(bytes);
             if entry
-                .forgettable_after(now)
+                .forgettable_after(now, margin)
                 .is_some_and(|stamp| stamp <= settled)
             {
                 return Verdict::Remove;

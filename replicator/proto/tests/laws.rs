@@ -4,10 +4,12 @@ mod common;
 #[path = "../fuzz/src/frame_check.rs"]
 mod frame_check;
 
+use std::time::Duration;
+
 use common::{Owned, entry};
 use greenwich_proto::{
     entry::{
-        EntryRef,
+        Body, EntryRef,
         join::{Forgotten, Joined, join},
         layout,
     },
@@ -96,13 +98,17 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_that_expired_may_be_forgotten(a in entry(), now in 0u64..5) {
+    fn only_what_no_client_will_see_may_be_forgotten(a in entry(), now in 0u64..5, margin_ms in 0u64..5) {
         let entry = a.view();
-        if entry.forgettable_after(Wall(now)).is_some() {
+        let after = entry.forgettable_after(Wall(now), Duration::from_millis(margin_ms));
+        if let Some(after) = after {
             prop_assert!(!entry.is_live(Wall(now)));
-        }
-        if entry.has_expired(Wall(now)) {
-            prop_assert!(entry.forgettable_after(Wall(now)) >= Some(entry.newest()));
+            prop_assert!(after >= entry.newest());
+            let unseen = entry.deadline.at.map(|at| Stamp::at(Wall(at.0 + margin_ms)));
+            prop_assert!(unseen.is_none_or(|unseen| after >= unseen));
+        } else {
+            let will_be_seen = entry.deadline.at.is_some_and(|at| at > Wall(now)) || entry.body == Body::Husk;
+            prop_assert!(entry.is_live(Wall(now)) || will_be_seen);
         }
     }
 
@@ -152,7 +158,7 @@ proptest! {
     fn every_truncation_without_a_body_is_refused(a in entry()) {
         // A body runs to the end of the bytes: what frames the entry says where that is.
         let whole = layout::decode(&a.bytes).unwrap();
-        let body_len = if let greenwich_proto::entry::Body::Bytes(body) = whole.body { body.len() } else { 0 };
+        let body_len = if let Body::Bytes(body) = whole.body { body.len() } else { 0 };
         for len in 0..a.bytes.len() - body_len {
             prop_assert!(layout::decode(&a.bytes[..len]).is_err(), "{len} of {}", a.bytes.len());
         }

@@ -21,7 +21,8 @@ pub enum Joined {
 
 /// What the two sides of a join have already forgotten.
 ///
-/// A dead base that every region has heard of is dropped from memory, and the key's base is then the last flush again.
+/// A dead or expired base that every region has heard of is dropped from memory, and the key's base is then the last
+/// flush again.
 /// Regions do this at different times; these marks let the join recognise a dropped base instead of taking it for an
 /// older one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,9 +42,9 @@ pub fn join(
     incoming: &EntryRef<'_>,
     forgotten: Forgotten,
 ) -> Option<Joined> {
-    if local.is_none() && incoming.newest() <= forgotten.local {
-        // Everything in it was here once and has been forgotten since: a replay.
-        return None;
+    if incoming.newest() <= forgotten.local {
+        // Everything in it was here once and is covered by what is held, or has been forgotten since: a replay.
+        return local.map(|_| Joined::Local);
     }
     let absent = EntryRef::absent(incoming.key, forgotten.flushed);
     let held = local.unwrap_or(&absent);
@@ -56,16 +57,20 @@ pub fn join(
     }
 }
 
-/// Puts an incoming dead base on the footing of the local one where one side has forgotten what the other remembers.
+/// Puts an incoming base on the footing of the local one where one side has forgotten what the other remembers.
 fn rebase<'a>(local: &EntryRef<'_>, incoming: &EntryRef<'a>, forgotten: Forgotten) -> EntryRef<'a> {
     let is_dead = incoming.body == Body::Dead;
     let mut version = incoming.version;
-    if is_dead && version.stamp <= forgotten.local && local.version < version {
-        version = forgotten.flushed;
+    if is_forgotten(local, incoming, forgotten) {
+        if !is_dead && incoming.deadline.version.stamp <= forgotten.local {
+            return EntryRef::absent(incoming.key, forgotten.flushed);
+        }
+        if is_dead {
+            version = forgotten.flushed;
+        }
     }
-    let sender_forgot = local.body == Body::Dead && local.version.stamp <= forgotten.sender;
-    if is_dead && version < local.version && sender_forgot {
-        version = local.version;
+    if is_dead && version < local.version {
+        version = dropped_base(local, incoming, forgotten.sender).unwrap_or(version);
     }
     if version < forgotten.flushed {
         // Written before a flush that is already here.
@@ -86,6 +91,37 @@ fn rebase<'a>(local: &EntryRef<'_>, incoming: &EntryRef<'a>, forgotten: Forgotte
         };
     }
     rebased
+}
+
+/// Whether the incoming base was here once and has been dropped: every region has heard everything up to it, and
+/// nothing is held but, at most, what was written on the flush since.
+fn is_forgotten(local: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten) -> bool {
+    let since = |version: Version| version == local.version || version > incoming.version;
+    local.version <= forgotten.flushed
+        && incoming.version > local.version
+        && incoming.version.stamp <= forgotten.local
+        && since(local.deadline.version)
+        && local
+            .totals
+            .iter()
+            .all(|total| total.stamp > incoming.version.stamp)
+}
+
+/// The base that an incoming older one stands for, if its sender has heard of the local entry and has dropped it since:
+/// the base that the entry's expiry started, or the entry's own when it is dead.
+fn dropped_base(
+    local: &EntryRef<'_>,
+    incoming: &EntryRef<'_>,
+    sender_forgot: Stamp,
+) -> Option<Version> {
+    let expiry_base = local.expiry_base();
+    let was_mortal =
+        local.deadline.at.is_some() && incoming.deadline.version < local.deadline.version;
+    if was_mortal && expiry_base.stamp <= sender_forgot {
+        return Some(expiry_base);
+    }
+    let was_dead = local.body == Body::Dead && local.version.stamp <= sender_forgot;
+    was_dead.then_some(local.version)
 }
 
 /// The join proper: each register and each total by its own order.

@@ -17,6 +17,8 @@ pub mod join;
 pub mod layout;
 pub mod totals;
 
+use std::time::Duration;
+
 use crate::{
     decimal::Decimal,
     hlc::{Origin, Stamp, Version},
@@ -116,10 +118,14 @@ impl<'a> EntryRef<'a> {
 
     /// The stamp up to which every region must have heard everything before this entry may be forgotten; `None`
     /// while clients may see it, or will when an outstanding update arrives.
+    ///
+    /// An expired entry stays for `margin` beyond its deadline, the longest by which a region's wall clock may lie
+    /// behind its stamps: no region may still see alive, and count on or prolong, what another has forgotten.
     #[must_use]
-    pub fn forgettable_after(&self, now: Wall) -> Option<Stamp> {
-        if self.has_expired(now) {
-            return Some(self.expiry_base().stamp.max(self.newest()));
+    pub fn forgettable_after(&self, now: Wall, margin: Duration) -> Option<Stamp> {
+        if let Some(at) = self.deadline.at {
+            let unseen = Stamp::at(at + margin).max(self.expiry_base().stamp);
+            return (at <= now).then_some(unseen.max(self.newest()));
         }
         let dead = matches!(self.body, Body::Dead | Body::Husk) && self.totals.is_empty();
         dead.then(|| self.newest())

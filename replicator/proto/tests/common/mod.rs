@@ -93,9 +93,13 @@ pub fn entry() -> impl Strategy<Value = Owned> {
                     .encode_with(total, &mut next);
                 encoded = next;
             }
+            let deadline_version = own.unwrap_or(version).max(version);
+            // Nobody writes the base of an expiry, or of a key that never was, with a deadline.
             let deadline = Deadline {
-                version: own.unwrap_or(version).max(version),
-                at: at.map(Wall),
+                version: deadline_version,
+                at: at
+                    .filter(|_| deadline_version.origin != Origin::NONE)
+                    .map(Wall),
             };
             let entry = EntryRef {
                 key: KEY,
