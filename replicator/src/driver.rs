@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use greenwich_proto::{
     log::Log,
-    peer::{Input, Node, Outbox, Output, Peer, handshake::Identity, stability::Stability},
+    peer::{Builder, Input, Node, Outbox, Output, Peer, handshake::Identity, stability::Stability},
     store::Store,
     time::{Time, Wall},
 };
@@ -75,6 +75,7 @@ pub(crate) struct Shared<S> {
     pub(crate) log: Arc<Log>,
     pub(crate) store: Arc<S>,
     pub(crate) stability: Stability,
+    pub(crate) builder: Mutex<Builder>,
     pub(crate) clocks: Clocks,
     /// A peer applied something.
     pub(crate) acknowledged: Arc<Notify>,
@@ -228,12 +229,7 @@ impl<S: Store> Driver<S> {
                 self.note_stats(sender.stats());
                 stats_due = Instant::now() + STATS_INTERVAL;
             }
-            // Armed before the lanes are looked at, so that no append is missed in between.
-            self.shared.log.arm();
-            let deadline = self.cell.peer.lock().deadline(&self.shared.log);
-            let due = deadline.map_or(stats_due, |at| {
-                self.shared.clocks.instant(at).min(stats_due)
-            });
+            let due = self.due().min(stats_due);
             tokio::select! {
                 event = receiver.next() => {
                     if let Err(end) = self.take_events(event, receiver, &mut out) {
@@ -253,6 +249,20 @@ impl<S: Store> Driver<S> {
                 }
             }
         }
+    }
+
+    /// When the session looks up by itself.
+    fn due(&self) -> Instant {
+        let peer = self.cell.peer.lock();
+        if peer.awaits_append() {
+            // Armed before the lanes are looked at, so that no append is missed in between.
+            self.shared.log.arm();
+        }
+        let deadline = peer.deadline(&self.shared.log);
+        deadline.map_or_else(
+            || Instant::now() + STATS_INTERVAL,
+            |at| self.shared.clocks.instant(at),
+        )
     }
 
     /// Takes in an event and those that are ready behind it.
@@ -295,6 +305,7 @@ impl<S: Store> Driver<S> {
             log,
             store,
             stability,
+            builder,
             clocks,
             ..
         } = &*self.shared;
@@ -303,6 +314,7 @@ impl<S: Store> Driver<S> {
             log,
             store: &**store,
             stability,
+            builder,
         };
         self.cell
             .peer

@@ -132,6 +132,7 @@ impl Replicator {
             log: Arc::clone(&log),
             store,
             stability: Stability::new(config.peers.len()),
+            builder: Mutex::default(),
             clocks,
             acknowledged: Arc::clone(&acknowledged),
         });

@@ -117,7 +117,7 @@ fn memory(ctx: &Context<'_, '_>, lines: &mut Lines) {
     lines.add("maxmemory", 0);
     lines.add("maxmemory_human", "0B");
     lines.add("maxmemory_policy", "noeviction");
-    lines.add("mem_allocator", "system");
+    lines.add("mem_allocator", "mimalloc");
 }
 
 /// Nothing is written to disk; clients that look for these lines find that nothing is amiss.

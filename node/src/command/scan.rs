@@ -181,7 +181,7 @@ impl Pattern<'_> {
 fn randomkey(context: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
     // The hash of nothing under keys that are random for each hasher.
     let random = RandomState::new().build_hasher().finish();
-    match context.access.key_after(random) {
+    match context.access.key_near(random) {
         Some(key) => context.reply.bulk(&key),
         None => context.reply.null(),
     }

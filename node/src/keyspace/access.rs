@@ -185,6 +185,8 @@ impl<'a> Access<'a> {
     pub fn flush(&mut self) {
         self.with_all(&[], |all| {
             let held = all.held.as_mut().expect("all keys are locked");
+            // Held across the append: whoever reads the record must find its flush here.
+            let mut flushed = all.space.flushed.lock();
             let position = all.space.log.append(0, all.now, std::iter::empty());
             all.marks.note(position);
             // What a transaction writes after this is a later unit.
@@ -193,14 +195,13 @@ impl<'a> Access<'a> {
                 stamp: position.stamp,
                 origin: all.space.actor.origin,
             };
+            *flushed = version;
             for (_, shard) in &mut held.shards {
                 shard.retain(|_| Verdict::Remove);
                 shard.shrink(|key| all.space.place(key).0);
                 shard.flushed = version;
                 shard.next_deadline = None;
             }
-            let mut flushed = all.space.flushed.lock();
-            *flushed = version.max(*flushed);
         });
     }
 

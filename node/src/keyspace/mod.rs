@@ -125,12 +125,14 @@ impl Keyspace {
 struct Place(u64);
 
 impl Place {
-    const SHARD_SHIFT: u32 = u64::BITS - SHARDS.trailing_zeros();
+    /// Bits of a position: as many as a number in JavaScript holds, because clients read cursors as numbers.
+    const POSITION_BITS: u32 = 53;
+    const SHARD_SHIFT: u32 = Self::POSITION_BITS - SHARDS.trailing_zeros();
 
     /// The order of SCAN. The table inside a shard uses the lowest and the highest bits of the hash, so the shard is
     /// chosen by bits from the middle.
     const fn position(self) -> u64 {
-        self.0.rotate_left(32)
+        self.0.rotate_left(32) >> (u64::BITS - Self::POSITION_BITS)
     }
 
     const fn shard(self) -> usize {

@@ -7,6 +7,9 @@ use greenwich_proto::entry::layout;
 
 use super::{Access, Place, SHARDS, View, shard::Shard};
 
+/// Keys that are looked at together in search of a live one.
+const KEYS_AT_ONCE: usize = 16;
+
 /// What one step of a walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanPage {
@@ -29,6 +32,9 @@ impl Access<'_> {
         let (space, now) = (self.space(), self.now());
         for shard in Place::shard_at(cursor)..SHARDS {
             let next = self.with_shard(shard, |entries| {
+                if entries.tally.keys == 0 {
+                    return None;
+                }
                 let (places, next) = take_in_order(entries, position, left, |key| space.place(key));
                 left = left.saturating_sub(places.len());
                 for (_, entry) in places {
@@ -68,20 +74,18 @@ impl Access<'_> {
         keys
     }
 
-    /// The live key that follows `random` in the order of hashes, around the end.
-    pub fn key_after(&mut self, random: u64) -> Option<Box<[u8]>> {
-        let mut cursor = random;
-        let mut wrapped = false;
+    /// A live key near the position that `random` chooses, around the end.
+    pub fn key_near(&mut self, random: u64) -> Option<Box<[u8]>> {
+        let mut cursor = Place(random).position();
+        let mut is_second_round = false;
         loop {
-            let mut page = self.scan(cursor, 1, |_, _| true);
-            if let Some(key) = page.keys.pop() {
-                return Some(key);
+            let mut page = self.scan(cursor, KEYS_AT_ONCE, |_, _| true);
+            if !page.keys.is_empty() {
+                let at = random % page.keys.len() as u64;
+                return Some(page.keys.swap_remove(usize::try_from(at).ok()?));
             }
-            if page.cursor == 0 {
-                if wrapped {
-                    return None;
-                }
-                wrapped = true;
+            if page.cursor == 0 && std::mem::replace(&mut is_second_round, true) {
+                return None;
             }
             cursor = page.cursor;
         }

@@ -9,7 +9,7 @@ use greenwich_proto::{
         Body, Deadline, EntryRef, layout,
         totals::{Total, Totals},
     },
-    hlc::Version,
+    hlc::{Origin, Version},
     log::{Marks, Position},
     time::Wall,
 };
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Slot<'_> {
     }
 }
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
     /// The value that clients see, if there is one.
     #[must_use]
     pub fn view(&self) -> Option<View<'_>> {
@@ -55,8 +55,25 @@ impl Slot<'_> {
 
     /// Writes a value and its deadline, or its lack of one.
     pub fn set(&mut self, value: &[u8], deadline: Option<Wall>) {
-        let version = self.stamp();
-        self.put(version, Body::Bytes(value), deadline);
+        let body = Body::Bytes(value);
+        if let Record::Unit { .. } = self.record {
+            let version = self.stamp();
+            return self.put(&self.entry(version, body, deadline));
+        }
+        let mut entry = self.entry(Version::ZERO, body, deadline);
+        let position = self
+            .space
+            .log
+            .append_value(self.place.lane(), self.now, |stamp| {
+                entry.version = Version {
+                    stamp,
+                    origin: self.space.actor.origin,
+                };
+                entry.deadline.version = entry.version;
+                entry
+            });
+        self.marks.note(position);
+        self.put(&entry);
     }
 
     /// Deletes the value. Returns whether there was one.
@@ -64,7 +81,7 @@ impl Slot<'_> {
         let existed = self.view().is_some();
         if existed {
             let version = self.stamp();
-            self.put(version, Body::Dead, None);
+            self.put(&self.entry(version, Body::Dead, None));
         }
         existed
     }
@@ -130,6 +147,21 @@ impl Slot<'_> {
         self.shard.find(self.place, self.key).map(layout::view)
     }
 
+    /// A base without totals.
+    fn entry<'v>(&self, version: Version, body: Body<'v>, at: Option<Wall>) -> EntryRef<'v>
+    where
+        'a: 'v,
+    {
+        let deadline = Deadline { version, at };
+        EntryRef {
+            key: self.key,
+            version,
+            body,
+            deadline,
+            totals: Totals::EMPTY,
+        }
+    }
+
     fn stamp(&mut self) -> Version {
         stamp(
             self.space,
@@ -141,19 +173,11 @@ impl Slot<'_> {
         )
     }
 
-    fn put(&mut self, version: Version, body: Body<'_>, at: Option<Wall>) {
-        let deadline = Deadline { version, at };
-        let entry = EntryRef {
-            key: self.key,
-            version,
-            body,
-            deadline,
-            totals: Totals::EMPTY,
-        };
+    fn put(&mut self, entry: &EntryRef<'_>) {
+        let space = self.space;
+        let rehash = |key: &[u8]| space.place(key).0;
         self.shard
-            .put(self.place, &entry, self.record.is_of_unit(), |key| {
-                self.space.place(key).0
-            });
+            .put(self.place, entry, self.record.is_of_unit(), rehash);
     }
 
     fn replace(&mut self, mut bytes: Box<[u8]>) {
@@ -177,8 +201,19 @@ fn base<'a>(shard: &'a Shard, place: Place, key: &'a [u8], now: Wall) -> EntryRe
     let Some(held) = shard.find(place, key).map(layout::view) else {
         return EntryRef::absent(key, shard.flushed);
     };
-    if held.has_expired(now) || held.body == Body::Husk {
+    if held.has_expired(now) {
         return EntryRef::absent(key, held.expiry_base());
+    }
+    if held.body == Body::Husk {
+        // A later deadline came when the bytes were gone. The end of that deadline may be far away; it has ended now.
+        let stamp = held.version.stamp.max(held.deadline.version.stamp).next();
+        return EntryRef::absent(
+            key,
+            Version {
+                stamp,
+                origin: Origin::NONE,
+            },
+        );
     }
     held
 }

@@ -122,7 +122,10 @@ impl Store for Keyspace {
                 } else if entry.deadline.version > version {
                     // A deadline set in ignorance of the flush counts for what is written between the two.
                     let absent = EntryRef::absent(entry.key, version);
-                    Verdict::Replace(layout::to_box(&EntryRef { deadline: entry.deadline, ..absent }))
+                    Verdict::Replace(layout::to_box(&EntryRef {
+                        deadline: entry.deadline,
+                        ..absent
+                    }))
                 } else {
                     Verdict::Remove
                 }

@@ -211,6 +211,28 @@ fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
 }
 
 #[test]
+fn whoever_reads_the_record_of_a_flush_finds_its_version() {
+    let space = keyspace(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200 {
+                at(&space, NOW, |access| access.flush());
+            }
+        });
+        let mut cursor = Cursor::default();
+        while cursor.seq < 200 {
+            let mut newest = Stamp::ZERO;
+            let read = space.log().read(0, &mut cursor, |record| {
+                newest = record.stamp;
+                true
+            });
+            assert_eq!(read, Ok(()));
+            assert!(space.flushed().stamp >= newest);
+        }
+    });
+}
+
+#[test]
 fn what_is_written_together_has_one_stamp_and_one_record() {
     let space = keyspace(1);
     let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
@@ -281,11 +303,11 @@ fn counters_follow_the_keys() {
 #[test]
 fn a_random_key_is_a_live_one() {
     let space = keyspace(1);
-    assert_eq!(at(&space, NOW, |access| access.key_after(3)), None);
+    assert_eq!(at(&space, NOW, |access| access.key_near(3)), None);
     set(&space, NOW, "only", "v", None);
     for random in [0, 1 << 20, u64::MAX] {
         assert_eq!(
-            at(&space, NOW, |access| access.key_after(random)).as_deref(),
+            at(&space, NOW, |access| access.key_near(random)).as_deref(),
             Some(&b"only"[..])
         );
     }

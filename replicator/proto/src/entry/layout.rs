@@ -52,6 +52,7 @@ impl From<Truncated> for EntryError {
 }
 
 /// The key of encoded bytes that [`decode`] accepted before. The hot path of a lookup.
+#[inline]
 #[must_use]
 pub fn key_of(bytes: &[u8]) -> &[u8] {
     let start = HEADER_BYTES + optional_bytes(bytes[0]);
@@ -59,6 +60,7 @@ pub fn key_of(bytes: &[u8]) -> &[u8] {
 }
 
 /// Whether the last local write of encoded bytes was part of a unit, whose record carries it.
+#[inline]
 #[must_use]
 pub fn is_of_unit(bytes: &[u8]) -> bool {
     bytes[0] & OF_UNIT != 0
@@ -73,11 +75,13 @@ pub fn set_of_unit(bytes: &mut [u8], of_unit: bool) {
     };
 }
 
+#[inline]
 fn key_len(bytes: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([bytes[10], bytes[11]]))
 }
 
 /// Bytes of the optional deadline parts.
+#[inline]
 const fn optional_bytes(flags: u8) -> usize {
     let at = if flags & HAS_DEADLINE == 0 { 0 } else { 8 };
     let version = if flags & OWN_DEADLINE_VERSION == 0 {
@@ -169,6 +173,7 @@ fn decode_totals<'a>(flags: u8, reader: &mut Reader<'a>) -> Result<Totals<'a>, E
 ///
 /// # Panics
 /// When it is not one.
+#[inline]
 #[must_use]
 pub fn view(bytes: &[u8]) -> EntryRef<'_> {
     let flags = bytes[0];
@@ -211,11 +216,13 @@ pub fn view(bytes: &[u8]) -> EntryRef<'_> {
     }
 }
 
+#[inline]
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 /// The size of [`encode`]'s output in bytes.
+#[inline]
 #[must_use]
 pub fn encoded_len(entry: &EntryRef<'_>) -> usize {
     let totals = entry.totals.as_bytes().len();
@@ -232,6 +239,7 @@ pub fn encoded_len(entry: &EntryRef<'_>) -> usize {
         + body
 }
 
+#[inline]
 fn flags_of(entry: &EntryRef<'_>) -> u8 {
     let mut flags = match entry.body {
         Body::Dead => BODY_DEAD,

@@ -1,18 +1,23 @@
 //! One lane of the log: a bounded queue of records in segments of bytes.
 //!
-//! A record says *that* keys changed, not how: whoever reads it takes the keys' state at that time. It holds a stamp,
-//! and the keys that changed together.
+//! A record mostly says *that* keys changed, not how: whoever reads it takes the keys' state at that time. A small plain
+//! value is carried along, so that its reader need not look for it all over memory.
 //!
 //! ```text
 //!  record = stamp u64 · keys u16 · keys × (length u16 · bytes)          no key at all: everything was flushed
+//!         | stamp u64 · 65535 u16 · length u16 · entry
 //! ```
 
 use std::collections::VecDeque;
 
 use crate::{
+    entry::{EntryRef, layout},
     hlc::Stamp,
     wire::bytes::{Reader, Truncated},
 };
+
+/// The largest entry that a record carries. A larger one is looked up when it is sent, and then only once.
+pub const CARRIED_BYTES_MAX: usize = 1024;
 
 /// Bytes of one segment, the unit in which memory is taken and given back.
 const SEGMENT_BYTES: usize = 32 * 1024;
@@ -34,43 +39,63 @@ impl Cursor {
     }
 }
 
+/// Instead of a number of keys: the record carries an entry.
+const CARRIES_ENTRY: u16 = u16::MAX;
+
 /// One record, borrowed from its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// When the keys changed.
     pub stamp: Stamp,
-    count: u16,
-    keys: &'a [u8],
+    /// What changed.
+    pub change: Change<'a>,
 }
 
-impl<'a> Record<'a> {
-    /// How many keys changed together. Zero: everything was flushed.
-    #[must_use]
-    pub const fn key_count(&self) -> u16 {
-        self.count
-    }
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Keys that changed together. None at all: everything was flushed.
+    Keys(KeyList<'a>),
+    /// One key, with the encoded entry that it became.
+    Entry(&'a [u8]),
+}
 
-    /// The keys that changed together.
-    pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut reader = Reader::new(self.keys);
+/// Keys that changed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyList<'a>(&'a [u8]);
+
+impl<'a> KeyList<'a> {
+    /// The keys.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut reader = Reader::new(self.0);
         std::iter::from_fn(move || {
             let len = reader.u16().ok()?;
             reader.take(usize::from(len)).ok()
         })
     }
+}
 
+impl<'a> Record<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Truncated> {
         let stamp = Stamp(reader.u64()?);
         let count = reader.u16()?;
+        if count == CARRIES_ENTRY {
+            let len = reader.u16()?;
+            let entry = reader.take(usize::from(len))?;
+            return Ok(Self {
+                stamp,
+                change: Change::Entry(entry),
+            });
+        }
         let rest = reader.rest();
         for _ in 0..count {
             let len = reader.u16()?;
             reader.take(usize::from(len))?;
         }
+        let keys = &rest[..rest.len() - reader.rest().len()];
         Ok(Self {
             stamp,
-            count,
-            keys: &rest[..rest.len() - reader.rest().len()],
+            change: Change::Keys(KeyList(keys)),
         })
     }
 }
@@ -120,7 +145,7 @@ impl Lane {
         self.bytes
     }
 
-    /// Appends a record and drops the oldest segments beyond the limit.
+    /// Appends a record of keys and drops the oldest segments beyond the limit.
     pub(super) fn append<'a>(
         &mut self,
         stamp: Stamp,
@@ -128,15 +153,38 @@ impl Lane {
     ) -> u64 {
         let keys_len: usize = keys.clone().map(|key| 2 + key.len()).sum();
         let count = u16::try_from(keys.clone().count()).expect("units are limited to as many keys");
-        let segment = self.room_for(10 + keys_len);
+        assert!(count < CARRIES_ENTRY, "units are limited to as many keys");
+        self.push(stamp, count, keys_len, |bytes| {
+            for key in keys {
+                let len = u16::try_from(key.len()).expect("keys are checked where they come in");
+                bytes.extend_from_slice(&len.to_le_bytes());
+                bytes.extend_from_slice(key);
+            }
+        })
+    }
+
+    /// Appends a record that carries an entry of at most [`CARRIED_BYTES_MAX`].
+    pub(super) fn append_entry(&mut self, stamp: Stamp, entry: &EntryRef<'_>) -> u64 {
+        let len = layout::encoded_len(entry);
+        self.push(stamp, CARRIES_ENTRY, 2 + len, |bytes| {
+            let len = u16::try_from(len).expect("only small entries are carried");
+            bytes.extend_from_slice(&len.to_le_bytes());
+            layout::encode(entry, bytes);
+        })
+    }
+
+    fn push(
+        &mut self,
+        stamp: Stamp,
+        count: u16,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> u64 {
+        let segment = self.room_for(10 + len);
         let before = segment.bytes.len();
         segment.bytes.extend_from_slice(&stamp.0.to_le_bytes());
         segment.bytes.extend_from_slice(&count.to_le_bytes());
-        for key in keys {
-            let len = u16::try_from(key.len()).expect("keys are checked where they come in");
-            segment.bytes.extend_from_slice(&len.to_le_bytes());
-            segment.bytes.extend_from_slice(key);
-        }
+        write(&mut segment.bytes);
         segment.count += 1;
         self.bytes += segment.bytes.len() - before;
         self.head += 1;

@@ -14,8 +14,9 @@ use std::sync::{
 use parking_lot::Mutex;
 
 use self::lane::Lane;
-pub use self::lane::{Cursor, Record};
+pub use self::lane::{CARRIED_BYTES_MAX, Change, Cursor, KeyList, Record};
 use crate::{
+    entry::{Body, EntryRef, layout},
     hlc::{Clock, Stamp},
     time::Wall,
 };
@@ -24,7 +25,7 @@ use crate::{
 pub const LANES: usize = 16;
 
 /// The largest number of keys that change as one unit.
-pub const UNIT_KEYS_MAX: usize = u16::MAX as usize;
+pub const UNIT_KEYS_MAX: usize = u16::MAX as usize - 1;
 
 /// Which peer of the node, in the order of its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +57,8 @@ impl Marks {
 #[derive(Debug)]
 pub struct Log {
     lanes: Box<[Mutex<Lane>]>,
+    /// The last number given in each lane, for a look without the lock.
+    heads: [AtomicU64; LANES],
     /// Per peer, the last number in each lane that it has applied together with everything before.
     applied: Box<[[AtomicU64; LANES]]>,
     clock: Clock,
@@ -82,6 +85,7 @@ impl Log {
             lanes: (0..LANES)
                 .map(|_| Mutex::new(Lane::new(lane_bytes)))
                 .collect(),
+            heads: Default::default(),
             applied: (0..peers).map(|_| Default::default()).collect(),
             clock,
             limit_bytes,
@@ -121,14 +125,40 @@ impl Log {
         wall: Wall,
         keys: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Position {
+        self.append_with(lane, wall, |records, stamp| records.append(stamp, keys))
+    }
+
+    /// As [`Self::append`], for one key that becomes a plain value: `entry` makes it from its stamp. A small one is
+    /// carried by the record.
+    pub fn append_value<'a>(
+        &self,
+        lane: usize,
+        wall: Wall,
+        entry: impl FnOnce(Stamp) -> EntryRef<'a>,
+    ) -> Position {
+        self.append_with(lane, wall, |records, stamp| {
+            let entry = entry(stamp);
+            debug_assert!(matches!(entry.body, Body::Bytes(_)) && entry.totals.is_empty());
+            if layout::encoded_len(&entry) <= CARRIED_BYTES_MAX {
+                records.append_entry(stamp, &entry)
+            } else {
+                records.append(stamp, std::iter::once(entry.key))
+            }
+        })
+    }
+
+    fn append_with(
+        &self,
+        lane: usize,
+        wall: Wall,
+        append: impl FnOnce(&mut Lane, Stamp) -> u64,
+    ) -> Position {
         let position = {
             let mut records = self.lanes[lane].lock();
             let stamp = self.clock.stamp(wall);
-            Position {
-                lane,
-                seq: records.append(stamp, keys),
-                stamp,
-            }
+            let seq = append(&mut records, stamp);
+            self.heads[lane].store(seq, Ordering::SeqCst);
+            Position { lane, seq, stamp }
         };
         if !self.signalled.load(Ordering::Relaxed)
             && !self.signalled.swap(true, Ordering::SeqCst)
@@ -160,7 +190,7 @@ impl Log {
     /// The last number given in a lane.
     #[must_use]
     pub fn head(&self, lane: usize) -> u64 {
-        self.lanes[lane].lock().head()
+        self.heads[lane].load(Ordering::SeqCst)
     }
 
     /// The last number given in each lane, and a stamp such that every record with an earlier one is among them.
@@ -169,7 +199,8 @@ impl Log {
         let stamp = self.clock.stamp(wall);
         let mut heads = [0; LANES];
         for (head, lane) in heads.iter_mut().zip(&self.lanes) {
-            *head = lane.lock().head();
+            let records = lane.lock();
+            *head = records.head();
         }
         (heads, stamp)
     }

@@ -1,72 +1,109 @@
-//! Building a batch from the log: which keys changed after the cursors, each once, in their present state.
+//! Building batches from the log: which keys changed after the cursors, each once, in their present state.
 
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::send::SendStats;
 use crate::{
     entry::layout,
-    log::{Cursor, Fallen, LANES, Log},
+    hlc::Stamp,
+    log::{Change, Cursor, Fallen, KeyList, LANES, Log},
     store::Store,
     wire::batch::{self, Range},
 };
 
-/// Records that are read from a lane at a time.
-const CHUNK_RECORDS: usize = 64;
-
-/// Reused memory of the builder.
+/// Builds batches for the peers of a node, one after the other. It remembers the last one: peers that keep up stand at
+/// the same place, so what one is sent is built once for all of them.
 #[derive(Debug, Default)]
-pub(super) struct Builder {
+pub struct Builder {
     seen: Seen,
-    records: Records,
-    items: Vec<u8>,
-    ranges: Vec<Range>,
+    keys: Keys,
+    first_lane: usize,
+    /// Where the cursors of the last batch stood before it, and after it.
+    from: [u64; LANES],
+    to: [Cursor; LANES],
+    last: Built,
 }
 
-/// What a built batch covers. Its items are in the builder until they are taken.
-#[derive(Debug)]
-pub(super) struct Built<'a> {
-    pub(super) items: &'a [u8],
-    pub(super) ranges: &'a [Range],
+/// What a built batch covers and says.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) items: Vec<u8>,
+    pub(super) ranges: Vec<Range>,
+    /// Dead bases up to here may have been dropped when the items were collected.
+    pub(super) forgotten: Stamp,
     /// Whether the lanes had no more than this.
     pub(super) drained: bool,
+    /// Entries in it.
+    pub(super) updates: u64,
+    /// Records that needed no entry of their own.
+    pub(super) coalesced: u64,
 }
 
 impl Builder {
-    /// Moves the cursors over the log and collects the state of what changed, up to about `limit_bytes`. Starts at lane
-    /// `first`, so that under load every lane gets its turn.
+    /// Moves the cursors over the log and collects the state of what changed, up to about `limit_bytes`.
     pub(super) fn build<S: Store>(
         &mut self,
         log: &Log,
         store: &S,
         cursors: &mut [Cursor; LANES],
-        first: usize,
         limit_bytes: usize,
-        stats: &mut SendStats,
-    ) -> Result<Built<'_>, Fallen> {
+    ) -> Result<&Built, Fallen> {
+        let from = cursors.map(|cursor| cursor.seq);
+        if from != self.from || self.last.ranges.is_empty() {
+            let collected = self.collect(log, store, *cursors, limit_bytes);
+            if collected.is_err() {
+                // What was collected before a lane failed is no batch that another peer could be sent.
+                self.last.ranges.clear();
+            }
+            collected?;
+        }
+        *cursors = self.to;
+        Ok(&self.last)
+    }
+
+    fn collect<S: Store>(
+        &mut self,
+        log: &Log,
+        store: &S,
+        mut cursors: [Cursor; LANES],
+        limit_bytes: usize,
+    ) -> Result<(), Fallen> {
         self.seen.clear();
-        self.items.clear();
-        self.ranges.clear();
-        let mut drained = true;
+        let Built {
+            mut items,
+            mut ranges,
+            ..
+        } = std::mem::take(&mut self.last);
+        items.clear();
+        ranges.clear();
+        self.last = Built {
+            items,
+            ranges,
+            forgotten: store.settled(),
+            drained: true,
+            ..Built::default()
+        };
+        self.from = cursors.map(|cursor| cursor.seq);
+        // Under load every lane gets its turn to be first.
+        self.first_lane = (self.first_lane + 1) % LANES;
+        let first = self.first_lane;
         for lane in (0..LANES).map(|offset| (first + offset) % LANES) {
             let start = cursors[lane].seq;
-            drained &=
-                self.collect_lane(log, store, lane, &mut cursors[lane], limit_bytes, stats)?;
+            let is_drained =
+                self.collect_lane(log, store, lane, &mut cursors[lane], limit_bytes)?;
+            self.last.drained &= is_drained;
             if cursors[lane].seq > start {
-                self.ranges.push(Range {
+                self.last.ranges.push(Range {
                     lane,
                     after: start,
                     up_to: cursors[lane].seq,
                 });
             }
         }
-        Ok(Built {
-            items: &self.items,
-            ranges: &self.ranges,
-            drained,
-        })
+        self.to = cursors;
+        Ok(())
     }
 
     /// Whether the lane was read to its end.
@@ -77,173 +114,165 @@ impl Builder {
         lane: usize,
         cursor: &mut Cursor,
         limit_bytes: usize,
-        stats: &mut SendStats,
     ) -> Result<bool, Fallen> {
         loop {
-            if self.items.len() >= limit_bytes {
-                return Ok(cursor.seq == log.head(lane));
-            }
-            let start = *cursor;
-            self.records.read(log, lane, cursor)?;
-            let read = self.records.ends.len();
-            let used = self.collect_records(store, limit_bytes, stats);
-            if used < read {
-                *cursor = start;
-                let mut left = used;
-                log.read(lane, cursor, |_| {
-                    let is_used = left > 0;
-                    left -= usize::from(is_used);
-                    is_used
-                })?;
-                return Ok(false);
-            }
-            if read < CHUNK_RECORDS {
-                return Ok(true);
+            let mut is_full = false;
+            let mut keyed = None;
+            let Self {
+                seen, keys, last, ..
+            } = self;
+            log.read(lane, cursor, |record| {
+                is_full = last.items.len() >= limit_bytes;
+                if is_full || keyed.is_some() {
+                    return false;
+                }
+                match record.change {
+                    Change::Entry(entry) => carry(entry, seen, last),
+                    // Keys are locked once the lane is not.
+                    Change::Keys(list) => keyed = Some(keys.copy(list)),
+                }
+                true
+            })?;
+            match keyed {
+                Some(()) => self.look_up(store),
+                None => return Ok(!is_full),
             }
         }
     }
 
-    /// Returns how many records were used before the limit was reached.
-    fn collect_records<S: Store>(
-        &mut self,
-        store: &S,
-        limit_bytes: usize,
-        stats: &mut SendStats,
-    ) -> usize {
-        let (seen, items) = (&mut self.seen, &mut self.items);
-        for (used, keys) in self.records.iter().enumerate() {
-            if items.len() >= limit_bytes {
-                return used;
-            }
-            match keys.as_slice() {
-                [] => batch::put_flush(store.flushed(), items),
-                [key] if !seen.insert(key) => stats.coalesced += 1,
-                [key] => store.export(&[key], &mut |entry| {
+    /// Takes the present state of the copied keys.
+    fn look_up<S: Store>(&mut self, store: &S) {
+        let Self {
+            seen,
+            keys,
+            last:
+                Built {
+                    items,
+                    updates,
+                    coalesced,
+                    ..
+                },
+            ..
+        } = self;
+        let keys: Vec<&[u8]> = keys.iter().collect();
+        match keys.as_slice() {
+            [] => batch::put_flush(store.flushed(), items),
+            [key] if seen.contains(key) => *coalesced += 1,
+            [key] => {
+                seen.insert(key, None);
+                store.export(&[key], &mut |entry| {
                     // What a unit wrote travels with the unit's own record.
                     if layout::is_of_unit(entry) {
-                        stats.coalesced += 1;
+                        *coalesced += 1;
                     } else {
                         batch::put_entry(entry, items);
-                        stats.updates += 1;
+                        *updates += 1;
                     }
-                }),
-                keys => {
-                    let mut entries = Vec::new();
-                    let mut count = 0;
-                    store.export(keys, &mut |entry| {
-                        batch::put_unit_entry(entry, &mut entries);
-                        count += 1;
-                    });
-                    batch::put_unit(count, items);
-                    items.extend_from_slice(&entries);
-                    stats.updates += count;
-                    for key in keys {
-                        seen.insert(key);
-                    }
+                });
+            }
+            keys => {
+                let mut entries = Vec::new();
+                let mut count = 0;
+                store.export(keys, &mut |entry| {
+                    batch::put_unit_entry(entry, &mut entries);
+                    count += 1;
+                });
+                batch::put_unit(count, items);
+                items.extend_from_slice(&entries);
+                *updates += count;
+                for key in keys {
+                    seen.insert(key, None);
                 }
             }
         }
-        self.records.ends.len()
     }
 }
 
-/// Some records, copied out of the log so that its lock is free while keys are locked.
+/// Adds a carried entry, over an earlier one of its key where that has the same size. An earlier one of another size
+/// stays: the later one wins when both are applied.
+fn carry(entry: &[u8], seen: &mut Seen, last: &mut Built) {
+    let key = layout::key_of(entry);
+    match seen.insert(key, Some((last.items.len(), entry.len()))) {
+        Some((item, len)) if len == entry.len() => {
+            seen.insert(key, Some((item, len)));
+            batch::replace_entry(entry, item, &mut last.items);
+            last.coalesced += 1;
+        }
+        Some(_) | None => {
+            batch::put_entry(entry, &mut last.items);
+            last.updates += 1;
+        }
+    }
+}
+
+/// The keys of one record, copied out of the log so that its lock is free while keys are locked.
 #[derive(Debug, Default)]
-struct Records {
-    /// Lengths and bytes of keys, one after the other.
-    keys: Vec<u8>,
-    key_ends: Vec<usize>,
-    /// For each record, the number of keys up to its end.
+struct Keys {
+    bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Records {
-    fn read(&mut self, log: &Log, lane: usize, cursor: &mut Cursor) -> Result<(), Fallen> {
-        self.keys.clear();
-        self.key_ends.clear();
+impl Keys {
+    fn copy(&mut self, list: KeyList<'_>) {
+        self.bytes.clear();
         self.ends.clear();
-        log.read(lane, cursor, |record| {
-            if self.ends.len() == CHUNK_RECORDS {
-                return false;
-            }
-            for key in record.keys() {
-                self.keys.extend_from_slice(key);
-                self.key_ends.push(self.keys.len());
-            }
-            self.ends.push(self.key_ends.len());
-            true
-        })
-    }
-
-    /// The keys of each record.
-    fn iter(&self) -> impl Iterator<Item = KeyList<'_>> {
-        let mut first = 0;
-        self.ends.iter().map(move |&end| {
-            let keys = (first..end).map(|at| {
-                let start = if at == 0 { 0 } else { self.key_ends[at - 1] };
-                &self.keys[start..self.key_ends[at]]
-            });
-            first = end;
-            KeyList::new(keys)
-        })
-    }
-}
-
-/// The keys of one record: mostly one, so mostly without an allocation.
-enum KeyList<'a> {
-    One([&'a [u8]; 1]),
-    Many(Vec<&'a [u8]>),
-}
-
-impl<'a> KeyList<'a> {
-    fn new(mut keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
-        match (keys.len(), keys.next()) {
-            (1, Some(key)) => Self::One([key]),
-            (_, first) => Self::Many(first.into_iter().chain(keys).collect()),
+        for key in list.iter() {
+            self.bytes.extend_from_slice(key);
+            self.ends.push(self.bytes.len());
         }
     }
 
-    fn as_slice(&self) -> &[&'a [u8]] {
-        match self {
-            Self::One(key) => key,
-            Self::Many(keys) => keys,
-        }
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(move |&end| &self.bytes[std::mem::replace(&mut start, end)..end])
     }
 }
 
-/// The keys that are in the batch already.
+/// Where a carried entry is among the items, and its size.
+type Item = (usize, usize);
+
+/// The keys that are in the batch already, and where their carried entries are.
 #[derive(Debug, Default)]
 struct Seen {
     hasher: FixedState,
-    spans: HashTable<(usize, usize)>,
+    keys: HashTable<(usize, usize, Option<Item>)>,
     bytes: Vec<u8>,
 }
 
 impl Seen {
     fn clear(&mut self) {
-        self.spans.clear();
+        self.keys.clear();
         self.bytes.clear();
     }
 
-    /// Whether the key is new.
-    fn insert(&mut self, key: &[u8]) -> bool {
+    fn contains(&self, key: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(key);
+        self.keys
+            .find(hash, |&(start, end, item)| {
+                item.is_none() && self.bytes[start..end] == *key
+            })
+            .is_some()
+    }
+
+    /// Remembers a key, and returns where its last carried entry is.
+    fn insert(&mut self, key: &[u8], item: Option<Item>) -> Option<Item> {
         let Self {
             hasher,
-            spans,
+            keys,
             bytes,
         } = self;
         let hash = hasher.hash_one(key);
-        if spans
-            .find(hash, |&(start, end)| bytes[start..end] == *key)
-            .is_some()
+        if let Some((.., held)) = keys.find_mut(hash, |&(start, end, _)| bytes[start..end] == *key)
         {
-            return false;
+            return std::mem::replace(held, item);
         }
         let start = bytes.len();
         bytes.extend_from_slice(key);
-        spans.insert_unique(hash, (start, bytes.len()), |&(start, end)| {
+        keys.insert_unique(hash, (start, bytes.len(), item), |&(start, end, _)| {
             hasher.hash_one(&bytes[start..end])
         });
-        true
+        None
     }
 }

@@ -20,16 +20,19 @@ mod window;
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
+pub use self::{
+    build::Builder,
+    receive::{ReceiveStats, Violation},
+    send::SendStats,
+    window::WindowLimits,
+};
 use self::{
     handshake::{Expected, Identity, Refusal},
     receive::Receiver,
     send::Sender,
     stability::Stability,
-};
-pub use self::{
-    receive::{ReceiveStats, Violation},
-    send::SendStats,
-    window::WindowLimits,
 };
 use crate::{
     log::{Log, PeerIndex},
@@ -85,6 +88,8 @@ pub struct Node<'a, S> {
     pub store: &'a S,
     /// What every region has heard.
     pub stability: &'a Stability,
+    /// Builds batches for all of them.
+    pub builder: &'a Mutex<Builder>,
 }
 
 /// What happened.
@@ -236,6 +241,12 @@ impl Peer {
         self.proceed(now, wall, node, out);
     }
 
+    /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
+    #[must_use]
+    pub fn awaits_append(&self) -> bool {
+        self.state == State::Up && self.sender.is_idle()
+    }
+
     /// When [`Input::Tick`] is due if nothing happens before. `None` while there is no link.
     #[must_use]
     pub fn deadline(&self, log: &Log) -> Option<Time> {
@@ -243,10 +254,7 @@ impl Peer {
             State::Down | State::Refused(_) => None,
             State::Handshaking => Some(self.hello_due),
             State::Up => {
-                let flush = self
-                    .sender
-                    .is_waiting(log)
-                    .then(|| self.sender.next_flush());
+                let flush = self.sender.flush_due(log);
                 let ack = self
                     .receiver
                     .acks_waiting()
@@ -378,9 +386,8 @@ impl Peer {
             State::Handshaking => return,
             State::Up => {}
         }
-        self.sender.fill(now, node.log, node.store, &mut |batch| {
-            out.push(Output::Batch(batch))
-        });
+        self.sender
+            .fill(now, node, &mut |batch| out.push(Output::Batch(batch)));
         if let Some((since, count)) = self.receiver.acks_waiting()
             && (count >= ACKS_AT_ONCE || now >= since + self.limits.ack_delay)
         {
@@ -389,13 +396,17 @@ impl Peer {
             ));
         }
         if now >= self.next_watermark {
-            let (heads, stamp) = node.log.watermark(wall);
-            let watermark = Watermark {
-                heads,
-                stamp,
-                holds: node.stability.holds(stamp),
-            };
-            out.push(Output::Control(Control::Watermark(watermark).encode()));
+            // A peer that lacks what only a sweep brings must not count as having heard everything.
+            if !self.sender.is_sweeping() {
+                let (heads, stamp) = node.log.watermark(wall);
+                let holds = node.stability.holds(stamp);
+                let watermark = Watermark {
+                    heads,
+                    stamp,
+                    holds,
+                };
+                out.push(Output::Control(Control::Watermark(watermark).encode()));
+            }
             self.next_watermark = now + self.limits.watermark_interval;
         }
     }

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Limits,
-    build::Builder,
+    Limits, Node,
     handshake::Refusal,
     window::{Sent, Window},
 };
@@ -40,7 +39,18 @@ pub struct SendStats {
 struct InFlight {
     sent: Sent,
     ranges: Vec<Range>,
-    is_sweep: bool,
+    part: Part,
+}
+
+/// What a batch is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The log.
+    Log,
+    /// The sweep under way.
+    Sweep,
+    /// The same, and nothing follows.
+    SweepEnd,
 }
 
 /// A walk over the whole keyspace, for a peer whose place in the log is not held.
@@ -62,11 +72,14 @@ pub(super) struct Sender {
     applied: [Ranges; LANES],
     in_flight: BTreeMap<u64, InFlight>,
     window: Window,
-    builder: Builder,
     sweep: Option<Sweep>,
+    /// Whether the peer lacks what only a sweep brings: from the start of one until its end was acknowledged, on
+    /// whichever link that is.
+    owes_sweep: bool,
     next_id: u64,
-    first_lane: usize,
     next_flush: Time,
+    /// Whether the last look at the log found nothing, so that the next append must be told.
+    is_idle: bool,
     /// Whether the peer has agreed to our hello.
     is_started: bool,
     pub(super) stats: SendStats,
@@ -81,11 +94,11 @@ impl Sender {
             applied: Default::default(),
             in_flight: BTreeMap::new(),
             window: Window::new(limits.window, now),
-            builder: Builder::default(),
             sweep: None,
+            owes_sweep: false,
             next_id: 1,
-            first_lane: 0,
             next_flush: now,
+            is_idle: false,
             is_started: false,
             stats: SendStats::default(),
         }
@@ -127,7 +140,7 @@ impl Sender {
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
         self.sweep = None;
-        if !is_known {
+        if !is_known || self.owes_sweep {
             self.start_sweep(covers);
         }
         Ok(())
@@ -138,6 +151,7 @@ impl Sender {
             self.cursors[range.lane] = Cursor::after(range.up_to);
         }
         self.stats.sweeps += 1;
+        self.owes_sweep = true;
         self.sweep = Some(Sweep {
             position: Some(0),
             covers,
@@ -155,7 +169,7 @@ impl Sender {
             })
             .collect();
         for batch in self.in_flight.values_mut() {
-            batch.is_sweep = false;
+            batch.part = Part::Log;
         }
         self.start_sweep(covers);
     }
@@ -165,10 +179,16 @@ impl Sender {
         self.is_started = true;
     }
 
-    /// Whether something waits that the window would let through.
-    pub(super) fn is_waiting(&self, log: &Log) -> bool {
+    /// When to look at the log: as soon as something waits that the window would let through, and once after each batch.
+    pub(super) fn flush_due(&self, log: &Log) -> Option<Time> {
         let unread = || (0..LANES).any(|lane| log.head(lane) > self.cursors[lane].seq);
-        self.is_started && self.window.has_room() && (self.sweep_is_due() || unread())
+        let has_work = || self.sweep_is_due() || !self.is_idle || unread();
+        (self.is_started && self.window.has_room() && has_work()).then_some(self.next_flush)
+    }
+
+    /// Whether the last look at the log found nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_idle
     }
 
     fn sweep_is_due(&self) -> bool {
@@ -177,57 +197,54 @@ impl Sender {
             .is_some_and(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)
     }
 
-    pub(super) fn next_flush(&self) -> Time {
-        self.next_flush
-    }
-
     /// Calls `send` with each batch that may go out now.
     pub(super) fn fill<S: Store>(
         &mut self,
         now: Time,
-        log: &Log,
-        store: &S,
+        node: &Node<'_, S>,
         send: &mut dyn FnMut(Vec<u8>),
     ) {
         while self.is_started && now >= self.next_flush && self.window.has_room() {
-            let from_log = self.next_from_log(now, log, store);
+            let from_log = self.next_from_log(now, node);
             // The log goes first; a sweep takes what it leaves.
-            let Some(bytes) = from_log.or_else(|| self.next_from_sweep(now, store)) else {
+            let next = from_log.or_else(|| self.next_from_sweep(now, node.store));
+            self.is_idle = next.is_none();
+            let Some(bytes) = next else {
                 return;
             };
             send(bytes);
         }
     }
 
-    fn next_from_log<S: Store>(&mut self, now: Time, log: &Log, store: &S) -> Option<Vec<u8>> {
-        let Self {
-            builder,
-            cursors,
-            first_lane,
-            limits,
-            stats,
-            ..
-        } = self;
-        let Ok(built) = builder.build(log, store, cursors, *first_lane, limits.batch_bytes, stats)
-        else {
-            self.fall(log);
+    fn next_from_log<S>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>>
+    where
+        S: Store,
+    {
+        let mut builder = node.builder.lock();
+        let Ok(built) = builder.build(
+            node.log,
+            node.store,
+            &mut self.cursors,
+            self.limits.batch_bytes,
+        ) else {
+            self.fall(node.log);
             return None;
         };
         if built.ranges.is_empty() {
             return None;
         }
         let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * built.ranges.len());
-        batch::put_header(self.next_id, store.settled(), built.ranges, &mut bytes);
-        bytes.extend_from_slice(built.items);
-        let ranges = built.ranges.to_vec();
-        self.first_lane = (self.first_lane + 1) % LANES;
+        batch::put_header(self.next_id, built.forgotten, &built.ranges, &mut bytes);
+        bytes.extend_from_slice(&built.items);
+        self.stats.updates += built.updates;
+        self.stats.coalesced += built.coalesced;
         // What is left over goes out at once; what comes next waits for company.
         self.next_flush = if built.drained {
             now + self.limits.flush_interval
         } else {
             now
         };
-        self.note_sent(now, &bytes, ranges, false);
+        self.note_sent(now, &bytes, built.ranges.clone(), Part::Log);
         Some(bytes)
     }
 
@@ -254,27 +271,22 @@ impl Sender {
             // Everything swept has arrived: what the log held before the sweep counts as delivered.
             None => ranges = std::mem::take(&mut sweep.covers),
         }
-        let is_last = sweep.position.is_none() && !ranges.is_empty();
-        if is_last {
+        let mut part = Part::Sweep;
+        if sweep.position.is_none() && !ranges.is_empty() {
             self.sweep = None;
+            part = Part::SweepEnd;
         }
         let mut bytes = Vec::with_capacity(items.len() + 256);
         batch::put_header(self.next_id, store.settled(), &ranges, &mut bytes);
         bytes.extend_from_slice(&items);
-        self.note_sent(now, &bytes, ranges, !is_last);
+        self.note_sent(now, &bytes, ranges, part);
         Some(bytes)
     }
 
-    fn note_sent(&mut self, now: Time, bytes: &[u8], ranges: Vec<Range>, is_sweep: bool) {
+    fn note_sent(&mut self, now: Time, bytes: &[u8], ranges: Vec<Range>, part: Part) {
         let sent = self.window.send(bytes.len() as u64, now);
-        self.in_flight.insert(
-            self.next_id,
-            InFlight {
-                sent,
-                ranges,
-                is_sweep,
-            },
-        );
+        self.in_flight
+            .insert(self.next_id, InFlight { sent, ranges, part });
         self.next_id += 1;
         self.stats.batches += 1;
         self.stats.bytes += bytes.len() as u64;
@@ -291,8 +303,10 @@ impl Sender {
             applied.insert(range.after, range.up_to);
             log.acknowledge(self.peer, range.lane, applied.cumulative());
         }
-        if let Some(sweep) = self.sweep.as_mut().filter(|_| batch.is_sweep) {
-            sweep.batches_in_flight -= 1;
+        match (batch.part, &mut self.sweep) {
+            (Part::Sweep, Some(sweep)) => sweep.batches_in_flight -= 1,
+            (Part::SweepEnd, None) => self.owes_sweep = false,
+            (Part::Log | Part::Sweep | Part::SweepEnd, _) => {}
         }
     }
 
@@ -312,7 +326,7 @@ impl Sender {
     }
 
     pub(super) fn is_sweeping(&self) -> bool {
-        self.sweep.is_some()
+        self.owes_sweep
     }
 
     /// Per lane, the number up to which everything was applied.

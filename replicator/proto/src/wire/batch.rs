@@ -77,6 +77,15 @@ pub fn put_entry(entry: &[u8], out: &mut Vec<u8>) {
     put_unit_entry(entry, out);
 }
 
+/// Writes an entry over the one that [`put_entry`] wrote at `item`, which has the same size.
+pub fn replace_entry(entry: &[u8], item: usize, out: &mut [u8]) {
+    let mut reader = Reader::new(&out[item + 1..]);
+    let len = reader.varint().expect("an entry was written there");
+    debug_assert_eq!(len, entry.len() as u64);
+    let start = out.len() - reader.rest().len();
+    out[start..start + entry.len()].copy_from_slice(entry);
+}
+
 /// Announces `keys` entries that changed together.
 pub fn put_unit(keys: u64, out: &mut Vec<u8>) {
     out.push(ITEM_UNIT);
