@@ -14,6 +14,12 @@ const RATE_ROUNDS: usize = 10;
 /// How long the smallest round trip counts.
 const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
 
+/// A batch that is larger counts as no more than this, and says nothing about the path: the link lets the small ones
+/// behind it pass, so updates go on while a large value is under way.
+const COUNTED_BYTES_MAX: u64 = 256 * 1024;
+/// Such batches that may be in flight together.
+const LARGE_IN_FLIGHT_MAX: usize = 2;
+
 /// Bounds of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
@@ -37,6 +43,9 @@ pub(super) struct Sent {
 pub(super) struct Window {
     limits: WindowLimits,
     in_flight: u64,
+    /// What of it counts.
+    counted: u64,
+    large_in_flight: usize,
     delivered: u64,
     delivered_at: Time,
     round_ends_at: u64,
@@ -50,6 +59,8 @@ impl Window {
         Self {
             limits,
             in_flight: 0,
+            counted: 0,
+            large_in_flight: 0,
             delivered: 0,
             delivered_at: now,
             round_ends_at: 0,
@@ -63,7 +74,7 @@ impl Window {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.in_flight < self.size_bytes()
+        self.counted < self.size_bytes() && self.large_in_flight < LARGE_IN_FLIGHT_MAX
     }
 
     /// The window in bytes.
@@ -84,6 +95,8 @@ impl Window {
             self.delivered_at = now;
         }
         self.in_flight += bytes;
+        self.counted += bytes.min(COUNTED_BYTES_MAX);
+        self.large_in_flight += usize::from(bytes > COUNTED_BYTES_MAX);
         Sent {
             bytes,
             at: now,
@@ -93,7 +106,12 @@ impl Window {
     }
 
     pub(super) fn acknowledge(&mut self, sent: Sent, now: Time) {
-        self.in_flight = self.in_flight.saturating_sub(sent.bytes);
+        self.in_flight -= sent.bytes;
+        self.counted -= sent.bytes.min(COUNTED_BYTES_MAX);
+        if sent.bytes > COUNTED_BYTES_MAX {
+            self.large_in_flight -= 1;
+            return;
+        }
         self.delivered += sent.bytes;
         self.delivered_at = now;
         self.sample_round_trip(now.since(sent.at), now);
@@ -157,6 +175,21 @@ mod tests {
             window > product && window < product * 2,
             "{window} bytes for a path that holds {product}"
         );
+    }
+
+    #[test]
+    fn a_large_batch_leaves_room_for_small_ones_and_teaches_nothing() {
+        let mut window = Window::new(LIMITS, Time(0));
+        window.limits.min_bytes = 1024 * 1024;
+        let before = window.size_bytes();
+        let large = window.send(500 * 1024 * 1024, Time(0));
+        assert!(window.has_room());
+        let another = window.send(500 * 1024 * 1024, Time(1));
+        assert!(!window.has_room(), "a third one has to wait");
+        window.acknowledge(large, Time(60_000_000));
+        assert!(window.has_room());
+        window.acknowledge(another, Time(60_000_001));
+        assert_eq!((window.in_flight_bytes(), window.size_bytes()), (0, before));
     }
 
     #[test]
