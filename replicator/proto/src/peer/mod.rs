@@ -49,7 +49,8 @@ const ACKS_AT_ONCE: usize = 16;
 pub struct Limits {
     /// About how large a batch gets, in bytes. A single larger entry travels alone.
     pub batch_bytes: usize,
-    /// How long an update waits for company after a batch was sent. An idle link sends at once.
+    /// How long an update waits for company after a batch was sent; a quarter of it after a small batch. An idle link
+    /// sends at once.
     pub flush_interval: Duration,
     /// Bounds of what is in flight.
     pub window: WindowLimits,

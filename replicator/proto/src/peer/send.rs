@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// A batch of fewer bytes, about three packets, had little company: waiting longer for the next one buys delay only.
+const COMPANY_BYTES: usize = 4096;
+
 /// Counters of the sending half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendStats {
@@ -238,11 +241,11 @@ impl Sender {
         bytes.extend_from_slice(&built.items);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
-        // What is left over goes out at once; what comes next waits for company.
-        self.next_flush = if built.drained {
-            now + self.limits.flush_interval
-        } else {
-            now
+        // What is left over goes out at once; what comes next waits for company, less where little came.
+        self.next_flush = match built.drained {
+            false => now,
+            true if built.items.len() < COMPANY_BYTES => now + self.limits.flush_interval / 4,
+            true => now + self.limits.flush_interval,
         };
         self.note_sent(now, &bytes, built.ranges.clone(), Part::Log);
         Some(bytes)
