@@ -15,6 +15,9 @@ def _command(pattern):
     return re.compile(pattern.encode(), re.IGNORECASE | re.DOTALL)
 
 
+ENCODING = "OBJECT ENCODING is the one that Redis picks for a value that is SET whole: there is one way to store a string"
+NO_EVICTION = "a memory limit and an eviction policy are refused, because nothing is evicted"
+
 DIFFERENCES = [
     Deliberate(
         _command(r"(\S+ )*x{65536}( .*)?"),
@@ -45,6 +48,36 @@ DIFFERENCES = [
         _command(r"CLIENT NO-TOUCH( \S*)?"),
         re.compile(rb"\+OK\r\n|-ERR (syntax error|wrong number of arguments for 'client\|no-touch' command)\r\n"),
         "CLIENT NO-TOUCH as Redis 7.2 has it",
+    ),
+    Deliberate(
+        _command(r"INCRBYFLOAT k (1|1e17)"),
+        re.compile(rb"\$21\r\n100000000000000000001\r\n|\$26\r\n100000000000000000\.3000001\r\n"),
+        "INCRBYFLOAT adds exact decimals, so that every region gets the same sum; Redis rounds to an 80-bit double",
+    ),
+    Deliberate(
+        _command(r"OBJECT ENCODING (short|ranged)"),
+        re.compile(rb"\$6\r\nembstr\r\n"),
+        ENCODING,
+    ),
+    Deliberate(
+        _command(r"OBJECT ENCODING (whole|int|copied)"),
+        re.compile(rb"\$3\r\nint\r\n"),
+        ENCODING,
+    ),
+    Deliberate(
+        _command(r"CONFIG SET (maxmemory 1gb|maxmemory-policy allkeys-lru)"),
+        re.compile(rb"-ERR CONFIG SET failed \(possibly related to argument '[a-z-]+'\) - can't set immutable config\r\n"),
+        NO_EVICTION,
+    ),
+    Deliberate(
+        _command(r"CONFIG GET maxmemory"),
+        re.compile(rb"(\*2|%1)\r\n\$9\r\nmaxmemory\r\n\$1\r\n0\r\n"),
+        NO_EVICTION,
+    ),
+    Deliberate(
+        _command(r"CONFIG GET maxmemory-policy"),
+        re.compile(rb"(\*2|%1)\r\n\$16\r\nmaxmemory-policy\r\n\$10\r\nnoeviction\r\n"),
+        NO_EVICTION,
     ),
 ]
 
