@@ -36,6 +36,8 @@ const REDIAL_SOON_MAX: Duration = Duration::from_secs(1);
 const REDIAL_RARELY: Duration = Duration::from_secs(5);
 /// How often the link's statistics are looked at.
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
+/// The close code of a link that the two sides do not agree upon.
+const CLOSE_CODE_REFUSED: u32 = CLOSE_CODE_DRIVER_FIRST + 1;
 /// Events that are handled before the outputs of the session are performed.
 const EVENTS_AT_ONCE: usize = 64;
 
@@ -153,10 +155,7 @@ impl<S: Store> Driver<S> {
                     self.report_refusal(&reason);
                     Redial::Rarely
                 }
-                End::Link(error) => {
-                    self.report_end(&error);
-                    error.redial()
-                }
+                End::Link(error) => self.report_end(&error),
             };
             pause = match redial {
                 Redial::Soon | Redial::Never => pause.min(REDIAL_SOON_MAX),
@@ -211,7 +210,12 @@ impl<S: Store> Driver<S> {
             End::Replaced(_) => "replaced by a newer link".to_owned(),
             End::Shutdown => "this node stops".to_owned(),
         };
-        sender.close(CLOSE_CODE_DRIVER_FIRST, &reason);
+        let code = if let End::Refused(_) = end {
+            CLOSE_CODE_REFUSED
+        } else {
+            CLOSE_CODE_DRIVER_FIRST
+        };
+        sender.close(code, &reason);
         self.handle(Input::Disconnected, &mut Outbox::new());
         end
     }
@@ -345,27 +349,48 @@ impl<S: Store> Driver<S> {
     fn report_refusal(&self, reason: &str) {
         let mut view = self.cell.view.lock();
         // Said once, not with every dial.
-        if view.reason.as_deref() != Some(reason) {
+        if !view
+            .reason
+            .as_deref()
+            .is_some_and(|last| is_same(last, reason))
+        {
             tracing::warn!(peer = self.region, reason, "link refused");
         }
         (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
     }
 
-    fn report_end(&self, error: &LinkError) {
+    /// Returns how soon to dial again.
+    fn report_end(&self, error: &LinkError) -> Redial {
         let reason = error.to_string();
-        if error.redial() == Redial::Rarely {
-            return self.report_refusal(&reason);
+        let is_refused = matches!(error, LinkError::ClosedByPeer { code, .. } if *code == u64::from(CLOSE_CODE_REFUSED));
+        if is_refused || error.redial() == Redial::Rarely {
+            self.report_refusal(&reason);
+            return Redial::Rarely;
         }
         let mut view = self.cell.view.lock();
-        if view.is_refused {
-            // The peer closes what this side refused: the refusal stays the reason.
-            return;
+        // The peer closes what this side refused: the refusal stays the reason.
+        if !view.is_refused {
+            if !view
+                .reason
+                .as_deref()
+                .is_some_and(|last| is_same(last, &reason))
+            {
+                tracing::info!(peer = self.region, reason, "link down");
+            }
+            view.reason = Some(reason);
         }
-        if view.reason.as_deref() != Some(&reason) {
-            tracing::info!(peer = self.region, reason, "link down");
-        }
-        view.reason = Some(reason);
+        error.redial()
     }
+}
+
+/// Whether two reasons differ in nothing but numbers, such as the exact skew of a clock.
+fn is_same(last: &str, reason: &str) -> bool {
+    let words = |text: &str| {
+        text.split(|c: char| c.is_ascii_digit())
+            .map(str::to_owned)
+            .collect::<String>()
+    };
+    words(last) == words(reason)
 }
 
 async fn connect(

@@ -15,13 +15,17 @@ pub(super) fn begin(data_dir: &Path, now: Wall) -> anyhow::Result<u64> {
     let path = data_dir.join(FILE);
     let last = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().with_context(|| {
-            format!("{} does not hold a number; remove it if this node's region is known to be new", path.display())
+            format!(
+                "{} does not hold a number; remove it if this node's region is known to be new",
+                path.display()
+            )
         })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let incarnation = now.0.max(last + 1);
-    fs::write(&path, format!("{incarnation}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, format!("{incarnation}\n"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(incarnation)
 }
 

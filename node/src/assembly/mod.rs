@@ -67,11 +67,33 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     let clock = Clock::new(config.replication.max_skew.0);
     // A clock that was set back must not stamp below what this region's last life stamped.
     clock.advance(Stamp::at(Wall(incarnation)));
-    let log = Arc::new(Log::new(clock, peers.len(), config.replication.log_limit.as_usize()));
-    let keyspace = Arc::new(Keyspace::new(Arc::clone(&log), Actor { origin, incarnation }, seed()));
-    let replicator = if peers.is_empty() { None } else { Some(replicate(config, incarnation, &keyspace)?) };
-    let acknowledged = replicator.as_ref().map(|replicator| Arc::clone(replicator.acknowledged()));
-    let server = Arc::new(Server::new(config, Arc::clone(&keyspace), incarnation, acknowledged.unwrap_or_default()));
+    let log = Arc::new(Log::new(
+        clock,
+        peers.len(),
+        config.replication.log_limit.as_usize(),
+    ));
+    let keyspace = Arc::new(Keyspace::new(
+        Arc::clone(&log),
+        Actor {
+            origin,
+            incarnation,
+        },
+        seed(),
+    ));
+    let replicator = if peers.is_empty() {
+        None
+    } else {
+        Some(replicate(config, incarnation, &keyspace)?)
+    };
+    let acknowledged = replicator
+        .as_ref()
+        .map(|replicator| Arc::clone(replicator.acknowledged()));
+    let server = Arc::new(Server::new(
+        config,
+        Arc::clone(&keyspace),
+        incarnation,
+        acknowledged.unwrap_or_default(),
+    ));
     let serving = server::serve(&server, config)?;
 
     let replicator = Arc::new(Mutex::new(replicator));
@@ -100,15 +122,29 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     })
 }
 
-fn replicate(config: &Config, incarnation: u64, keyspace: &Arc<Keyspace>) -> anyhow::Result<Replicator> {
+fn replicate(
+    config: &Config,
+    incarnation: u64,
+    keyspace: &Arc<Keyspace>,
+) -> anyhow::Result<Replicator> {
     let credentials = Credentials::load(&config.replication.certificate_files())?;
     let mut endpoint = EndpointConfig::new(config.replication.bind, Arc::new(credentials));
     endpoint.transport = config.replication.transport();
     endpoint.reset_key = Some(config.data_dir.join("reset.key"));
-    let links = config.emulation.iter().map(|link| emulated(config, link)).collect::<anyhow::Result<Vec<_>>>()?;
-    endpoint.emulation = (!links.is_empty()).then(|| EmulationConfig { links, seed: seed() });
+    let links = config
+        .emulation
+        .iter()
+        .map(|link| emulated(config, link))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    endpoint.emulation = (!links.is_empty()).then(|| EmulationConfig {
+        links,
+        seed: seed(),
+    });
     let expected = |peer: &config::Peer| PeerConfig {
-        expected: Expected { region: peer.region.clone(), origin: Origin(peer.id) },
+        expected: Expected {
+            region: peer.region.clone(),
+            origin: Origin(peer.id),
+        },
         address: peer.address.clone(),
     };
     let config = ReplicatorConfig {
@@ -123,15 +159,32 @@ fn replicate(config: &Config, incarnation: u64, keyspace: &Arc<Keyspace>) -> any
         peers: config.replication.peers.iter().map(expected).collect(),
         limits: config.replication.session_limits(),
     };
-    Ok(Replicator::start(config, Arc::clone(keyspace.log()), Arc::clone(keyspace))?)
+    Ok(Replicator::start(
+        config,
+        Arc::clone(keyspace.log()),
+        Arc::clone(keyspace),
+    )?)
 }
 
 /// The address of an emulated link's other end, and what to do to it.
-fn emulated(config: &Config, link: &config::Emulation) -> anyhow::Result<(SocketAddr, LinkProfile)> {
-    let peer = config.replication.peers.iter().find(|peer| peer.region == link.peer);
-    let peer = peer.with_context(|| format!("[[emulation]] names {:?}, which is not a peer", link.peer))?;
-    let address = peer.address.to_socket_addrs().ok().and_then(|mut found| found.next());
-    let address = address.with_context(|| format!("cannot resolve {:?} of peer {}", peer.address, peer.region))?;
+fn emulated(
+    config: &Config,
+    link: &config::Emulation,
+) -> anyhow::Result<(SocketAddr, LinkProfile)> {
+    let peer = config
+        .replication
+        .peers
+        .iter()
+        .find(|peer| peer.region == link.peer);
+    let peer =
+        peer.with_context(|| format!("[[emulation]] names {:?}, which is not a peer", link.peer))?;
+    let address = peer
+        .address
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next());
+    let address = address
+        .with_context(|| format!("cannot resolve {:?} of peer {}", peer.address, peer.region))?;
     Ok((address, link.profile()))
 }
 
@@ -141,7 +194,9 @@ fn seed() -> u64 {
 }
 
 fn wall() -> Wall {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -12,7 +12,11 @@ pub(super) struct Rate {
 
 impl Rate {
     pub(super) fn start(total: u64, at: Instant) -> Self {
-        Self { total, at, per_second: 0.0 }
+        Self {
+            total,
+            at,
+            per_second: 0.0,
+        }
     }
 
     /// Looks at the counter, and again about every second.
@@ -21,7 +25,11 @@ impl Rate {
         if seconds > 0.0 {
             #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
             let change = total.saturating_sub(self.total) as f64;
-            *self = Self { total, at, per_second: change / seconds };
+            *self = Self {
+                total,
+                at,
+                per_second: change / seconds,
+            };
         }
     }
 

@@ -15,7 +15,9 @@ use crate::{
     config::Config,
     keyspace::Keyspace,
     server::Server,
-    status::{Batches, Clients, Commands, Flow, Link, LinkState, Memory, Status, UpdateLog, Updates},
+    status::{
+        Batches, Clients, Commands, Flow, Link, LinkState, Memory, Status, UpdateLog, Updates,
+    },
 };
 
 /// How often rates are measured.
@@ -44,9 +46,21 @@ impl Reporter {
         replicator: Arc<Mutex<Option<Replicator>>>,
     ) -> Self {
         let started = Instant::now();
-        let links = config.replication.peers.iter().map(|_| (Rate::start(0, started), Rate::start(0, started)));
+        let links = config
+            .replication
+            .peers
+            .iter()
+            .map(|_| (Rate::start(0, started), Rate::start(0, started)));
         let rates = Mutex::new(links.collect());
-        Self { config, incarnation, started, server, keyspace, replicator, rates }
+        Self {
+            config,
+            incarnation,
+            started,
+            server,
+            keyspace,
+            replicator,
+            rates,
+        }
     }
 
     /// Measures the rates. To be called about every [`RATE_INTERVAL`].
@@ -63,7 +77,11 @@ impl Reporter {
     }
 
     fn links(&self) -> Vec<(Report, LinkView)> {
-        self.replicator.lock().as_ref().map(|replicator| replicator.reports().collect()).unwrap_or_default()
+        self.replicator
+            .lock()
+            .as_ref()
+            .map(|replicator| replicator.reports().collect())
+            .unwrap_or_default()
     }
 
     /// The node as it is at this moment.
@@ -74,7 +92,10 @@ impl Reporter {
         status.incarnation = self.incarnation;
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         status.keys = usage.keys as u64;
-        status.memory = Memory { resident_bytes: resident_bytes(), entry_bytes: usage.entry_bytes as u64 };
+        status.memory = Memory {
+            resident_bytes: resident_bytes(),
+            entry_bytes: usage.entry_bytes as u64,
+        };
         status.clients = Clients {
             connected: self.server.clients_connected(),
             accepted: self.server.clients_accepted(),
@@ -85,8 +106,13 @@ impl Reporter {
             total: self.server.commands_total(),
         };
         let log = self.keyspace.log();
-        status.log = UpdateLog { bytes: log.bytes() as u64, limit_bytes: log.limit_bytes() as u64 };
-        for ((link, (report, view)), rates) in status.links.iter_mut().zip(self.links()).zip(&*rates) {
+        status.log = UpdateLog {
+            bytes: log.bytes() as u64,
+            limit_bytes: log.limit_bytes() as u64,
+        };
+        for ((link, (report, view)), rates) in
+            status.links.iter_mut().zip(self.links()).zip(&*rates)
+        {
             describe(link, &report, &view, rates);
         }
         status
@@ -105,16 +131,27 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     };
     link.reason = match &report.state {
         State::Up => None,
-        State::Refused(reason) => Some(reason.clone()),
+        State::Refused(reason) => view.reason.clone().or_else(|| Some(reason.clone())),
         State::Down | State::Handshaking => view.reason.clone(),
     };
-    link.rtt_ms = view.is_connected.then_some(view.stats.rtt.as_secs_f64() * 1e3);
+    link.rtt_ms = view
+        .is_connected
+        .then_some(view.stats.rtt.as_secs_f64() * 1e3);
     link.lag_ms = report.lag_ms;
     link.lag_updates = report.lag_updates;
     link.in_flight_bytes = report.in_flight_bytes;
-    link.sent = Flow { bytes_per_second: sent.per_second(), bytes: sent_bytes };
-    link.received = Flow { bytes_per_second: received.per_second(), bytes: received_bytes };
-    link.batches = Batches { sent: report.sent.batches, received: report.received.batches };
+    link.sent = Flow {
+        bytes_per_second: sent.per_second(),
+        bytes: sent_bytes,
+    };
+    link.received = Flow {
+        bytes_per_second: received.per_second(),
+        bytes: received_bytes,
+    };
+    link.batches = Batches {
+        sent: report.sent.batches,
+        received: report.received.batches,
+    };
     link.updates = Updates {
         sent: report.sent.updates,
         coalesced: report.sent.coalesced,
@@ -128,13 +165,20 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
 
 fn total_bytes(view: &LinkView) -> (u64, u64) {
     let (sent, received) = view.past_bytes;
-    (sent + view.stats.sent_bytes, received + view.stats.received_bytes)
+    (
+        sent + view.stats.sent_bytes,
+        received + view.stats.received_bytes,
+    )
 }
 
 /// What the system counts as resident; zero where it does not say.
 pub(crate) fn resident_bytes() -> u64 {
     const PAGE_BYTES: u64 = 4096;
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
     pages * PAGE_BYTES
 }
