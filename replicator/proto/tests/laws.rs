@@ -20,7 +20,9 @@ use proptest::prelude::*;
 
 /// The join of two entries where nothing was forgotten.
 fn joined(local: &Owned, incoming: &Owned) -> Owned {
-    let bytes = match join(Some(&local.view()), &incoming.view(), Forgotten::default()).unwrap() {
+    let bytes = match join(Some(&local.view()), &incoming.view(), Forgotten::default())
+        .expect("something is held")
+    {
         Joined::Local => local.bytes.clone(),
         Joined::Incoming => incoming.bytes.clone(),
         Joined::Mixed(bytes) => bytes,

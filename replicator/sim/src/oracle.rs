@@ -96,11 +96,11 @@ impl Oracle {
             .base
     }
 
-    /// A region accepted a command.
-    pub fn accept(&mut self, region: usize, key: Key, effect: Effect) {
+    /// A region accepted a command while its wall clock showed `wall`.
+    pub fn accept(&mut self, region: usize, key: Key, effect: Effect, wall: Wall) {
         let effect = match effect {
             Effect::Count { base, amount } => Effect::Count {
-                base: self.base_of_count(region, key, base),
+                base: self.base_of_count(region, key, base, wall),
                 amount,
             },
             other @ (Effect::Base { .. } | Effect::Deadline { .. }) => other,
@@ -108,12 +108,14 @@ impl Oracle {
         self.effects.entry(key).or_default().push(effect);
     }
 
-    fn base_of_count(&mut self, region: usize, key: Key, reported: Version) -> Version {
+    fn base_of_count(&mut self, region: usize, key: Key, reported: Version, wall: Wall) -> Version {
         let known = self.known[region].entry(key).or_default();
         let base = match known.deadline {
-            _ if reported >= known.base => reported,
-            Some(deadline) => known.expiry_base(deadline),
-            None => known.base,
+            // What the region held has expired; it says so, or has forgotten it.
+            Some(deadline) if deadline <= wall && reported <= known.base => {
+                known.expiry_base(deadline)
+            }
+            _ => reported.max(known.base),
         };
         if base > known.base {
             *known = Known {
@@ -249,8 +251,8 @@ mod tests {
     #[test]
     fn executes_in_the_order_of_stamps_whatever_the_order_of_arrival() {
         let mut oracle = Oracle::new(2);
-        oracle.accept(0, KEY, set(9, "9"));
-        oracle.accept(1, KEY, set(5, "5"));
+        oracle.accept(0, KEY, set(9, "9"), Wall(0));
+        oracle.accept(1, KEY, set(5, "5"), Wall(0));
         oracle.accept(
             1,
             KEY,
@@ -258,6 +260,7 @@ mod tests {
                 base: at(5, 1),
                 amount: 3,
             },
+            Wall(0),
         );
         oracle.accept(
             1,
@@ -266,6 +269,7 @@ mod tests {
                 base: at(9, 1),
                 amount: 2,
             },
+            Wall(0),
         );
         oracle.accept(
             1,
@@ -274,6 +278,7 @@ mod tests {
                 version: at(10, 2),
                 at: Some(Wall(70)),
             },
+            Wall(0),
         );
         assert_eq!(
             oracle.outcome(KEY, Wall(60)),
@@ -290,7 +295,7 @@ mod tests {
             body: None,
             deadline: None,
         };
-        oracle.accept(0, KEY, dead);
+        oracle.accept(0, KEY, dead, Wall(0));
         oracle.observe(
             0,
             KEY,
@@ -304,6 +309,7 @@ mod tests {
                 base: Version::ZERO,
                 amount: 4,
             },
+            Wall(0),
         );
         assert_eq!(oracle.outcome(KEY, Wall(0)), Some(("4".to_owned(), None)));
     }

@@ -251,15 +251,9 @@ impl<S: Store> Region<S> {
             Operation::Increment(key, amount) => {
                 self.change(*key, wall, |slot| count(slot, *amount))
             }
-            Operation::Append(key, suffix) => self.change(*key, wall, |slot| {
-                let (mut value, deadline) = slot.view().map_or((Vec::new(), None), |view| {
-                    (view.value().into_owned(), view.deadline())
-                });
-                value.truncate(VALUE_BYTES_MAX);
-                value.extend_from_slice(suffix.as_bytes());
-                slot.set(&value, deadline);
-                Some(Done::Base(Some(value), deadline))
-            }),
+            Operation::Append(key, suffix) => {
+                self.change(*key, wall, |slot| Some(append(slot, suffix)))
+            }
             Operation::SetGroup(group, token) => {
                 let keys: Vec<Key> = (0..GROUP_KEYS).map(|at| Key::Token(*group, at)).collect();
                 self.change_together(&keys, wall, |_, slot| {
@@ -373,6 +367,17 @@ enum Done {
     Base(Option<Vec<u8>>, Option<Wall>),
     Deadline(Option<Wall>),
     Count(i64),
+}
+
+fn append(slot: &mut Slot<'_>, suffix: &str) -> Done {
+    let seen = slot
+        .view()
+        .map(|view| (view.value().into_owned(), view.deadline()));
+    let (mut value, deadline) = seen.unwrap_or_default();
+    value.truncate(VALUE_BYTES_MAX);
+    value.extend_from_slice(suffix.as_bytes());
+    slot.set(&value, deadline);
+    Done::Base(Some(value), deadline)
 }
 
 fn count(slot: &mut Slot<'_>, amount: i64) -> Option<Done> {

@@ -15,6 +15,8 @@ pub struct Swarm {
     pub seed: u64,
     /// Number of regions, 2 to 5.
     pub regions: usize,
+    /// Virtual milliseconds before the first client comes.
+    pub warm_up_ms: u64,
     /// Virtual milliseconds with clients and faults, before it becomes quiet.
     pub busy_ms: u64,
     /// Client commands per second and region.
@@ -118,6 +120,7 @@ impl Swarm {
         Self {
             seed,
             regions: usize::try_from(2 + rng.below(4)).expect("few"),
+            warm_up_ms: pick(rng, &[0, 500]),
             busy_ms,
             operations_per_s: (150_000 + rng.below(900_000))
                 / busy_ms

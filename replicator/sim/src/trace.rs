@@ -25,6 +25,12 @@ impl Trace {
         }
     }
 
+    /// Whether lines are kept.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// Adds a line: when, who, what.
     pub fn line(&mut self, now: Time, who: &str, what: fmt::Arguments<'_>) {
         if let Some(text) = &mut self.text {

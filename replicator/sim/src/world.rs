@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
@@ -32,10 +32,10 @@ use crate::{
 
 /// How often a node tends its keys, and what is checked all the time is checked.
 const TEND_US: u64 = 50_000;
-/// How long a quiet world may take to agree, beyond the lead that clocks may have: twice the longest hello time-out and
-/// redial, and some rounds of watermarks.
-const QUIET_MS_MAX: u64 = 20_000;
-/// The shortest quiet: every short deadline passes, and every region forgets what is dead.
+/// How long a quiet world may take to agree, beyond the lead that clocks may have: with the smallest window and the
+/// longest delay, a batch of one key goes out every 200 ms.
+const QUIET_MS_MAX: u64 = 200_000;
+/// The shortest quiet, beyond the error that clocks had: every short deadline passes.
 const QUIET_MS_MIN: u64 = 1_500;
 
 /// What happens next, and to whom.
@@ -91,6 +91,8 @@ pub struct Summary {
     pub sweeps: u64,
     /// Nodes that started again.
     pub restarts: u64,
+    /// Keys that are not compared.
+    pub dropped: u64,
     /// Virtual milliseconds.
     pub elapsed_ms: u64,
 }
@@ -104,13 +106,18 @@ pub struct World<'a, S> {
     queue: BinaryHeap<Reverse<(Time, u64, Event)>>,
     next_event: u64,
     regions: Vec<Region<S>>,
-    /// Whether a region may show parts of units, because a sweep to it was under way.
-    torn: Vec<bool>,
+    /// Whether regions may show parts of units: a sweep has begun since every region last had everything. What is
+    /// torn in one region spreads to others with its own units.
+    is_torn: bool,
+    /// How many sweeps all regions have started, at the last look.
+    sweeps: u64,
     network: Network,
     workload: Workload,
     rng: Rng,
     keys: Vec<Key>,
     names: BTreeMap<Vec<u8>, Key>,
+    /// Keys that are not compared, see [`convergence::note_dropped`].
+    dropped: BTreeSet<Key>,
     oracle: Oracle,
     stamps: Stamps,
     delivery: Delivery,
@@ -143,12 +150,14 @@ impl<'a, S: Store> World<'a, S> {
             queue: BinaryHeap::new(),
             next_event: 0,
             regions: Vec::new(),
-            torn: vec![false; swarm.regions],
+            is_torn: true,
+            sweeps: 0,
             network: Network::new(swarm.regions, &swarm.links, &mut rng.fork()),
             workload: Workload::new(rng.fork()),
             rng,
             keys,
             names,
+            dropped: BTreeSet::new(),
             oracle: Oracle::new(swarm.regions),
             stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
             delivery: Delivery::default(),
@@ -176,7 +185,8 @@ impl<'a, S: Store> World<'a, S> {
             let region = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
             self.regions.push(region);
             self.after(self.rng.clone().below(TEND_US), Event::Tend(index));
-            self.after_operation(index);
+            let first_us = self.swarm.warm_up_ms * 1_000;
+            self.after(first_us, Event::Operation(index));
             for other in 0..index {
                 let in_us = self.rng.below(50_000);
                 self.after(
@@ -212,7 +222,8 @@ impl<'a, S: Store> World<'a, S> {
         }
         let quiet_from_ms = self.elapsed_ms();
         let latest_ms = quiet_from_ms + QUIET_MS_MAX + 4 * self.swarm.max_skew_ms;
-        self.run_until(quiet_from_ms + QUIET_MS_MIN)?;
+        let error_ms = 2 * self.swarm.faults.clock_offset_ms_max;
+        self.run_until(quiet_from_ms + QUIET_MS_MIN + error_ms)?;
         while let Some(waiting) = self.waiting_for() {
             if self.elapsed_ms() > latest_ms {
                 return Err(Broken::new("liveness", waiting));
@@ -220,11 +231,14 @@ impl<'a, S: Store> World<'a, S> {
             self.run_until(self.elapsed_ms() + 100)?;
         }
         let wall = WallClock::default().read(self.now);
+        self.keys.retain(|key| !self.dropped.contains(key));
+        self.summary.dropped = self.dropped.len() as u64;
         convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
         self.regions
             .iter()
             .try_for_each(|region| units::check(region, wall))?;
         self.summary.elapsed_ms = self.elapsed_ms();
+        self.summary.sweeps = self.sweeps;
         Ok(self.summary)
     }
 
@@ -247,13 +261,6 @@ impl<'a, S: Store> World<'a, S> {
     /// What a quiet world still waits for.
     fn waiting_for(&self) -> Option<String> {
         for region in &self.regions {
-            let husks = region.keyspace.usage().husks;
-            if husks > 0 {
-                return Some(format!(
-                    "{} remembers {husks} dead keys",
-                    name(region.index)
-                ));
-            }
             for other in self.others(region.index) {
                 let report = region
                     .peer(other)
@@ -265,6 +272,22 @@ impl<'a, S: Store> World<'a, S> {
                         name(other)
                     ));
                 }
+            }
+        }
+        for region in &self.regions {
+            let wall = region.clock.read(self.now);
+            let is_dead = |key: &&Key| {
+                region.with_entry(**key, |entry| {
+                    entry.is_some_and(|entry| {
+                        entry.forgettable_after(wall, Duration::ZERO).is_some()
+                    })
+                })
+            };
+            if let Some(dead) = self.keys.iter().find(is_dead) {
+                return Some(format!(
+                    "{} remembers {dead}, which is dead",
+                    name(region.index)
+                ));
             }
         }
         None
@@ -386,7 +409,7 @@ impl<'a, S: Store> World<'a, S> {
                     self.delivery.expect(index, other, place, key, *version);
                 }
             }
-            self.oracle.accept(index, key, effect);
+            self.oracle.accept(index, key, effect, wall);
             self.observe(index, key);
         }
         version.map_or(Ok(()), |version: Version| {
@@ -403,44 +426,52 @@ impl<'a, S: Store> World<'a, S> {
     fn tend(&mut self, index: usize) -> Result<(), Broken> {
         self.after(TEND_US, Event::Tend(index));
         let region = &self.regions[index];
+        let wall = region.clock.read(self.now);
+        convergence::note_dropped(region, &self.keys, wall, &mut self.dropped);
         region.tend(self.now);
         bounds::check(region, &self.swarm, self.now)?;
         self.note_sweeps();
-        if self.torn[index] {
+        if self.is_torn {
             return Ok(());
         }
         let region = &self.regions[index];
         units::check(region, region.clock.read(self.now))
     }
 
-    /// Marks every region that a sweep is under way to, and ends the catching up of those that have everything.
+    /// Ends the catching up of regions that have everything, and the tearing of units when all have.
     fn note_sweeps(&mut self) {
+        let mut sweeps = 0;
+        let mut all_have_all = true;
         for index in 0..self.swarm.regions {
-            let wall = self.regions[index].clock.read(self.now);
-            let mut is_swept = false;
             let mut has_all = true;
             for other in self.others(index) {
                 let sender = &self.regions[other];
-                let report = sender.peer(index).report(&sender.log, wall);
+                let report = sender
+                    .peer(index)
+                    .report(&sender.log, sender.clock.read(self.now));
                 let knows_us = report.incarnation == self.regions[index].incarnation();
-                is_swept |= report.is_sweeping || report.sent.sweeps > 1;
+                sweeps += report.sent.sweeps;
                 has_all &= knows_us
                     && report.state == State::Up
                     && !report.is_sweeping
                     && report.lag_updates == 0;
                 has_all &= *self.regions[index].peer(other).state() == State::Up;
             }
-            self.torn[index] |= is_swept;
+            all_have_all &= has_all;
             if self.regions[index].is_catching_up && has_all {
                 self.regions[index].is_catching_up = false;
                 self.trace
                     .line(self.now, &name(index), format_args!("has caught up"));
             }
         }
+        self.is_torn = (self.is_torn || sweeps != self.sweeps) && !all_have_all;
+        self.sweeps = sweeps;
     }
 
     /// Gives a session something to take in, and does what it asks for.
     fn tell(&mut self, route: Route, input: Input<'_>) -> Result<(), Broken> {
+        let wall = self.regions[route.from].clock.read(self.now);
+        self.stamps.see(route.from, wall);
         let out = self.regions[route.from].handle(self.now, route.to, input);
         self.perform(route, out);
         let region = &self.regions[route.from];
@@ -518,30 +549,36 @@ impl<'a, S: Store> World<'a, S> {
             }
             Message::Batch(bytes) => {
                 self.summary.batches += 1;
-                self.trace.line(
-                    self.now,
-                    &name(route.to),
-                    format_args!("{} bytes from {}", bytes.len(), name(route.from)),
-                );
                 self.tell(back, Input::Batch(&bytes))?;
-                self.follow(route.to, &bytes)
+                self.follow(route, &bytes)
             }
         }
     }
 
     /// Looks at what a batch made of the keys that it names.
-    fn follow(&mut self, index: usize, bytes: &[u8]) -> Result<(), Broken> {
+    fn follow(&mut self, route: Route, bytes: &[u8]) -> Result<(), Broken> {
+        let index = route.to;
         let batch =
             Batch::decode(bytes).map_err(|error| Broken::new("delivery", error.to_string()))?;
-        let mut keys = Vec::new();
+        let mut keys: Vec<Key> = Vec::new();
         for item in batch.items() {
             match item {
                 Item::Entry(entry) => keys.extend(self.names.get(entry.key)),
-                Item::Unit(unit) => {
-                    keys.extend(unit.entries().filter_map(|entry| self.names.get(entry.key)))
-                }
+                Item::Unit(unit) => keys.extend(
+                    unit.entries()
+                        .filter_map(|entry| self.names.get(entry.key).copied()),
+                ),
                 Item::Flush(_) => keys.extend(&self.keys),
             }
+        }
+        if self.trace.is_on() {
+            let text = describe(&batch, &keys);
+            let from = name(route.from);
+            self.trace.line(
+                self.now,
+                &name(index),
+                format_args!("batch {} of {from}:{text}", batch.id),
+            );
         }
         for key in keys {
             deletion::check(&self.regions[index], &self.oracle, key)?;
@@ -725,4 +762,15 @@ impl<'a, S: Store> World<'a, S> {
         self.queue.push(Reverse((at, self.next_event, event)));
         self.next_event += 1;
     }
+}
+
+/// The parts of the log and the keys of a batch.
+fn describe(batch: &Batch<'_>, keys: &[Key]) -> String {
+    let ranges = batch
+        .ranges
+        .iter()
+        .map(|range| format!(" {}:{}-{}", range.lane, range.after + 1, range.up_to));
+    ranges
+        .chain(keys.iter().map(|key| format!(" {key}")))
+        .collect()
 }

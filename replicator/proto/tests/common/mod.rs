@@ -89,7 +89,7 @@ pub fn entry() -> impl Strategy<Value = Owned> {
             for total in &totals {
                 let mut next = Vec::new();
                 Totals::from_bytes(&encoded)
-                    .unwrap()
+                    .expect("totals stay in order")
                     .encode_with(total, &mut next);
                 encoded = next;
             }
@@ -106,7 +106,7 @@ pub fn entry() -> impl Strategy<Value = Owned> {
                 version,
                 body,
                 deadline,
-                totals: Totals::from_bytes(&encoded).unwrap(),
+                totals: Totals::from_bytes(&encoded).expect("totals stay in order"),
             };
             Owned {
                 bytes: layout::to_box(&entry),

@@ -1,5 +1,6 @@
 //! No cursor passes an undelivered write: once a region's log says that a peer has applied everything up to a number, the
 //! peer holds each of those writes or something newer, or has forgotten it because every region had heard of its end.
+//! A restarted peer is looked at once it has received what its peers hold.
 //! And numbers are dense: every accepted write, or unit of writes, takes the next number of one lane.
 
 use std::collections::BTreeMap;
@@ -79,6 +80,9 @@ impl Delivery {
         let Some(pending) = self.pending.get_mut(&(from.index, to.index)) else {
             return Ok(());
         };
+        if to.is_catching_up {
+            return Ok(());
+        }
         let number = from.number_of(to.index);
         let applied: [u64; LANES] = std::array::from_fn(|lane| from.log.applied(number, lane));
         let mut missing = None;
@@ -86,8 +90,18 @@ impl Delivery {
             if expected.seq > applied[expected.lane] {
                 return true;
             }
-            if !holds(to, expected) {
-                missing = Some(format!("{} with {:?}", expected.key, expected.version));
+            // What a flush of another region removed here is not sent; the flush comes from there.
+            if from.flushed() < expected.version && !holds(to, expected) {
+                let held = to.with_entry(expected.key, |entry| format!("{entry:?}"));
+                missing = Some(format!(
+                    "{} with {:?} at {} of lane {}, but holds {held}, settled {}, flushed {:?},",
+                    expected.key,
+                    expected.version,
+                    expected.seq,
+                    expected.lane,
+                    to.keyspace.settled(),
+                    to.flushed()
+                ));
             }
             false
         });

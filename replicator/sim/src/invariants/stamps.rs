@@ -36,6 +36,11 @@ impl Stamps {
         self.last[region] = Stamp::ZERO;
     }
 
+    /// The wall clock of a region showed `wall` while it took something in.
+    pub fn see(&mut self, region: usize, wall: Wall) {
+        self.latest_wall[region] = wall.max(self.latest_wall[region]);
+    }
+
     /// A region accepted one write, or one unit, with `version` while its wall clock showed `wall`.
     ///
     /// # Errors
@@ -47,15 +52,15 @@ impl Stamps {
                 format!("{}: {text}", crate::region::name(region)),
             ))
         };
-        let latest_wall = &mut self.latest_wall[region];
-        *latest_wall = wall.max(*latest_wall);
+        self.see(region, wall);
+        let latest_wall = self.latest_wall[region];
         if usize::from(version.origin.0) != region + 1 {
             return broken(format!("{version:?} names another origin"));
         }
         if version.stamp <= self.last[region] {
             return broken(format!("{version:?} after {:?}", self.last[region]));
         }
-        if version.stamp.wall() > *latest_wall + self.max_skew {
+        if version.stamp.wall() > latest_wall + self.max_skew {
             return broken(format!(
                 "{version:?} is ahead of {latest_wall:?} by more than {:?}",
                 self.max_skew

@@ -1,0 +1,314 @@
+//! Two sessions wired to each other: what a handshake refuses, and what delivery promises.
+
+#[path = "common/mem.rs"]
+mod mem;
+
+use std::time::Duration;
+
+use greenwich_proto::{
+    entry::layout,
+    hlc::Origin,
+    peer::{Input, Limits, State, WindowLimits},
+    wire::batch::Batch,
+};
+use mem::{Pair, Setup};
+
+/// Connects two nodes of which the first was changed. Returns why the second refused the first.
+fn refusal(change: impl Fn(&mut Pair)) -> String {
+    let mut pair = Pair::new(&Setup::default());
+    change(&mut pair);
+    pair.connect();
+    let State::Refused(reason) = pair.sides[1].peer.state() else {
+        panic!("{:?}", pair.sides[1].peer.state());
+    };
+    assert_ne!(
+        *pair.sides[0].peer.state(),
+        State::Up,
+        "the other side is told"
+    );
+    assert!(pair.sides[1].closed.is_some(), "the link is closed");
+    reason.clone()
+}
+
+fn assert_names(reason: &str, values: &[&str]) {
+    assert!(
+        values.iter().all(|value| reason.contains(value)),
+        "{reason} names {values:?}"
+    );
+}
+
+#[test]
+fn a_refusal_names_both_values() {
+    assert_names(
+        &refusal(|pair| pair.sides[0].identity.cluster = "prod".into()),
+        &["cluster", "prod", "test"],
+    );
+    assert_names(
+        &refusal(|pair| pair.sides[0].identity.rules = 0xabc),
+        &["rules", "0abc", "0007"],
+    );
+    assert_names(
+        &refusal(|pair| pair.sides[0].identity.region = "mars".into()),
+        &["region", "mars", "region1"],
+    );
+    assert_names(
+        &refusal(|pair| pair.sides[0].identity.origin = Origin(9)),
+        &["region", "id 9", "id 1"],
+    );
+    let ahead = |pair: &mut Pair| pair.sides[0].wall = pair.sides[0].wall + Duration::from_mins(10);
+    assert_names(&refusal(ahead), &["clock", "600000 ms", "5000 ms"]);
+}
+
+#[test]
+fn a_refusal_of_the_hello_itself_names_both_values() {
+    use greenwich_proto::wire::control::Control;
+    let refused = |change: fn(&mut greenwich_proto::wire::control::Hello)| {
+        let mut pair = Pair::new(&Setup::default());
+        let out = pair.sides[0].handle(pair.now, Input::Connected);
+        let [greenwich_proto::peer::Output::Control(bytes)] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        let Ok(Control::Hello(mut hello)) = Control::decode(bytes) else {
+            panic!("a hello comes first")
+        };
+        change(&mut hello);
+        pair.tell(1, Input::Connected);
+        pair.tell(1, Input::Control(&Control::Hello(hello).encode()));
+        match pair.sides[1].peer.state() {
+            State::Refused(reason) => reason.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let wire = refused(|hello| (hello.wire, hello.wire_min) = (9, 8));
+    assert_names(&wire, &["wire version", "8 to 9", "1 to 1"]);
+    assert_names(&refused(|hello| hello.lanes = 32), &["lanes", "32", "16"]);
+    let ahead = refused(|hello| {
+        hello.resume.incarnation = 1_000;
+        hello.resume.applied = vec![5; 16];
+    });
+    assert_names(&ahead, &["resume", "5", "0"]);
+}
+
+#[test]
+fn an_earlier_incarnation_is_refused() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.disconnect();
+    pair.sides[0].identity.incarnation = 900;
+    pair.connect();
+    let State::Refused(reason) = pair.sides[1].peer.state() else {
+        panic!("it is taken")
+    };
+    assert_names(reason, &["incarnation", "900", "1000"]);
+}
+
+#[test]
+fn a_link_without_a_hello_is_given_up() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.tell(0, Input::Connected);
+    pair.now = pair.now + Limits::default().hello_timeout;
+    pair.tell(0, Input::Tick);
+    assert!(
+        matches!(pair.sides[0].peer.state(), State::Refused(reason) if reason.contains("no hello within 5s"))
+    );
+}
+
+#[test]
+fn what_is_written_arrives_once() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    for key in ["a", "b", "c"] {
+        pair.sides[0].set(key, "1");
+    }
+    pair.settle();
+    assert_eq!(pair.sides[1].store.value("b").as_deref(), Some("1"));
+    assert_eq!(pair.sides[1].store.joins.get(), 3);
+    assert_eq!(pair.sides[0].report().lag_updates, 0);
+    // A batch that arrives again is acknowledged and not applied.
+    for (to, batch) in pair.batches.clone() {
+        if Batch::decode(&batch).unwrap().entries > 0 {
+            pair.tell(to, Input::Batch(&batch));
+        }
+    }
+    assert_eq!(pair.sides[1].store.joins.get(), 3);
+    assert!(pair.sides[1].report().received.duplicates > 0);
+}
+
+#[test]
+fn a_lost_link_resumes_from_the_cursor() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.sides[0].set("a", "arrives");
+    pair.settle();
+    pair.sides[0].set("b", "is lost with the link");
+    pair.tell(0, Input::Tick);
+    pair.lose_batches();
+    pair.disconnect();
+    pair.sides[0].set("c", "is written without a link");
+    pair.connect();
+    assert_eq!(
+        pair.sides[1].store.value("b").as_deref(),
+        Some("is lost with the link")
+    );
+    assert_eq!(
+        pair.sides[1].store.value("c").as_deref(),
+        Some("is written without a link")
+    );
+    assert_eq!(
+        pair.sides[1].store.joins.get(),
+        3,
+        "what had arrived is not sent again"
+    );
+    assert_eq!(
+        pair.sides[0].report().sent.sweeps,
+        1,
+        "only the first link begins with a sweep"
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_acknowledge_stops_the_sender_at_its_window() {
+    let window = WindowLimits {
+        min_bytes: 2_000,
+        max_bytes: 2_000,
+    };
+    let limits = Limits {
+        batch_bytes: 100,
+        window,
+        ..Limits::default()
+    };
+    let mut pair = Pair::new(&Setup {
+        limits,
+        ..Setup::default()
+    });
+    pair.connect();
+    pair.loses_acks = true;
+    for key in 0..1_000 {
+        pair.sides[0].set(&format!("key{key}"), "0123456789");
+        pair.settle_briefly();
+    }
+    let report = pair.sides[0].report();
+    assert!(
+        (2_000..2_400).contains(&report.in_flight_bytes),
+        "{report:?}"
+    );
+    assert!(report.lag_updates > 900 && pair.sides[1].store.joins.get() < 100);
+    // It goes on where it was on the next link.
+    pair.loses_acks = false;
+    pair.disconnect();
+    pair.connect();
+    for _ in 0..20 {
+        pair.settle();
+    }
+    assert_eq!(pair.sides[0].report().lag_updates, 0);
+    assert_eq!(
+        pair.sides[1].store.value("key999").as_deref(),
+        Some("0123456789")
+    );
+}
+
+#[test]
+fn a_hot_key_crosses_a_few_times() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    for value in 0..1_000 {
+        pair.sides[0].set("hot", &value.to_string());
+        if value % 100 == 0 {
+            pair.settle_briefly();
+        }
+    }
+    pair.settle();
+    let sent = pair.sides[0].report().sent;
+    assert_eq!(pair.sides[1].store.value("hot").as_deref(), Some("999"));
+    assert!(sent.updates <= 20 && sent.coalesced >= 980, "{sent:?}");
+}
+
+#[test]
+fn a_peer_that_falls_off_the_log_is_swept_to() {
+    let mut pair = Pair::new(&Setup {
+        log_bytes: 0,
+        ..Setup::default()
+    });
+    pair.connect();
+    pair.disconnect();
+    // Records of one lane beyond what a lane keeps.
+    let long = "k".repeat(2_000);
+    for key in 0..100 {
+        pair.sides[0].set(&format!("{long}{key}"), "1");
+    }
+    assert!(
+        pair.sides[0].log.bytes() < 100 * 2_000,
+        "the log is bounded"
+    );
+    pair.connect();
+    pair.settle();
+    let report = pair.sides[0].report();
+    assert_eq!(
+        (report.sent.sweeps, report.lag_updates, report.is_sweeping),
+        (2, 0, false)
+    );
+    for key in 0..100 {
+        assert_eq!(
+            pair.sides[1]
+                .store
+                .value(&format!("{long}{key}"))
+                .as_deref(),
+            Some("1")
+        );
+    }
+}
+
+#[test]
+fn a_sweep_that_is_cut_short_begins_again_on_the_next_link() {
+    let mut pair = Pair::new(&Setup::default());
+    // The second node's own log is empty: only a sweep brings what it holds.
+    pair.sides[0].set("a", "1");
+    pair.connect();
+    let fresh = Pair::new(&Setup::default());
+    let [mut restarted, _] = fresh.sides;
+    restarted.identity.incarnation = 2_000;
+    pair.disconnect();
+    pair.sides[0] = restarted;
+    for side in 0..2 {
+        pair.tell(side, Input::Connected);
+    }
+    pair.deliver_control();
+    pair.lose_batches();
+    pair.disconnect();
+    assert_eq!(pair.sides[0].store.value("a"), None);
+    pair.connect();
+    assert_eq!(pair.sides[0].store.value("a").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_batch_from_a_clock_far_ahead_is_refused_and_not_applied() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.sides[0].wall = pair.sides[0].wall + Duration::from_mins(10);
+    pair.sides[0].set("a", "1");
+    pair.settle();
+    assert!(
+        matches!(pair.sides[1].peer.state(), State::Refused(reason) if reason.contains("clock skew"))
+    );
+    assert_eq!(pair.sides[1].store.joins.get(), 0);
+}
+
+#[test]
+fn bytes_that_are_no_frame_close_the_link() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.tell(1, Input::Batch(&[0xff; 40]));
+    pair.deliver();
+    assert!(matches!(pair.sides[1].peer.state(), State::Refused(_)));
+    assert!(
+        matches!(pair.sides[0].peer.state(), State::Refused(reason) if reason.starts_with("refused by region2"))
+    );
+    pair.disconnect();
+    pair.connect();
+    assert_eq!(
+        *pair.sides[1].peer.state(),
+        State::Up,
+        "the next link is judged anew"
+    );
+    assert!(layout::decode(&[]).is_err());
+}

@@ -1,0 +1,198 @@
+//! The simulator can fail: each bug that is planted here must be caught within a few seeds. A bug sits between the sessions
+//! and the real keyspace, so the product knows nothing of it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use greenwich::keyspace::Keyspace;
+use greenwich_proto::{
+    decimal::Decimal,
+    entry::{
+        EntryRef, layout,
+        totals::{Total, Totals},
+    },
+    hlc::{Stamp, Version},
+    store::{Applied, Store},
+    time::Wall,
+};
+use greenwich_sim::{Swarm, Trace, run_with};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    /// None: the control of the experiment.
+    None,
+    /// What arrives last wins, whatever its version.
+    LastArrivalWins,
+    /// One entry in fifty is acknowledged and not applied.
+    AcknowledgesUnapplied,
+    /// Dead keys are forgotten long before every region has heard of their end.
+    ForgetsAtOnce,
+    /// Totals that arrive are added to those held.
+    AddsTotals,
+    /// The last key of a unit is not applied with the others.
+    TearsUnits,
+    /// A flush that arrives does nothing.
+    IgnoresFlush,
+}
+
+/// A keyspace with a bug.
+struct Planted {
+    keyspace: Arc<Keyspace>,
+    bug: Bug,
+    joins: AtomicU64,
+}
+
+impl Planted {
+    fn held(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let mut held = None;
+        self.keyspace
+            .export(&[key], &mut |entry| held = Some(entry.to_vec()));
+        held
+    }
+
+    /// The entry as if it had been written after what is held.
+    fn as_last(&self, entry: &EntryRef<'_>) -> Box<[u8]> {
+        let held = self.held(entry.key);
+        let newest = held
+            .as_deref()
+            .map_or(Stamp::ZERO, |held| layout::view(held).newest());
+        let mut late = *entry;
+        if newest > entry.version.stamp {
+            late.version.stamp = newest.next();
+            late.deadline.version = late.version;
+        }
+        layout::to_box(&late)
+    }
+
+    /// The entry with every total of another origin doubled by what is held of it.
+    fn with_added_totals(&self, entry: &EntryRef<'_>) -> Box<[u8]> {
+        let held = self.held(entry.key).unwrap_or_default();
+        let mut totals = Vec::new();
+        for total in entry.totals.iter() {
+            let of_held = if held.is_empty() {
+                Decimal::ZERO
+            } else {
+                layout::view(&held).totals.of(total.actor)
+            };
+            let sum = total.sum.saturating_add(of_held);
+            let mut next = Vec::new();
+            Totals::from_bytes(&totals)
+                .expect("in order")
+                .encode_with(&Total { sum, ..total }, &mut next);
+            totals = next;
+        }
+        layout::to_box(&EntryRef {
+            totals: Totals::from_bytes(&totals).expect("in order"),
+            ..*entry
+        })
+    }
+}
+
+impl Store for Planted {
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+        self.keyspace.export(keys, visit);
+    }
+
+    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
+        let joins = self.joins.fetch_add(1, Ordering::Relaxed);
+        let changed: Vec<Box<[u8]>> = match self.bug {
+            Bug::AcknowledgesUnapplied if joins % 50 == 49 => return Applied::default(),
+            Bug::TearsUnits if entries.len() > 1 => {
+                return self
+                    .keyspace
+                    .join(&entries[..entries.len() - 1], sender_forgot, now);
+            }
+            Bug::LastArrivalWins => entries.iter().map(|entry| self.as_last(entry)).collect(),
+            Bug::AddsTotals => entries
+                .iter()
+                .map(|entry| self.with_added_totals(entry))
+                .collect(),
+            Bug::None
+            | Bug::AcknowledgesUnapplied
+            | Bug::ForgetsAtOnce
+            | Bug::TearsUnits
+            | Bug::IgnoresFlush => {
+                return self.keyspace.join(entries, sender_forgot, now);
+            }
+        };
+        let changed: Vec<EntryRef<'_>> = changed.iter().map(|entry| layout::view(entry)).collect();
+        self.keyspace.join(&changed, sender_forgot, now)
+    }
+
+    fn flush(&self, version: Version) {
+        if self.bug != Bug::IgnoresFlush {
+            self.keyspace.flush(version);
+        }
+    }
+
+    fn flushed(&self) -> Version {
+        self.keyspace.flushed()
+    }
+
+    fn settle(&self, stamp: Stamp) {
+        let early = if self.bug == Bug::ForgetsAtOnce {
+            60_000 << 16
+        } else {
+            0
+        };
+        self.keyspace.settle(Stamp(stamp.0 + early));
+    }
+
+    fn settled(&self) -> Stamp {
+        self.keyspace.settled()
+    }
+
+    fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        self.keyspace.sweep(position, bytes, visit)
+    }
+}
+
+/// Seeds within which a bug must be caught.
+const SEEDS: u64 = 20;
+
+/// The first seed that catches the bug, and by which invariant.
+fn caught(bug: Bug) -> Option<(u64, &'static str)> {
+    (0..SEEDS).find_map(|seed| {
+        let plant = |keyspace| Planted {
+            keyspace,
+            bug,
+            joins: AtomicU64::new(0),
+        };
+        let mut swarm = Swarm::draw(seed);
+        // Flushes are rare otherwise.
+        swarm.mix.flush = if bug == Bug::IgnoresFlush {
+            20
+        } else {
+            swarm.mix.flush
+        };
+        run_with(swarm, plant, &mut Trace::off())
+            .err()
+            .map(|failure| (seed, failure.broken.invariant))
+    })
+}
+
+#[test]
+fn without_a_bug_nothing_is_caught() {
+    assert_eq!(caught(Bug::None), None);
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    let bugs = [
+        Bug::LastArrivalWins,
+        Bug::AcknowledgesUnapplied,
+        Bug::ForgetsAtOnce,
+        Bug::AddsTotals,
+        Bug::TearsUnits,
+        Bug::IgnoresFlush,
+    ];
+    for bug in bugs {
+        assert!(
+            caught(bug).is_some(),
+            "{bug:?} is not caught within {SEEDS} seeds"
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! Named regressions: seeds that once failed, with the rest of their story drawn as before or sharpened by hand.
+
+use greenwich_sim::{Direct, Summary, Swarm, Trace, run_with, swarm::Faults};
+
+fn end(swarm: Swarm) -> Summary {
+    run_with(swarm, Direct, &mut Trace::off()).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn slow_peer_falls_off_its_place_in_the_log() {
+    for seed in 0..10 {
+        let mut swarm = Swarm::draw(seed);
+        (swarm.log_bytes, swarm.key_padding) = (0, 10_000);
+        swarm.operations_per_s = 100;
+        swarm.faults = Faults {
+            cut_every_ms: 300,
+            cut_ms_max: 2_000,
+            ..Faults::default()
+        };
+        let first_sweeps = swarm.regions * (swarm.regions - 1);
+        let busy_ms = swarm.busy_ms;
+        let summary = end(swarm);
+        assert!(
+            busy_ms < 3_000 || summary.sweeps > first_sweeps as u64,
+            "seed {seed}: {summary:?}"
+        );
+    }
+}
+
+#[test]
+fn a_link_is_cut_while_a_restarted_node_catches_up() {
+    let mut restarts = 0;
+    for seed in 0..20 {
+        let mut swarm = Swarm::draw(seed);
+        swarm.regions = 2;
+        swarm.limits.batch_bytes = 1;
+        swarm.links.idle_us = 20_000;
+        swarm.faults = Faults {
+            cut_every_ms: 100,
+            cut_ms_max: 60,
+            restart_every_ms: 200,
+            ..Faults::default()
+        };
+        restarts += end(swarm).restarts;
+    }
+    assert!(restarts > 10, "{restarts} restarts");
+}
+
+#[test]
+fn clocks_step_while_keys_expire_and_are_counted_on() {
+    for seed in 0..20 {
+        let mut swarm = Swarm::draw(seed);
+        swarm.max_skew_ms = 500;
+        swarm.mix.increment = 8;
+        swarm.mix.deadline = 4;
+        swarm.mix.ttl_ms_max = 100;
+        swarm.faults = Faults {
+            clock_step_every_ms: 100,
+            clock_offset_ms_max: 250,
+            ..Faults::default()
+        };
+        end(swarm);
+    }
+}
+
+/// Seeds that found bugs, each named after what it found.
+#[test]
+fn seeds_that_once_failed() {
+    let found = [
+        (
+            1_622,
+            "a flush dropped a deadline that was set later in ignorance of it",
+        ),
+        (
+            1_848,
+            "a value without bytes was counted on at the end of a far deadline",
+        ),
+        (
+            407,
+            "a batch that failed to be built was sent to another peer",
+        ),
+    ];
+    for (seed, what) in found {
+        let result = greenwich_sim::run(seed, &mut Trace::off());
+        assert!(result.is_ok(), "{what}: {}", result.unwrap_err());
+    }
+}

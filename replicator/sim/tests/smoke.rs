@@ -1,0 +1,42 @@
+//! Seeds 0 to 199, every one equal to the oracle in the end. Between them they must have met what they are drawn for.
+
+use greenwich_sim::{Summary, Trace, run};
+
+const SEEDS: u64 = 200;
+/// As many as run at once on a small machine.
+const WORKERS: u64 = 2;
+
+#[test]
+fn two_hundred_seeds_end_equal_to_the_oracle() {
+    let summaries: Vec<Summary> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                scope.spawn(move || {
+                    let seeds = (worker..SEEDS).step_by(usize::try_from(WORKERS).unwrap());
+                    let run = |seed| {
+                        run(seed, &mut Trace::off()).unwrap_or_else(|failure| panic!("{failure}"))
+                    };
+                    seeds.map(run).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let sum = |count: fn(&Summary) -> u64| summaries.iter().map(count).sum::<u64>();
+    assert!(sum(|run| run.operations) > 50_000);
+    assert!(sum(|run| run.restarts) > 10, "nodes restart");
+    assert!(sum(|run| run.refusals) > 10, "clocks are refused");
+    assert!(
+        summaries.iter().filter(|run| run.sweeps > 20).count() > 5,
+        "logs overflow"
+    );
+    // Too many keys that are not compared would hide what the oracle is for.
+    assert!(
+        sum(|run| run.dropped) < 100,
+        "{} keys were not compared",
+        sum(|run| run.dropped)
+    );
+}
