@@ -6,7 +6,7 @@ use greenwich_proto::{
     decimal::Decimal,
     entry::{layout, totals::Actor},
     hlc::{Clock, Origin, Stamp},
-    log::{Cursor, LANES, Log, Marks},
+    log::{Change, Cursor, LANES, Log, Marks},
     store::Store,
     time::Wall,
 };
@@ -245,7 +245,10 @@ fn what_is_written_together_has_one_stamp_and_one_record() {
     let mut records = Vec::new();
     for lane in 0..LANES {
         let read = space.log().read(lane, &mut Cursor::default(), |record| {
-            records.push(record.keys().map(<[u8]>::to_vec).collect::<Vec<_>>());
+            let Change::Keys(keys) = record.change else {
+                panic!("a unit is looked up");
+            };
+            records.push(keys.iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
             true
         });
         assert_eq!(read, Ok(()));

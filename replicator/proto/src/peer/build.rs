@@ -117,26 +117,29 @@ impl Builder {
     ) -> Result<bool, Fallen> {
         loop {
             let mut is_full = false;
-            let mut keyed = None;
+            let mut is_keyed = false;
             let Self {
                 seen, keys, last, ..
             } = self;
             log.read(lane, cursor, |record| {
                 is_full = last.items.len() >= limit_bytes;
-                if is_full || keyed.is_some() {
+                if is_full || is_keyed {
                     return false;
                 }
                 match record.change {
                     Change::Entry(entry) => carry(entry, seen, last),
                     // Keys are locked once the lane is not.
-                    Change::Keys(list) => keyed = Some(keys.copy(list)),
+                    Change::Keys(list) => {
+                        keys.copy(list);
+                        is_keyed = true;
+                    }
                 }
                 true
             })?;
-            match keyed {
-                Some(()) => self.look_up(store),
-                None => return Ok(!is_full),
+            if !is_keyed {
+                return Ok(!is_full);
             }
+            self.look_up(store);
         }
     }
 
