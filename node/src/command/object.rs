@@ -63,15 +63,26 @@ const OBJECT: &[Command] = &[
     ),
 ];
 
-const MEMORY: &[Command] = &[server(
-    "usage",
-    -3,
-    READ,
-    KEY_BEHIND_SUBCOMMAND,
-    "4.0.0",
-    "Estimate the memory usage of a key",
-    memory_usage,
-)];
+const MEMORY: &[Command] = &[
+    server(
+        "help",
+        2,
+        help::FLAGS,
+        Keys::NONE,
+        "4.0.0",
+        help::SUMMARY,
+        memory_help,
+    ),
+    server(
+        "usage",
+        -3,
+        READ,
+        KEY_BEHIND_SUBCOMMAND,
+        "4.0.0",
+        "Estimate the memory usage of a key",
+        memory_usage,
+    ),
+];
 
 pub(super) const ROWS: &[Command] = &[
     Command {
@@ -177,4 +188,15 @@ const OBJECT_HELP: &[&str] = &[
 
 fn object_help(context: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
     help::reply(context, "OBJECT", OBJECT_HELP)
+}
+
+/// The lines of redis-server 7.0 about the one subcommand that there is.
+const MEMORY_HELP: &[&str] = &[
+    "USAGE <key> [SAMPLES <count>]",
+    "    Return memory in bytes used by <key> and its value. Nested values are",
+    "    sampled up to <count> times (default: 5, 0 means sample all).",
+];
+
+fn memory_help(context: &mut Context<'_, '_>, _: Request<'_>) -> Result<(), CommandError> {
+    help::reply(context, "MEMORY", MEMORY_HELP)
 }
