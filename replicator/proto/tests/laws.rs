@@ -45,7 +45,7 @@ fn covers(upper: &EntryRef<'_>, lower: &EntryRef<'_>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn join_is_commutative(a in entry(), b in entry()) {

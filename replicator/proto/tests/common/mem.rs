@@ -1,5 +1,7 @@
 //! A trivial keyspace, and two nodes whose sessions are wired to each other.
 
+#![allow(unreachable_pub, reason = "a module of test crates")]
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},

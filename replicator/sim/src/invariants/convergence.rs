@@ -18,7 +18,10 @@ pub fn note_dropped<S: Store>(
 ) {
     let is_prolonged = |key: &Key| {
         region.with_entry(*key, |entry| {
-            entry.is_some_and(|entry| entry.body == Body::Husk && !entry.has_expired(wall))
+            entry.is_some_and(|entry| {
+                let is_later = entry.deadline.version > entry.version;
+                entry.body == Body::Husk && is_later && !entry.has_expired(wall)
+            })
         })
     };
     dropped.extend(keys.iter().filter(|key| is_prolonged(key)));

@@ -1,0 +1,149 @@
+//! Commands of clients, and what is looked at while they run.
+
+use greenwich_proto::{hlc::Version, peer::State, store::Store, time::Time};
+
+use super::{Event, TEND_US, World};
+use crate::{
+    invariants::{Broken, bounds, convergence, delivery::Delivery, units},
+    network::Route,
+    oracle::Effect,
+    region::{Changed, name},
+    workload::{Key, Operation},
+};
+
+impl<S: Store> World<'_, S> {
+    pub(super) fn operate(&mut self, index: usize) -> Result<(), Broken> {
+        if self.is_quiet {
+            return Ok(());
+        }
+        self.after_operation(index);
+        if self.regions[index].is_catching_up {
+            return Ok(());
+        }
+        self.summary.operations += 1;
+        let operation = self.workload.next(&self.swarm);
+        let region = &self.regions[index];
+        let before = region.heads();
+        let changed = region.perform(self.now, &operation, &self.keys);
+        let after = region.heads();
+        self.trace.line(
+            self.now,
+            &name(index),
+            format_args!("{operation} -> {} keys", changed.len()),
+        );
+        if changed.is_empty() {
+            return if before == after {
+                Ok(())
+            } else {
+                Delivery::place(index, &before, &after).map(|_| ())
+            };
+        }
+        self.accept(
+            index,
+            &operation,
+            changed,
+            Delivery::place(index, &before, &after)?,
+        )?;
+        for other in self.others(index) {
+            // A real driver is woken through the operating system: other commands may come first.
+            let in_us = self.rng.below(300);
+            self.wake(
+                Route {
+                    from: index,
+                    to: other,
+                },
+                Time(self.now.0 + in_us),
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        index: usize,
+        operation: &Operation,
+        changed: Vec<Changed>,
+        place: (usize, u64),
+    ) -> Result<(), Broken> {
+        let wall = self.regions[index].clock.read(self.now);
+        let mut version = None;
+        for Changed { key, effect } in changed {
+            if let Effect::Base {
+                version: written, ..
+            }
+            | Effect::Deadline {
+                version: written, ..
+            } = &effect
+            {
+                if version.is_some_and(|version| version != *written) {
+                    return Err(Broken::new(
+                        "stamps",
+                        format!("{operation} wrote {version:?} and {written:?}"),
+                    ));
+                }
+                version = Some(*written);
+            }
+            if let Effect::Base { version, .. } = &effect {
+                for other in self.others(index) {
+                    self.delivery.expect(index, other, place, key, *version);
+                }
+            }
+            self.oracle.accept(index, key, effect, wall);
+            self.observe(index, key);
+        }
+        version.map_or(Ok(()), |version: Version| {
+            self.stamps.note(index, version, wall)
+        })
+    }
+
+    pub(super) fn observe(&mut self, index: usize, key: Key) {
+        let region = &self.regions[index];
+        let flushed = region.flushed();
+        region.with_entry(key, |entry| self.oracle.observe(index, key, entry, flushed));
+    }
+
+    pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {
+        self.after(TEND_US, Event::Tend(index));
+        let region = &self.regions[index];
+        let wall = region.clock.read(self.now);
+        convergence::note_dropped(region, &self.keys, wall, &mut self.dropped);
+        region.tend(self.now);
+        bounds::check(region, &self.swarm, self.now)?;
+        self.note_sweeps();
+        if self.is_torn {
+            return Ok(());
+        }
+        let region = &self.regions[index];
+        units::check(region, region.clock.read(self.now))
+    }
+
+    /// Ends the catching up of regions that have everything, and the tearing of units when all have.
+    pub(super) fn note_sweeps(&mut self) {
+        let mut sweeps = 0;
+        let mut all_have_all = true;
+        for index in 0..self.swarm.regions {
+            let mut has_all = true;
+            for other in self.others(index) {
+                let sender = &self.regions[other];
+                let report = sender
+                    .peer(index)
+                    .report(&sender.log, sender.clock.read(self.now));
+                let knows_us = report.incarnation == self.regions[index].incarnation();
+                sweeps += report.sent.sweeps;
+                has_all &= knows_us
+                    && report.state == State::Up
+                    && !report.is_sweeping
+                    && report.lag_updates == 0;
+                has_all &= *self.regions[index].peer(other).state() == State::Up;
+            }
+            all_have_all &= has_all;
+            if self.regions[index].is_catching_up && has_all {
+                self.regions[index].is_catching_up = false;
+                self.trace
+                    .line(self.now, &name(index), format_args!("has caught up"));
+            }
+        }
+        self.is_torn = (self.is_torn || sweeps != self.sweeps) && !all_have_all;
+        self.sweeps = sweeps;
+    }
+}

@@ -1,0 +1,362 @@
+//! Regions, links and faults, moved by one queue of events in virtual time.
+
+mod clients;
+mod faults;
+mod traffic;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
+
+use greenwich::keyspace::Keyspace;
+use greenwich_proto::{
+    peer::{Input, State},
+    rng::Rng,
+    store::Store,
+    time::Time,
+};
+
+use crate::{
+    clock::WallClock,
+    invariants::{Broken, convergence, delivery::Delivery, stamps::Stamps, units},
+    network::{Message, Network, Route},
+    oracle::Oracle,
+    region::{Region, name},
+    swarm::Swarm,
+    trace::Trace,
+    workload::{Key, Workload},
+};
+
+/// How often a node tends its keys, and what is checked all the time is checked.
+const TEND_US: u64 = 50_000;
+/// How long a quiet world may take to agree, beyond the lead that clocks may have: with the smallest window and the
+/// longest delay, a batch of one key goes out every 200 ms.
+const QUIET_MS_MAX: u64 = 200_000;
+/// The shortest quiet, beyond the error that clocks had: every short deadline passes.
+const QUIET_MS_MIN: u64 = 1_500;
+
+/// What happens next, and to whom.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Operation(usize),
+    Tend(usize),
+    Wake(Route),
+    Connect(Route),
+    Drop(Route, u64),
+    Idle(Route, u64, u64),
+    Heal(Route, u64),
+    Resend(Route, u64, Parcel),
+    Arrive(Route, u64, Parcel),
+    Cut,
+    Restart,
+    ClockStep,
+}
+
+/// A message in the queue. Events at one time come in the order in which they were put in, never by what they carry.
+#[derive(Debug)]
+struct Parcel(Message);
+
+impl PartialEq for Parcel {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Parcel {}
+impl PartialOrd for Parcel {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Parcel {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+/// What a run amounted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Client commands.
+    pub operations: u64,
+    /// Batches that arrived.
+    pub batches: u64,
+    /// Connections that were agreed upon.
+    pub connections: u64,
+    /// Links that were refused.
+    pub refusals: u64,
+    /// Sweeps over a whole keyspace.
+    pub sweeps: u64,
+    /// Nodes that started again.
+    pub restarts: u64,
+    /// Keys that are not compared.
+    pub dropped: u64,
+    /// Virtual milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// A run.
+pub struct World<'a, S> {
+    swarm: Swarm,
+    wrap: &'a dyn Fn(Arc<Keyspace>) -> S,
+    trace: &'a mut Trace,
+    now: Time,
+    queue: BinaryHeap<Reverse<(Time, u64, Event)>>,
+    next_event: u64,
+    regions: Vec<Region<S>>,
+    /// Whether regions may show parts of units: a sweep has begun since every region last had everything. What is
+    /// torn in one region spreads to others with its own units.
+    is_torn: bool,
+    /// How many sweeps all regions have started, at the last look.
+    sweeps: u64,
+    network: Network,
+    workload: Workload,
+    rng: Rng,
+    keys: Vec<Key>,
+    names: BTreeMap<Vec<u8>, Key>,
+    /// Keys that are not compared, see [`convergence::note_dropped`].
+    dropped: BTreeSet<Key>,
+    oracle: Oracle,
+    stamps: Stamps,
+    delivery: Delivery,
+    is_quiet: bool,
+    summary: Summary,
+}
+
+impl<S> std::fmt::Debug for World<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World")
+            .field("swarm", &self.swarm)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, S: Store> World<'a, S> {
+    /// A world at its start.
+    pub fn new(swarm: Swarm, wrap: &'a dyn Fn(Arc<Keyspace>) -> S, trace: &'a mut Trace) -> Self {
+        let mut rng = Rng::new(swarm.seed);
+        let keys = Key::all(swarm.mix.keys);
+        let names = keys
+            .iter()
+            .map(|&key| (key.bytes(swarm.key_padding), key))
+            .collect();
+        let mut world = Self {
+            wrap,
+            trace,
+            now: Time(0),
+            queue: BinaryHeap::new(),
+            next_event: 0,
+            regions: Vec::new(),
+            is_torn: true,
+            sweeps: 0,
+            network: Network::new(swarm.regions, &swarm.links, &mut rng.fork()),
+            workload: Workload::new(rng.fork()),
+            rng,
+            keys,
+            names,
+            dropped: BTreeSet::new(),
+            oracle: Oracle::new(swarm.regions),
+            stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
+            delivery: Delivery::default(),
+            is_quiet: false,
+            summary: Summary::default(),
+            swarm,
+        };
+        world.start();
+        world
+    }
+
+    /// Virtual milliseconds since the start.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        self.now.0 / 1_000
+    }
+
+    fn start(&mut self) {
+        for index in 0..self.swarm.regions {
+            let clock = WallClock {
+                offset_ms: self.draw_offset(),
+                drift_ppm: self.draw_drift(),
+            };
+            let incarnation = clock.read(self.now).0;
+            let region = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
+            self.regions.push(region);
+            self.after(self.rng.clone().below(TEND_US), Event::Tend(index));
+            let first_us = self.swarm.warm_up_ms * 1_000;
+            self.after(first_us, Event::Operation(index));
+            for other in 0..index {
+                let in_us = self.rng.below(50_000);
+                self.after(
+                    in_us,
+                    Event::Connect(Route {
+                        from: index,
+                        to: other,
+                    }),
+                );
+            }
+        }
+        let faults = self.swarm.faults;
+        self.after_about(faults.cut_every_ms, Event::Cut);
+        self.after_about(faults.restart_every_ms, Event::Restart);
+        self.after_about(faults.clock_step_every_ms, Event::ClockStep);
+    }
+
+    /// Runs until everything is quiet and compared.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn run(&mut self) -> Result<Summary, Broken> {
+        self.run_until(self.swarm.busy_ms)?;
+        self.trace.line(
+            self.now,
+            "world",
+            format_args!("faults off, clocks right, clients gone"),
+        );
+        self.is_quiet = true;
+        self.network.make_quiet();
+        for region in &mut self.regions {
+            region.clock = WallClock::default();
+        }
+        let quiet_from_ms = self.elapsed_ms();
+        let latest_ms = quiet_from_ms + QUIET_MS_MAX + 4 * self.swarm.max_skew_ms;
+        let error_ms = 2 * self.swarm.faults.clock_offset_ms_max;
+        self.run_until(quiet_from_ms + QUIET_MS_MIN + error_ms)?;
+        while let Some(waiting) = self.waiting_for() {
+            if self.elapsed_ms() > latest_ms {
+                return Err(Broken::new("liveness", waiting));
+            }
+            self.run_until(self.elapsed_ms() + 100)?;
+        }
+        let wall = WallClock::default().read(self.now);
+        self.keys.retain(|key| !self.dropped.contains(key));
+        self.summary.dropped = self.dropped.len() as u64;
+        convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
+        self.regions
+            .iter()
+            .try_for_each(|region| units::check(region, wall))?;
+        self.summary.elapsed_ms = self.elapsed_ms();
+        self.summary.sweeps = self.sweeps;
+        Ok(self.summary)
+    }
+
+    fn run_until(&mut self, until_ms: u64) -> Result<(), Broken> {
+        let until = Time(until_ms * 1_000);
+        while self
+            .queue
+            .peek()
+            .is_some_and(|Reverse((at, ..))| *at <= until)
+        {
+            if let Some(Reverse((at, _, event))) = self.queue.pop() {
+                self.now = at;
+                self.process(event)?;
+            }
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    /// What a quiet world still waits for.
+    fn waiting_for(&self) -> Option<String> {
+        for region in &self.regions {
+            for other in self.others(region.index) {
+                let report = region
+                    .peer(other)
+                    .report(&region.log, region.clock.read(self.now));
+                if report.state != State::Up || report.lag_updates > 0 || report.is_sweeping {
+                    return Some(format!(
+                        "{} to {}: {report:?}",
+                        name(region.index),
+                        name(other)
+                    ));
+                }
+            }
+        }
+        for region in &self.regions {
+            let wall = region.clock.read(self.now);
+            let is_dead = |key: &&Key| {
+                region.with_entry(**key, |entry| {
+                    entry.is_some_and(|entry| {
+                        entry.forgettable_after(wall, Duration::ZERO).is_some()
+                    })
+                })
+            };
+            if let Some(dead) = self.keys.iter().find(is_dead) {
+                return Some(format!(
+                    "{} remembers {dead}, which is dead",
+                    name(region.index)
+                ));
+            }
+        }
+        None
+    }
+
+    fn process(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Operation(region) => self.operate(region),
+            Event::Tend(region) => self.tend(region),
+            Event::Wake(route) => {
+                if self.regions[route.from].wakes[route.to] == Some(self.now) {
+                    self.regions[route.from].wakes[route.to] = None;
+                    return self.tell(route, Input::Tick);
+                }
+                Ok(())
+            }
+            Event::Connect(route) => self.connect(route),
+            Event::Drop(route, epoch) => self.drop_end(route, epoch),
+            Event::Idle(route, cut, epoch) => {
+                if self.network.is_cut(route) && self.network.cuts(route) == cut {
+                    self.close(route.back(), epoch);
+                }
+                Ok(())
+            }
+            Event::Heal(route, cut) => {
+                self.network.heal(route, cut);
+                Ok(())
+            }
+            Event::Resend(route, epoch, Parcel(message)) => {
+                self.send(route, epoch, message);
+                Ok(())
+            }
+            Event::Arrive(route, epoch, Parcel(message)) => self.arrive(route, epoch, message),
+            Event::Cut => {
+                self.cut();
+                Ok(())
+            }
+            Event::Restart => self.restart(),
+            Event::ClockStep => {
+                self.step_clock();
+                Ok(())
+            }
+        }
+    }
+
+    fn others(&self, index: usize) -> impl Iterator<Item = usize> + use<S> {
+        (0..self.swarm.regions).filter(move |&other| other != index)
+    }
+
+    fn after_operation(&mut self, index: usize) {
+        let in_us = self
+            .rng
+            .below(2_000_000 / self.swarm.operations_per_s.max(1));
+        self.after(in_us, Event::Operation(index));
+    }
+
+    fn after_about(&mut self, every_ms: u64, event: Event) {
+        if every_ms > 0 {
+            let in_us = self.rng.below(2_000 * every_ms);
+            self.after(in_us, event);
+        }
+    }
+
+    fn after(&mut self, in_us: u64, event: Event) {
+        self.at(self.now + Duration::from_micros(in_us), event);
+    }
+
+    fn at(&mut self, at: Time, event: Event) {
+        self.queue.push(Reverse((at, self.next_event, event)));
+        self.next_event += 1;
+    }
+}

@@ -1,0 +1,189 @@
+//! What sessions say to each other, and the links that it travels on.
+
+use greenwich_proto::{
+    peer::{Input, Outbox, Output},
+    store::Store,
+    time::Time,
+    wire::batch::{Batch, Item},
+};
+
+use super::{Event, Parcel, World};
+use crate::{
+    invariants::{Broken, deletion},
+    network::{Fate, Message, Route},
+    region::name,
+    workload::Key,
+};
+
+impl<S: Store> World<'_, S> {
+    /// Gives a session something to take in, and does what it asks for.
+    pub(super) fn tell(&mut self, route: Route, input: Input<'_>) -> Result<(), Broken> {
+        let wall = self.regions[route.from].clock.read(self.now);
+        self.stamps.see(route.from, wall);
+        let out = self.regions[route.from].handle(self.now, route.to, input);
+        self.perform(route, out);
+        let region = &self.regions[route.from];
+        if let Some(deadline) = region.peer(route.to).deadline(&region.log) {
+            self.wake(route, deadline.max(Time(self.now.0 + 50)));
+        }
+        self.delivery
+            .check(&self.regions[route.from], &self.regions[route.to])
+    }
+
+    pub(super) fn perform(&mut self, route: Route, out: Outbox) {
+        let epoch = self.network.epoch(route);
+        for output in out {
+            match output {
+                Output::Control(bytes) => {
+                    let message = self.network.control(route, bytes);
+                    self.send(route, epoch, message);
+                }
+                Output::Batch(bytes) => self.send(route, epoch, Message::Batch(bytes)),
+                Output::Established => {
+                    self.summary.connections += 1;
+                    self.trace.line(
+                        self.now,
+                        &name(route.from),
+                        format_args!("established with {}", name(route.to)),
+                    );
+                }
+                Output::Close(reason) => {
+                    self.summary.refusals += 1;
+                    self.trace.line(
+                        self.now,
+                        &name(route.from),
+                        format_args!("closes {}: {reason}", name(route.to)),
+                    );
+                    self.close(route, epoch);
+                }
+            }
+        }
+    }
+
+    pub(super) fn wake(&mut self, route: Route, at: Time) {
+        let wake = &mut self.regions[route.from].wakes[route.to];
+        if wake.is_none_or(|scheduled| scheduled > at) {
+            *wake = Some(at);
+            self.at(at, Event::Wake(route));
+        }
+    }
+
+    pub(super) fn send(&mut self, route: Route, epoch: u64, message: Message) {
+        if epoch == 0 || self.network.epoch(route) != epoch {
+            return;
+        }
+        match self.network.send(self.now, route, &message) {
+            Fate::Arrives(at, again) => {
+                if let Some(again) = again {
+                    self.at(again, Event::Arrive(route, epoch, Parcel(message.clone())));
+                }
+                self.at(at, Event::Arrive(route, epoch, Parcel(message)));
+            }
+            Fate::Lost(noticed) => self.at(noticed, Event::Resend(route, epoch, Parcel(message))),
+        }
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        route: Route,
+        epoch: u64,
+        message: Message,
+    ) -> Result<(), Broken> {
+        let back = route.back();
+        if self.network.epoch(back) != epoch {
+            return Ok(());
+        }
+        match message {
+            Message::Control(number, bytes) => {
+                for frame in self.network.in_order(route, number, bytes) {
+                    self.tell(back, Input::Control(&frame))?;
+                }
+                Ok(())
+            }
+            Message::Batch(bytes) => {
+                self.summary.batches += 1;
+                self.tell(back, Input::Batch(&bytes))?;
+                self.follow(route, &bytes)
+            }
+        }
+    }
+
+    /// Looks at what a batch made of the keys that it names.
+    pub(super) fn follow(&mut self, route: Route, bytes: &[u8]) -> Result<(), Broken> {
+        let index = route.to;
+        let batch =
+            Batch::decode(bytes).map_err(|error| Broken::new("delivery", error.to_string()))?;
+        let mut keys: Vec<Key> = Vec::new();
+        for item in batch.items() {
+            match item {
+                Item::Entry(entry) => keys.extend(self.names.get(entry.key)),
+                Item::Unit(unit) => keys.extend(
+                    unit.entries()
+                        .filter_map(|entry| self.names.get(entry.key).copied()),
+                ),
+                Item::Flush(_) => keys.extend(&self.keys),
+            }
+        }
+        if self.trace.is_on() {
+            let text = describe(&batch, &keys);
+            let from = name(route.from);
+            self.trace.line(
+                self.now,
+                &name(index),
+                format_args!("batch {} of {from}:{text}", batch.id),
+            );
+        }
+        for key in keys {
+            deletion::check(&self.regions[index], &self.oracle, key)?;
+            self.observe(index, key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn connect(&mut self, route: Route) -> Result<(), Broken> {
+        if self.network.epoch(route) != 0 && self.network.epoch(route.back()) != 0 {
+            return Ok(());
+        }
+        if !self.network.connect(route) {
+            let in_us = 50_000 + self.rng.below(100_000);
+            self.after(in_us, Event::Connect(route));
+            return Ok(());
+        }
+        self.tell(route, Input::Connected)?;
+        self.tell(route.back(), Input::Connected)
+    }
+
+    /// One end gives its connection up at once; the other notices later.
+    pub(super) fn close(&mut self, route: Route, epoch: u64) {
+        let in_us = self.rng.below(self.swarm.links.idle_us);
+        self.after(0, Event::Drop(route, epoch));
+        // What was said last still arrives before the end of the connection does.
+        self.after(400_000 + in_us, Event::Drop(route.back(), epoch));
+    }
+
+    pub(super) fn drop_end(&mut self, route: Route, epoch: u64) -> Result<(), Broken> {
+        if !self.network.drop_end(route, epoch) {
+            return Ok(());
+        }
+        self.trace.line(
+            self.now,
+            &name(route.from),
+            format_args!("lost the link to {}", name(route.to)),
+        );
+        self.tell(route, Input::Disconnected)?;
+        let in_us = 50_000 + self.rng.below(200_000);
+        self.after(in_us, Event::Connect(route));
+        Ok(())
+    }
+}
+
+/// The parts of the log and the keys of a batch.
+fn describe(batch: &Batch<'_>, keys: &[Key]) -> String {
+    let ranges = batch
+        .ranges
+        .iter()
+        .map(|range| format!(" {}:{}-{}", range.lane, range.after + 1, range.up_to));
+    ranges
+        .chain(keys.iter().map(|key| format!(" {key}")))
+        .collect()
+}
