@@ -5,8 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What an operator must know about a restart; part of every status.
-pub const RESTART_NOTE: &str =
-    "nothing is kept on disk: a restarted node comes back empty, and its peers send it everything that they hold";
+pub const RESTART_NOTE: &str = "nothing is kept on disk: a restarted node comes back empty, and its peers send it everything that they hold";
 
 /// A node at one moment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

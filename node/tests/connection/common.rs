@@ -1,6 +1,9 @@
 //! A whole server in this process, and clients that speak to it in bytes.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
 
 use std::{
     io::{ErrorKind, Read, Write},

@@ -262,5 +262,4 @@ impl Connection {
         }
         self.start = 0;
     }
-
 }
