@@ -1,11 +1,7 @@
-//! What happens to keys while nobody asks for them: the bytes of expired values are dropped, and what every region has
-//! heard the end of is forgotten.
+//! What happens to keys while nobody asks for them: what has been deleted or has expired is forgotten once every region
+//! has heard of it.
 
-use greenwich_proto::{
-    entry::{Body, EntryRef, layout},
-    hlc::Stamp,
-    time::Wall,
-};
+use greenwich_proto::{entry::layout, hlc::Stamp, time::Wall};
 
 use super::{
     Keyspace, SHARDS,
@@ -38,17 +34,7 @@ impl Keyspace {
             {
                 return Verdict::Remove;
             }
-            if !entry.has_expired(now) {
-                next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
-                return Verdict::Keep;
-            }
-            // A counter's totals are ours to remember until the key is forgotten, and they are small.
-            if matches!(entry.body, Body::Bytes(_)) && entry.totals.is_empty() {
-                return Verdict::Replace(layout::to_box(&EntryRef {
-                    body: Body::Husk,
-                    ..entry
-                }));
-            }
+            // An expired value stays whole: a later deadline, set elsewhere before it expired, may still bring it back.
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
             Verdict::Keep
         });

@@ -139,7 +139,7 @@ fn increments_after_an_expiry_add_up_whichever_region_saw_it_first() {
 }
 
 #[test]
-fn an_extension_that_arrives_after_the_bytes_were_dropped_restores_them() {
+fn an_extension_that_arrives_after_the_deadline_brings_the_value_back() {
     let (a, b) = (keyspace(1), keyspace(2));
     set(&a, NOW, "k", "v", Some(LATER));
     exchange(&a, &b, NOW);
@@ -151,6 +151,24 @@ fn an_extension_that_arrives_after_the_bytes_were_dropped_restores_them() {
     assert_eq!(get(&a, LATER, "k"), None);
     send(&b, &a, LATER);
     assert_eq!(get(&a, LATER, "k").as_deref(), Some("v"));
+}
+
+#[test]
+fn a_deadline_set_in_ignorance_of_an_expired_value_applies_to_it_everywhere() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "k", "old", None);
+    exchange(&a, &b, NOW);
+    set(&a, Wall(NOW.0 + 1), "k", "new", Some(LATER));
+    let far = Wall(LATER.0 + 60_000);
+    at(&b, Wall(NOW.0 + 2), |access| {
+        access.update(b"k", |slot| slot.set_deadline(Some(far)))
+    });
+    a.tend(LATER, 0, SHARDS);
+    exchange(&a, &b, LATER);
+    assert_eq!(
+        (get(&a, LATER, "k"), get(&b, LATER, "k")),
+        (Some("new".into()), Some("new".into()))
+    );
 }
 
 #[test]
@@ -183,11 +201,12 @@ fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
     exchange(&a, &b, NOW);
     a.settle(Stamp::at(LATER));
     a.tend(LATER, 0, SHARDS);
-    add(&a, LATER, "n", 1);
-    add(&b, LATER, "n", 10);
-    exchange(&a, &b, LATER);
+    let after = Wall(LATER.0 + 1);
+    add(&a, after, "n", 1);
+    add(&b, after, "n", 10);
+    exchange(&a, &b, after);
     assert_eq!(
-        (get(&a, LATER, "n"), get(&b, LATER, "n")),
+        (get(&a, after, "n"), get(&b, after, "n")),
         (Some("11".into()), Some("11".into()))
     );
 }
