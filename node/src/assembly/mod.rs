@@ -9,7 +9,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     process,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -34,7 +34,7 @@ use crate::{
     admin::StatusSource,
     config::{self, Config},
     keyspace::Keyspace,
-    server::{self, Server},
+    server::{self, Server, process::wall},
     status::{EmulatedLink, Link, RESTART_NOTE, Status, UpdateLog},
 };
 
@@ -191,13 +191,6 @@ fn emulated(
 /// A number that nobody outside can guess.
 fn seed() -> u64 {
     RandomState::new().hash_one(process::id())
-}
-
-fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 async fn measure(reporter: Arc<Reporter>) {

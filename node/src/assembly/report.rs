@@ -1,7 +1,6 @@
 //! The node's status from its parts.
 
 use std::{
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +13,7 @@ use super::{configured_status, rates::Rate};
 use crate::{
     config::Config,
     keyspace::Keyspace,
-    server::Server,
+    server::{Server, process},
     status::{
         Batches, Clients, Commands, Flow, Link, LinkState, Memory, Status, UpdateLog, Updates,
     },
@@ -93,7 +92,7 @@ impl Reporter {
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         status.keys = usage.keys as u64;
         status.memory = Memory {
-            resident_bytes: resident_bytes(),
+            resident_bytes: process::resident_bytes(),
             entry_bytes: usage.entry_bytes as u64,
         };
         status.clients = Clients {
@@ -169,16 +168,4 @@ fn total_bytes(view: &LinkView) -> (u64, u64) {
         sent + view.stats.sent_bytes,
         received + view.stats.received_bytes,
     )
-}
-
-/// What the system counts as resident; zero where it does not say.
-pub(crate) fn resident_bytes() -> u64 {
-    const PAGE_BYTES: u64 = 4096;
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse().ok())
-        .unwrap_or(0);
-    pages * PAGE_BYTES
 }

@@ -1,6 +1,20 @@
-//! What the system says about this process. Zero where it says nothing.
+//! What the system says: the time, and about this process. Zero where it says nothing.
 
-use std::fs;
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use greenwich_proto::time::Wall;
+
+/// The wall clock.
+#[must_use]
+pub fn wall() -> Wall {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
 
 /// Memory that the system counts as resident.
 #[must_use]

@@ -183,7 +183,9 @@ async fn look_after(server: Arc<Server>) {
         let idle_seconds_max = server.settings.idle_seconds_max.load(Relaxed);
         if idle_seconds_max > 0 && checked.elapsed() >= Duration::from_secs(1) {
             checked = Instant::now();
-            let oldest = connection::wall().0.saturating_sub(idle_seconds_max * 1000);
+            let oldest = super::process::wall()
+                .0
+                .saturating_sub(idle_seconds_max * 1000);
             for handle in server.clients.all() {
                 let may_be_silent = handle.is_subscriber() || handle.is_blocked.load(Relaxed);
                 if handle.active.load(Relaxed) < oldest && !may_be_silent {

@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use self::end::End;
-pub(super) use self::seat::{Seat, wall};
-use super::buffers;
+pub(super) use self::seat::Seat;
+use super::{buffers, process::wall};
 use crate::{
     client::{Doom, Wait},
     command,

@@ -3,13 +3,11 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use greenwich_proto::time::Wall;
 use tokio::net::TcpStream;
 
-use super::super::Server;
+use super::super::{Server, process::wall};
 use crate::{
     client::{Client, Handle},
     command::pubsub::unsubscribe_all,
@@ -58,12 +56,4 @@ impl Drop for Seat {
         self.server.clients.remove(self.client.handle.id);
         self.server.clients.leave_place();
     }
-}
-
-/// The time of the commands that are about to run.
-pub(in crate::server) fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
