@@ -198,7 +198,6 @@ impl<'a> Access<'a> {
             *flushed = version;
             for (_, shard) in &mut held.shards {
                 shard.retain(|_| Verdict::Remove);
-                shard.shrink(|key| all.space.place(key).0);
                 shard.flushed = version;
                 shard.next_deadline = None;
             }

@@ -1,7 +1,7 @@
 //! The cache itself: every key of the region, in memory.
 //!
 //! ```text
-//!   key ─hash─▶ shard (one mutex) ─▶ table of entries, one allocation each (header · key · value)
+//!   key ─hash─▶ shard (one mutex) ─▶ index ─▶ entries, side by side (header · key · value)
 //!                 └─▶ lane of the log, written under the shard's lock
 //! ```
 //!
@@ -12,6 +12,8 @@
 //! Knows entries and their join; does not know commands, clients or peers.
 
 mod access;
+mod arena;
+mod index;
 mod scan;
 mod shard;
 mod slot;
@@ -39,6 +41,7 @@ use greenwich_proto::{
 use parking_lot::Mutex;
 
 pub use self::{access::Access, scan::ScanPage, slot::Slot, view::View};
+use index::Tag;
 use shard::Shard;
 
 /// The number of shards: enough that two cores rarely meet in one, and that a step of SCAN, which looks at a whole
@@ -81,9 +84,12 @@ impl Keyspace {
     /// its own, so that nobody outside can choose keys that collide.
     #[must_use]
     pub fn new(log: Arc<Log>, actor: Actor, seed: u64) -> Self {
+        let hasher = FixedState::with_seed(seed);
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
-            hasher: FixedState::with_seed(seed),
+            shards: (0..SHARDS)
+                .map(|_| Mutex::new(Shard::new(hasher.clone())))
+                .collect(),
+            hasher,
             actor,
             log,
             settled: AtomicU64::new(0),
@@ -111,12 +117,24 @@ impl Keyspace {
         usage
     }
 
+    /// Asks for the memory of keys that commands will soon use, so that all of it is fetched at the same time: a key that
+    /// is not in the processor's cache makes a command wait longer than all else that it does.
+    pub fn prefetch(&self, keys: &[&[u8]]) {
+        let places = || keys.iter().map(|key| self.place(key));
+        for place in places() {
+            self.shards[place.shard()].lock().prefetch_slot(place);
+        }
+        for place in places() {
+            self.shards[place.shard()].lock().prefetch_entry(place);
+        }
+    }
+
     fn settled_stamp(&self) -> Stamp {
         Stamp(self.settled.load(Ordering::Acquire))
     }
 
     fn place(&self, key: &[u8]) -> Place {
-        Place(self.hasher.hash_one(key))
+        Place::of(key, &self.hasher)
     }
 }
 
@@ -129,8 +147,16 @@ impl Place {
     const POSITION_BITS: u32 = 53;
     const SHARD_SHIFT: u32 = Self::POSITION_BITS - SHARDS.trailing_zeros();
 
-    /// The order of SCAN. The table inside a shard uses the lowest and the highest bits of the hash, so the shard is
-    /// chosen by bits from the middle.
+    fn of(key: &[u8], hasher: &FixedState) -> Self {
+        Self(hasher.hash_one(key))
+    }
+
+    /// What the index inside a shard uses: bits that did not choose the shard.
+    const fn tag(self) -> Tag {
+        Tag((self.0 >> 32) as u32)
+    }
+
+    /// The order of SCAN, and of the shards.
     const fn position(self) -> u64 {
         self.0.rotate_left(32) >> (u64::BITS - Self::POSITION_BITS)
     }

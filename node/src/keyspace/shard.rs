@@ -1,13 +1,20 @@
 //! One shard: a table of encoded entries, and counters about them.
 
+use foldhash::fast::FixedState;
 use greenwich_proto::{
     entry::{Body, EntryRef, layout},
     hlc::Version,
     time::Wall,
 };
-use hashbrown::{HashTable, hash_table::Entry};
 
-use super::Place;
+use super::{
+    Place,
+    arena::{self, Arena},
+    index::{self, Index},
+};
+
+/// What an entry takes beside its bytes: its length in the arena, and its slot in a table that is half full.
+pub(super) const ENTRY_OVERHEAD_BYTES: usize = arena::PREFIX_BYTES + 2 * index::SLOT_BYTES;
 
 /// Counters over the entries of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,9 +56,11 @@ fn weigh(entry: &EntryRef<'_>) -> (usize, usize) {
 }
 
 /// A table of entries. All access is under the shard's lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shard {
-    table: HashTable<Box<[u8]>>,
+    index: Index,
+    arena: Arena,
+    hasher: FixedState,
     pub(super) tally: Tally,
     /// The newest flush that this shard has seen: the base of every key that it does not hold.
     pub(super) flushed: Version,
@@ -60,106 +69,126 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Entries, those that clients do not see included.
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
+    /// An empty shard of keys whose places are computed with `hasher`.
+    pub(super) fn new(hasher: FixedState) -> Self {
+        Self {
+            index: Index::default(),
+            arena: Arena::default(),
+            hasher,
+            tally: Tally::default(),
+            flushed: Version::ZERO,
+            next_deadline: None,
+        }
     }
 
+    /// Entries, those that clients do not see included.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    #[inline]
     pub(super) fn find(&self, place: Place, key: &[u8]) -> Option<&[u8]> {
-        self.table
-            .find(place.0, |entry| layout::key_of(entry) == key)
-            .map(AsRef::as_ref)
+        let slot = self.slot(place, key)?;
+        Some(self.arena.get(self.index.handle(slot)))
+    }
+
+    #[inline]
+    fn slot(&self, place: Place, key: &[u8]) -> Option<usize> {
+        let is_key = |held| layout::key_of(self.arena.get(held)) == key;
+        self.index.find(place.tag(), is_key)
+    }
+
+    /// Asks for the memory where a search begins.
+    pub(super) fn prefetch_slot(&self, place: Place) {
+        self.index.prefetch(place.tag());
+    }
+
+    /// Asks for the memory of the entry that a search will probably find.
+    pub(super) fn prefetch_entry(&self, place: Place) {
+        if let Some(slot) = self.index.find(place.tag(), |_| true) {
+            self.arena.prefetch(self.index.handle(slot));
+        }
     }
 
     /// Every entry, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.table.iter().map(AsRef::as_ref)
+        self.index.iter().map(|handle| self.arena.get(handle))
     }
 
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
-    pub(super) fn put(
-        &mut self,
-        place: Place,
-        entry: &EntryRef<'_>,
-        of_unit: bool,
-        rehash: impl Fn(&[u8]) -> u64,
-    ) {
-        let Self {
-            table,
-            tally,
-            next_deadline,
-            ..
-        } = self;
-        let found = table.entry(
-            place.0,
-            |held| layout::key_of(held) == entry.key,
-            |held| rehash(layout::key_of(held)),
-        );
-        let mut occupied = match found {
-            Entry::Occupied(mut occupied) => {
-                let held = occupied.get_mut();
-                tally.remove(held);
-                if held.len() == layout::encoded_len(entry) {
+    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool) {
+        let len = layout::encoded_len(entry);
+        let handle = match self.slot(place, entry.key) {
+            Some(slot) => {
+                let handle = self.index.handle(slot);
+                let held = self.arena.get_mut(handle);
+                self.tally.remove(held);
+                if held.len() == len {
                     layout::encode_over(entry, held);
+                    handle
                 } else {
-                    *held = layout::to_box(entry);
+                    self.arena.free(handle);
+                    let handle = self.arena.insert(len, |out| layout::encode(entry, out));
+                    self.index.replace(slot, handle);
+                    handle
                 }
-                occupied
             }
-            Entry::Vacant(vacant) => vacant.insert(layout::to_box(entry)),
+            None => {
+                let handle = self.arena.insert(len, |out| layout::encode(entry, out));
+                self.index.insert(place.tag(), handle);
+                handle
+            }
         };
-        let held = occupied.get_mut();
+        let held = self.arena.get_mut(handle);
         layout::set_of_unit(held, of_unit);
-        tally.add(held);
-        *next_deadline = entry.deadline.at.into_iter().chain(*next_deadline).min();
-    }
-
-    /// Replaces the bytes of a key that is held.
-    pub(super) fn replace(&mut self, place: Place, bytes: Box<[u8]>) {
-        let Self {
-            table,
-            tally,
-            next_deadline,
-            ..
-        } = self;
-        let key = layout::key_of(&bytes);
-        if let Some(held) = table.find_mut(place.0, |held| layout::key_of(held) == key) {
-            tally.remove(held);
-            tally.add(&bytes);
-            *next_deadline = layout::view(&bytes)
-                .deadline
-                .at
-                .into_iter()
-                .chain(*next_deadline)
-                .min();
-            *held = bytes;
-        }
+        self.tally.add(held);
+        self.next_deadline = entry
+            .deadline
+            .at
+            .into_iter()
+            .chain(self.next_deadline)
+            .min();
+        self.compact();
     }
 
     /// Keeps, shrinks or removes each entry as `judge` says.
     pub(super) fn retain(&mut self, mut judge: impl FnMut(&[u8]) -> Verdict) {
-        let Self { table, tally, .. } = self;
-        table.retain(|entry| match judge(entry) {
-            Verdict::Keep => true,
-            Verdict::Replace(bytes) => {
-                tally.remove(entry);
-                tally.add(&bytes);
-                *entry = bytes;
-                true
+        let Self {
+            index,
+            arena,
+            tally,
+            ..
+        } = self;
+        index.retain(|handle| {
+            let entry = arena.get(handle);
+            let verdict = judge(entry);
+            if let Verdict::Keep = verdict {
+                return Some(handle);
             }
-            Verdict::Remove => {
-                tally.remove(entry);
-                false
-            }
+            tally.remove(entry);
+            arena.free(handle);
+            let Verdict::Replace(bytes) = verdict else {
+                return None;
+            };
+            tally.add(&bytes);
+            Some(arena.insert(bytes.len(), |out| out.extend_from_slice(&bytes)))
         });
+        self.compact();
     }
 
-    /// Gives back the memory of a table that has become much too large.
-    pub(super) fn shrink(&mut self, rehash: impl Fn(&[u8]) -> u64) {
-        if self.table.capacity() > 64 && self.table.len() < self.table.capacity() / 4 {
-            self.table
-                .shrink_to(self.table.len() * 2, |held| rehash(layout::key_of(held)));
-        }
+    /// Gives back the memory of entries that are gone.
+    fn compact(&mut self) {
+        let Self {
+            index,
+            arena,
+            hasher,
+            ..
+        } = self;
+        while arena.evacuate(|entry, from, to| {
+            let place = Place::of(layout::key_of(entry), hasher);
+            let slot = index.find(place.tag(), |held| held == from);
+            index.replace(slot.expect("every living entry is in the index"), to);
+        }) {}
     }
 }
 

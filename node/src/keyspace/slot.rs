@@ -97,7 +97,7 @@ impl<'a> Slot<'a> {
                 deadline: Deadline { version, at },
                 ..held
             });
-            self.replace(bytes);
+            self.put(&layout::view(&bytes));
         }
         true
     }
@@ -131,15 +131,7 @@ impl<'a> Slot<'a> {
             .encode_with(&Total { actor, stamp, sum }, &mut totals);
         let totals = Totals::from_bytes(&totals).expect("totals stay in order");
         let bytes = layout::to_box(&EntryRef { totals, ..base });
-        if self.held().is_some() {
-            self.replace(bytes);
-        } else {
-            let entry = layout::view(&bytes);
-            self.shard
-                .put(self.place, &entry, self.record.is_of_unit(), |key| {
-                    self.space.place(key).0
-                });
-        }
+        self.put(&layout::view(&bytes));
         Ok(visible)
     }
 
@@ -174,15 +166,7 @@ impl<'a> Slot<'a> {
     }
 
     fn put(&mut self, entry: &EntryRef<'_>) {
-        let space = self.space;
-        let rehash = |key: &[u8]| space.place(key).0;
-        self.shard
-            .put(self.place, entry, self.record.is_of_unit(), rehash);
-    }
-
-    fn replace(&mut self, mut bytes: Box<[u8]>) {
-        layout::set_of_unit(&mut bytes, self.record.is_of_unit());
-        self.shard.replace(self.place, bytes);
+        self.shard.put(self.place, entry, self.record.is_of_unit());
     }
 }
 

@@ -28,15 +28,14 @@ impl Keyspace {
             flushed: shard.flushed,
         };
         let local = shard.find(place, incoming.key).map(layout::view);
-        let rehash = |key: &[u8]| self.place(key).0;
         match join(local.as_ref(), incoming, forgotten) {
             None | Some(Joined::Local) => false,
             Some(Joined::Incoming) => {
-                shard.put(place, incoming, false, rehash);
+                shard.put(place, incoming, false);
                 true
             }
             Some(Joined::Mixed(bytes)) => {
-                shard.put(place, &layout::view(&bytes), false, rehash);
+                shard.put(place, &layout::view(&bytes), false);
                 true
             }
         }
@@ -112,7 +111,7 @@ impl Store for Keyspace {
                 continue;
             }
             shard.flushed = version;
-            shard.retain(|entry| {
+            let judge = |entry: &[u8]| {
                 let entry = layout::view(entry);
                 // What counts on the flush itself came after it.
                 let is_later = entry.version > version
@@ -129,8 +128,8 @@ impl Store for Keyspace {
                 } else {
                     Verdict::Remove
                 }
-            });
-            shard.shrink(|key| self.place(key).0);
+            };
+            shard.retain(judge);
         }
         let mut flushed = self.flushed.lock();
         *flushed = version.max(*flushed);

@@ -26,7 +26,7 @@ impl Keyspace {
         // A wall clock lies behind the stamps by at most the skew that is followed, twice when it was set back.
         let margin = self.log.clock().max_skew().saturating_mul(2);
         let mut next_deadline: Option<Wall> = None;
-        shard.retain(|bytes| {
+        let judge = |bytes: &[u8]| {
             let entry = layout::view(bytes);
             if entry
                 .forgettable_after(now, margin)
@@ -37,8 +37,8 @@ impl Keyspace {
             // An expired value stays whole: a later deadline, set elsewhere before it expired, may still bring it back.
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
             Verdict::Keep
-        });
+        };
+        shard.retain(judge);
         shard.next_deadline = next_deadline;
-        shard.shrink(|key| self.place(key).0);
     }
 }

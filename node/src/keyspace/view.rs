@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use greenwich_proto::{
     decimal::Decimal,
-    entry::{Body, EntryRef},
+    entry::{Body, EntryRef, layout},
     hlc::Stamp,
     time::Wall,
 };
+
+use super::shard::ENTRY_OVERHEAD_BYTES;
 
 /// A key's value and deadline, under its lock.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,6 @@ impl<'a> View<'a> {
     /// Bytes that it takes, with its share of the table.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        greenwich_proto::entry::layout::encoded_len(&self.0) + 2 * size_of::<Box<[u8]>>()
+        layout::encoded_len(&self.0) + ENTRY_OVERHEAD_BYTES
     }
 }

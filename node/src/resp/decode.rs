@@ -329,7 +329,7 @@ impl Decoder {
 /// The number and length of the header line at the start of `line` if it has the usual form: a
 /// marker, one to nine digits, CR, one more byte. What it does not know is left to [`parse_integer`].
 #[inline]
-fn plain_header(line: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn plain_header(line: &[u8]) -> Option<(usize, usize)> {
     let digits = line.get(1..)?;
     let first = digits.first()?.wrapping_sub(b'0');
     if first > 9 {

@@ -36,6 +36,7 @@ mod inline;
 mod limits;
 mod number;
 mod request;
+mod skim;
 
 pub use decode::{Decoded, Decoder, reserve_bytes};
 pub use encode::{Reply, Version};
@@ -43,3 +44,4 @@ pub use error::ProtocolError;
 pub use limits::Limits;
 pub use number::{format_double, parse_integer};
 pub use request::{Request, RequestBuf};
+pub use skim::{Skim, skim};

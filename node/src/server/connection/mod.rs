@@ -3,6 +3,7 @@
 //! While replies wait to be written nothing is read and nothing is run, so a client that does not read holds up itself
 //! alone and holds at most one batch of replies, one long reply, and the messages that its outbox may hold.
 
+mod ahead;
 mod end;
 mod seat;
 mod wait;
@@ -50,6 +51,7 @@ pub(super) async fn run(seat: Seat, stream: TcpStream, thread: usize) {
         marks: Marks::default(),
         input: Vec::new(),
         start: 0,
+        foreseen: 0,
         missing: 0,
         received: 0,
         reply: Reply::new(Version::Resp2),
@@ -89,6 +91,8 @@ struct Connection {
     input: Vec<u8>,
     /// Where in the input the first request begins that has not run.
     start: usize,
+    /// The end of the requests whose keys are being fetched into the processor's cache.
+    foreseen: usize,
     /// Bytes that the first incomplete request lacks, at least.
     missing: usize,
     /// Bytes read since they were last counted.
@@ -167,12 +171,16 @@ impl Connection {
             decoder,
             input,
             start,
+            foreseen,
             ..
         } = self;
         let now = wall();
         client.handle.active.store(now.0, Relaxed);
         let mut count = 0;
         let next = loop {
+            if *start >= *foreseen {
+                *foreseen = *start + ahead::foresee(&server.keyspace, &input[*start..]);
+            }
             match decoder.decode(&input[*start..]) {
                 Ok(Decoded::Request { bytes }) => {
                     let request = decoder.request(&input[*start..]);
@@ -261,5 +269,6 @@ impl Connection {
             }
         }
         self.start = 0;
+        self.foreseen = 0;
     }
 }

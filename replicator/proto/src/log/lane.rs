@@ -19,6 +19,10 @@ use crate::{
 /// The largest entry that a record carries. A larger one is looked up when it is sent, and then only once.
 pub const CARRIED_BYTES_MAX: usize = 1024;
 
+/// Values are carried while the lane is filled up to one part in this many. A reader that is further behind takes the
+/// keys' newest state, which has often replaced several of theirs, and a long log takes little memory.
+const CARRYING_PART: usize = 16;
+
 /// Bytes of one segment, the unit in which memory is taken and given back.
 const SEGMENT_BYTES: usize = 32 * 1024;
 
@@ -163,9 +167,12 @@ impl Lane {
         })
     }
 
-    /// Appends a record that carries an entry of at most [`CARRIED_BYTES_MAX`].
+    /// Appends a record of one key that became `entry`, and carries it where that is worth its memory.
     pub(super) fn append_entry(&mut self, stamp: Stamp, entry: &EntryRef<'_>) -> u64 {
         let len = layout::encoded_len(entry);
+        if len > CARRIED_BYTES_MAX || self.bytes > self.limit_bytes / CARRYING_PART {
+            return self.append(stamp, std::iter::once(entry.key));
+        }
         self.push(stamp, CARRIES_ENTRY, 2 + len, |bytes| {
             let len = u16::try_from(len).expect("only small entries are carried");
             bytes.extend_from_slice(&len.to_le_bytes());

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use self::lane::Lane;
 pub use self::lane::{CARRIED_BYTES_MAX, Change, Cursor, KeyList, Record};
 use crate::{
-    entry::{Body, EntryRef, layout},
+    entry::{Body, EntryRef},
     hlc::{Clock, Stamp},
     time::Wall,
 };
@@ -129,7 +129,7 @@ impl Log {
     }
 
     /// As [`Self::append`], for one key that becomes a plain value: `entry` makes it from its stamp. A small one is
-    /// carried by the record.
+    /// carried by the record while few records are held.
     pub fn append_value<'a>(
         &self,
         lane: usize,
@@ -139,11 +139,7 @@ impl Log {
         self.append_with(lane, wall, |records, stamp| {
             let entry = entry(stamp);
             debug_assert!(matches!(entry.body, Body::Bytes(_)) && entry.totals.is_empty());
-            if layout::encoded_len(&entry) <= CARRIED_BYTES_MAX {
-                records.append_entry(stamp, &entry)
-            } else {
-                records.append(stamp, std::iter::once(entry.key))
-            }
+            records.append_entry(stamp, &entry)
         })
     }
 
