@@ -117,18 +117,6 @@ impl Keyspace {
         usage
     }
 
-    /// Asks for the memory of keys that commands will soon use, so that all of it is fetched at the same time: a key that
-    /// is not in the processor's cache makes a command wait longer than all else that it does.
-    pub fn prefetch(&self, keys: &[&[u8]]) {
-        let places = || keys.iter().map(|key| self.place(key));
-        for place in places() {
-            self.shards[place.shard()].lock().prefetch_slot(place);
-        }
-        for place in places() {
-            self.shards[place.shard()].lock().prefetch_entry(place);
-        }
-    }
-
     fn settled_stamp(&self) -> Stamp {
         Stamp(self.settled.load(Ordering::Acquire))
     }

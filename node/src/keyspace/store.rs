@@ -64,6 +64,18 @@ impl Keyspace {
 }
 
 impl Store for Keyspace {
+    /// A key that is not in the processor's cache makes a command wait longer than all else that it does; the memory of
+    /// several is fetched at the same time.
+    fn prefetch(&self, keys: &[&[u8]]) {
+        let places = || keys.iter().map(|key| self.place(key));
+        for place in places() {
+            self.shards[place.shard()].lock().prefetch_slot(place);
+        }
+        for place in places() {
+            self.shards[place.shard()].lock().prefetch_entry(place);
+        }
+    }
+
     fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
         if let [key] = keys {
             let place = self.place(key);

@@ -8,6 +8,9 @@ use crate::{
     time::Wall,
 };
 
+/// How many keys are looked up or joined in one go: about as many as a processor fetches at the same time.
+pub const AT_ONCE: usize = 16;
+
 /// What became of incoming entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -26,6 +29,9 @@ impl std::ops::AddAssign for Applied {
 
 /// A keyspace as the core sees it.
 pub trait Store {
+    /// Says which keys come next, at most [`AT_ONCE`], so that their memory can be fetched meanwhile. A hint.
+    fn prefetch(&self, _keys: &[&[u8]]) {}
+
     /// Calls `visit` with the encoded entry of every key that is held. All keys are locked together.
     fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8]));
 

@@ -224,6 +224,33 @@ fn a_hot_key_crosses_a_few_times() {
 }
 
 #[test]
+fn batches_of_large_values_end_near_their_limit_and_miss_none() {
+    let limits = Limits {
+        batch_bytes: 1_000,
+        ..Limits::default()
+    };
+    let mut pair = Pair::new(&Setup {
+        limits,
+        ..Setup::default()
+    });
+    pair.connect();
+    pair.batches.clear();
+    let value = "v".repeat(900);
+    for key in 0..100 {
+        pair.sides[0].set(&format!("k{key}"), &value);
+    }
+    pair.settle();
+    // Two that fill the limit, one that goes over it, and their headers.
+    let largest = pair.batches.iter().map(|(_, batch)| batch.len()).max();
+    assert!(largest.unwrap() < 3_000, "{largest:?}");
+    assert_eq!(pair.sides[1].store.joins.get(), 100);
+    for key in 0..100 {
+        let arrived = pair.sides[1].store.value(&format!("k{key}"));
+        assert_eq!(arrived.as_deref(), Some(value.as_str()), "k{key}");
+    }
+}
+
+#[test]
 fn a_peer_that_falls_off_the_log_is_swept_to() {
     let mut pair = Pair::new(&Setup {
         log_bytes: 0,

@@ -1,14 +1,13 @@
 //! Looks ahead in a pipeline: while its first command runs, the memory of the keys behind it is on its way to the
 //! processor. (Valkey 8 does the same for the commands of several clients.)
 
-use crate::{keyspace::Keyspace, resp::skim};
+use greenwich_proto::store::{AT_ONCE, Store};
 
-/// Requests that are looked at together: more than the processor fetches at once would push each other out.
-const REQUESTS_MAX: usize = 16;
+use crate::{keyspace::Keyspace, resp::skim};
 
 /// Has the keys of the next requests in `input` fetched. Returns how many bytes those requests take, at least one.
 pub(super) fn foresee(keyspace: &Keyspace, input: &[u8]) -> usize {
-    let mut keys = [b"".as_slice(); REQUESTS_MAX];
+    let mut keys = [b"".as_slice(); AT_ONCE];
     let mut requests = skim(input);
     let mut count = 0;
     for (slot, key) in keys.iter_mut().zip(requests.by_ref()) {

@@ -9,7 +9,7 @@ use crate::{
     entry::layout,
     hlc::Stamp,
     log::{Change, Cursor, Fallen, KeyList, LANES, Log},
-    store::Store,
+    store::{AT_ONCE, Store},
     wire::batch::{self, Range},
 };
 
@@ -117,75 +117,84 @@ impl Builder {
     ) -> Result<bool, Fallen> {
         loop {
             let mut is_full = false;
-            let mut is_keyed = false;
             let Self {
                 seen, keys, last, ..
             } = self;
+            keys.clear();
+            let mut seq = cursor.seq;
             log.read(lane, cursor, |record| {
                 is_full = last.items.len() >= limit_bytes;
-                if is_full || is_keyed {
+                if is_full || keys.records.len() == AT_ONCE {
                     return false;
                 }
+                seq += 1;
                 match record.change {
                     Change::Entry(entry) => carry(entry, seen, last),
                     // Keys are locked once the lane is not.
-                    Change::Keys(list) => {
-                        keys.copy(list);
-                        is_keyed = true;
-                    }
+                    Change::Keys(list) => keys.push(seq, list),
                 }
                 true
             })?;
-            if !is_keyed {
+            if self.keys.records.is_empty() {
                 return Ok(!is_full);
             }
-            self.look_up(store);
+            if let Some(unread) = self.look_up(store, limit_bytes) {
+                // What was carried behind it is sent again, which changes nothing.
+                *cursor = Cursor::after(unread - 1);
+                return Ok(false);
+            }
         }
     }
 
-    /// Takes the present state of the copied keys.
-    fn look_up<S: Store>(&mut self, store: &S) {
+    /// Takes the present state of the copied keys. Returns the number of the first record that found no room.
+    fn look_up<S: Store>(&mut self, store: &S, limit_bytes: usize) -> Option<u64> {
         let Self {
-            seen,
-            keys,
-            last:
-                Built {
-                    items,
-                    updates,
-                    coalesced,
-                    ..
-                },
-            ..
+            seen, keys, last, ..
         } = self;
-        let keys: Vec<&[u8]> = keys.iter().collect();
-        match keys.as_slice() {
-            [] => batch::put_flush(store.flushed(), items),
-            [key] if seen.contains(key) => *coalesced += 1,
-            [key] => {
-                seen.insert(key, None);
-                store.export(&[key], &mut |entry| {
-                    // What a unit wrote travels with the unit's own record.
-                    if layout::is_of_unit(entry) {
-                        *coalesced += 1;
-                    } else {
-                        batch::put_entry(entry, items);
-                        *updates += 1;
-                    }
-                });
+        let all: Vec<&[u8]> = keys.iter().collect();
+        store.prefetch(&all[..all.len().min(AT_ONCE)]);
+        let full = last.items.len() + limit_bytes;
+        let mut start = 0;
+        for &(seq, end) in &keys.records {
+            if last.items.len() >= full {
+                return Some(seq);
             }
-            keys => {
-                let mut entries = Vec::new();
-                let mut count = 0;
-                store.export(keys, &mut |entry| {
-                    batch::put_unit_entry(entry, &mut entries);
-                    count += 1;
-                });
-                batch::put_unit(count, items);
-                items.extend_from_slice(&entries);
-                *updates += count;
-                for key in keys {
-                    seen.insert(key, None);
+            export(store, &all[start..end], seen, last);
+            start = end;
+        }
+        None
+    }
+}
+
+/// Adds the present state of keys that changed together, or of one that changed alone.
+fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built) {
+    match keys {
+        [] => batch::put_flush(store.flushed(), &mut last.items),
+        [key] if seen.contains(key) => last.coalesced += 1,
+        [key] => {
+            seen.insert(key, None);
+            store.export(&[key], &mut |entry| {
+                // What a unit wrote travels with the unit's own record.
+                if layout::is_of_unit(entry) {
+                    last.coalesced += 1;
+                } else {
+                    batch::put_entry(entry, &mut last.items);
+                    last.updates += 1;
                 }
+            });
+        }
+        keys => {
+            let mut entries = Vec::new();
+            let mut count = 0;
+            store.export(keys, &mut |entry| {
+                batch::put_unit_entry(entry, &mut entries);
+                count += 1;
+            });
+            batch::put_unit(count, &mut last.items);
+            last.items.extend_from_slice(&entries);
+            last.updates += count;
+            for key in keys {
+                seen.insert(key, None);
             }
         }
     }
@@ -208,21 +217,28 @@ fn carry(entry: &[u8], seen: &mut Seen, last: &mut Built) {
     }
 }
 
-/// The keys of one record, copied out of the log so that its lock is free while keys are locked.
+/// The keys of some records, copied out of the log so that its lock is free while keys are locked.
 #[derive(Debug, Default)]
 struct Keys {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The number of each record, and how many of the keys end with it.
+    records: Vec<(u64, usize)>,
 }
 
 impl Keys {
-    fn copy(&mut self, list: KeyList<'_>) {
+    fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.records.clear();
+    }
+
+    fn push(&mut self, seq: u64, list: KeyList<'_>) {
         for key in list.iter() {
             self.bytes.extend_from_slice(key);
             self.ends.push(self.bytes.len());
         }
+        self.records.push((seq, self.ends.len()));
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -6,7 +6,7 @@ use crate::{
     hlc::Clock,
     log::LANES,
     ranges::Ranges,
-    store::{Applied, Store},
+    store::{AT_ONCE, Applied, Store},
     time::{Time, Wall},
     wire::{
         batch::{Batch, BatchError, Item},
@@ -163,15 +163,29 @@ impl Receiver {
 
 fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {
     let mut applied = Applied::default();
-    for item in batch.items() {
-        match item {
-            Item::Entry(entry) => applied += store.join(&[entry], batch.forgotten, wall),
-            Item::Unit(unit) => {
-                let entries: Vec<EntryRef<'_>> = unit.entries().collect();
-                applied += store.join(&entries, batch.forgotten, wall);
+    let mut items = batch.items();
+    let mut next = Vec::with_capacity(AT_ONCE);
+    let mut keys = Vec::with_capacity(AT_ONCE);
+    loop {
+        next.extend(items.by_ref().take(AT_ONCE));
+        if next.is_empty() {
+            return applied;
+        }
+        keys.extend(next.iter().filter_map(|item| match item {
+            Item::Entry(entry) => Some(entry.key),
+            Item::Unit(_) | Item::Flush(_) => None,
+        }));
+        store.prefetch(&keys);
+        keys.clear();
+        for item in next.drain(..) {
+            match item {
+                Item::Entry(entry) => applied += store.join(&[entry], batch.forgotten, wall),
+                Item::Unit(unit) => {
+                    let entries: Vec<EntryRef<'_>> = unit.entries().collect();
+                    applied += store.join(&entries, batch.forgotten, wall);
+                }
+                Item::Flush(version) => store.flush(version),
             }
-            Item::Flush(version) => store.flush(version),
         }
     }
-    applied
 }
