@@ -47,7 +47,6 @@ fn weigh(entry: &EntryRef<'_>) -> (usize, usize) {
     let has_value = match entry.body {
         Body::Bytes(_) => true,
         Body::Dead => !entry.totals.is_empty(),
-        Body::Husk => false,
     };
     (
         usize::from(has_value),

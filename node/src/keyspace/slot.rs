@@ -9,7 +9,7 @@ use greenwich_proto::{
         Body, Deadline, EntryRef, layout,
         totals::{Total, Totals},
     },
-    hlc::{Origin, Version},
+    hlc::Version,
     log::{Marks, Position},
     time::Wall,
 };
@@ -187,17 +187,6 @@ fn base<'a>(shard: &'a Shard, place: Place, key: &'a [u8], now: Wall) -> EntryRe
     };
     if held.has_expired(now) {
         return EntryRef::absent(key, held.expiry_base());
-    }
-    if held.body == Body::Husk {
-        // A later deadline came when the bytes were gone. The end of that deadline may be far away; it has ended now.
-        let stamp = held.version.stamp.max(held.deadline.version.stamp).next();
-        return EntryRef::absent(
-            key,
-            Version {
-                stamp,
-                origin: Origin::NONE,
-            },
-        );
     }
     held
 }

@@ -29,7 +29,7 @@ impl<'a> View<'a> {
             (body, _) => match (self.0.number(), body) {
                 (Some(number), _) => Cow::Owned(number.to_string().into_bytes()),
                 (None, Body::Bytes(bytes)) => Cow::Borrowed(bytes),
-                (None, Body::Dead | Body::Husk) => Cow::Borrowed(b""),
+                (None, Body::Dead) => Cow::Borrowed(b""),
             },
         }
     }

@@ -109,7 +109,7 @@ proptest! {
             let unseen = entry.deadline.at.map(|at| Stamp::at(Wall(at.0 + margin_ms)));
             prop_assert!(unseen.is_none_or(|unseen| after >= unseen));
         } else {
-            let will_be_seen = entry.deadline.at.is_some_and(|at| at > Wall(now)) || entry.body == Body::Husk;
+            let will_be_seen = entry.deadline.at.is_some_and(|at| at > Wall(now));
             prop_assert!(entry.is_live(Wall(now)) || will_be_seen);
         }
     }

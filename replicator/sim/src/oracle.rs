@@ -134,19 +134,30 @@ impl Oracle {
         base
     }
 
-    /// A region holds this of a key.
+    /// A region holds this of a key, and has seen flushes up to this one, while its wall clock shows `wall`.
     pub fn observe(
         &mut self,
         region: usize,
         key: Key,
-        entry: Option<&EntryRef<'_>>,
-        flushed: Version,
+        (entry, flushed): (Option<&EntryRef<'_>>, Version),
+        wall: Wall,
     ) {
         let known = self.known[region].entry(key).or_default();
         if flushed > known.base {
             known.base = flushed;
         }
         if let Some(entry) = entry {
+            if entry.version < known.base
+                && let Some(passed) = known.deadline.filter(|&deadline| deadline <= wall)
+            {
+                // It has forgotten what expired, and holds what another region made of it since.
+                let base = known.expiry_base(passed);
+                *known = Known {
+                    base,
+                    deadline_version: base,
+                    deadline: None,
+                };
+            }
             known.base = known.base.max(entry.version);
             if entry.deadline.version > known.deadline_version {
                 known.deadline_version = entry.deadline.version;
@@ -231,6 +242,8 @@ fn render(value: Option<&Vec<u8>>, counts: &[i64]) -> String {
 mod tests {
     use super::*;
 
+    use greenwich_proto::entry::Deadline;
+
     const KEY: Key = Key::Plain(1);
 
     fn at(stamp: u64, origin: u8) -> Version {
@@ -299,8 +312,8 @@ mod tests {
         oracle.observe(
             0,
             KEY,
-            Some(&EntryRef::absent(b"key1", at(7, 1))),
-            Version::ZERO,
+            (Some(&EntryRef::absent(b"key1", at(7, 1))), Version::ZERO),
+            Wall(0),
         );
         oracle.accept(
             0,
@@ -312,5 +325,47 @@ mod tests {
             Wall(0),
         );
         assert_eq!(oracle.outcome(KEY, Wall(0)), Some(("4".to_owned(), None)));
+    }
+
+    #[test]
+    fn increments_on_a_forgotten_expiry_add_up_whatever_deadline_came_between() {
+        const DEADLINE: Wall = Wall(10);
+        let mut oracle = Oracle::new(2);
+        let mut held = EntryRef::absent(b"key1", at(7, 1));
+        held.deadline.at = Some(DEADLINE);
+        let written = Effect::Base {
+            version: at(7, 1),
+            body: Some("5".into()),
+            deadline: Some(DEADLINE),
+        };
+        oracle.accept(0, KEY, written, Wall(0));
+        for region in 0..2 {
+            oracle.observe(region, KEY, (Some(&held), Version::ZERO), Wall(0));
+        }
+        // Both have forgotten the key, and report the base of one that never was.
+        let count = |amount| Effect::Count {
+            base: Version::ZERO,
+            amount,
+        };
+        oracle.accept(0, KEY, count(-1), Wall(20));
+        let prolonged = Deadline {
+            version: at(20 << 16, 1),
+            at: Some(Wall(90)),
+        };
+        let effect = Effect::Deadline {
+            version: prolonged.version,
+            at: prolonged.at,
+        };
+        oracle.accept(0, KEY, effect, Wall(20));
+        let arrived = EntryRef {
+            deadline: prolonged,
+            ..EntryRef::absent(b"key1", Version::ZERO)
+        };
+        oracle.observe(1, KEY, (Some(&arrived), Version::ZERO), Wall(21));
+        oracle.accept(1, KEY, count(6), Wall(22));
+        assert_eq!(
+            oracle.outcome(KEY, Wall(30)),
+            Some(("5".to_owned(), Some(Wall(90))))
+        );
     }
 }

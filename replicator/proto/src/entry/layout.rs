@@ -4,7 +4,7 @@
 //!  0        1        2                 10        12
 //! ┌────────┬────────┬─────────────────┬─────────┬──────────────┬───────────────────┬─────┬──────────┬──────┐
 //! │ flags  │ origin │ stamp           │ key len │ deadline at? │ deadline version? │ key │ totals?  │ body │
-//! │ u8     │ u8     │ u64             │ u16     │ u64          │ u64 + u8          │     │ u8 count │      │
+//! │ u8     │ u8     │ u64             │ u16     │ u64          │ u64 + u8          │     │ u16 n   │      │
 //! └────────┴────────┴─────────────────┴─────────┴──────────────┴───────────────────┴─────┴──────────┴──────┘
 //! ```
 //! Little endian. The deadline's version is left out while it equals the base's. The upper two bits of the flags are
@@ -20,7 +20,6 @@ use crate::{
 const BODY_MASK: u8 = 0b11;
 const BODY_DEAD: u8 = 0;
 const BODY_BYTES: u8 = 1;
-const BODY_HUSK: u8 = 2;
 const HAS_DEADLINE: u8 = 1 << 2;
 const OWN_DEADLINE_VERSION: u8 = 1 << 3;
 const HAS_TOTALS: u8 = 1 << 4;
@@ -30,6 +29,8 @@ const KIND_MASK: u8 = 0b11 << 6;
 
 /// Bytes before the optional parts and the key.
 const HEADER_BYTES: usize = 12;
+/// Bytes of the number of totals.
+const COUNT_BYTES: usize = 2;
 
 /// Bytes that are not an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,7 +142,6 @@ pub fn decode(bytes: &[u8]) -> Result<EntryRef<'_>, EntryError> {
     let rest = reader.rest();
     let body = match flags & BODY_MASK {
         BODY_DEAD if rest.is_empty() => Body::Dead,
-        BODY_HUSK if rest.is_empty() => Body::Husk,
         BODY_BYTES => Body::Bytes(rest),
         _ => return Err(EntryError::Malformed("its body does not fit its flags")),
     };
@@ -161,7 +161,7 @@ fn decode_totals<'a>(flags: u8, reader: &mut Reader<'a>) -> Result<Totals<'a>, E
     if flags & HAS_TOTALS == 0 {
         return Ok(Totals::EMPTY);
     }
-    let count = usize::from(reader.u8()?);
+    let count = usize::from(reader.u16()?);
     let bytes = reader.take(count * Totals::ENTRY_BYTES)?;
     match Totals::from_bytes(bytes) {
         Some(totals) if count > 0 => Ok(totals),
@@ -198,13 +198,14 @@ pub fn view(bytes: &[u8]) -> EntryRef<'_> {
     at += key.len();
     let mut totals = Totals::EMPTY;
     if flags & HAS_TOTALS != 0 {
-        let end = at + 1 + usize::from(bytes[at]) * Totals::ENTRY_BYTES;
-        totals = Totals::trusted(&bytes[at + 1..end]);
+        let count = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let start = at + COUNT_BYTES;
+        let end = start + usize::from(count) * Totals::ENTRY_BYTES;
+        totals = Totals::trusted(&bytes[start..end]);
         at = end;
     }
     let body = match flags & BODY_MASK {
         BODY_BYTES => Body::Bytes(&bytes[at..]),
-        BODY_HUSK => Body::Husk,
         _ => Body::Dead,
     };
     EntryRef {
@@ -234,7 +235,7 @@ pub fn encoded_len(entry: &EntryRef<'_>) -> usize {
     HEADER_BYTES
         + optional_bytes(flags_of(entry))
         + entry.key.len()
-        + usize::from(totals > 0)
+        + if totals > 0 { COUNT_BYTES } else { 0 }
         + totals
         + body
 }
@@ -243,7 +244,6 @@ pub fn encoded_len(entry: &EntryRef<'_>) -> usize {
 fn flags_of(entry: &EntryRef<'_>) -> u8 {
     let mut flags = match entry.body {
         Body::Dead => BODY_DEAD,
-        Body::Husk => BODY_HUSK,
         Body::Bytes(_) => BODY_BYTES,
     };
     if entry.deadline.at.is_some() {
@@ -308,7 +308,8 @@ fn encode_parts(entry: &EntryRef<'_>, mut put: impl FnMut(&[u8])) {
     put(entry.key);
     if flags & HAS_TOTALS != 0 {
         let count = entry.totals.as_bytes().len() / Totals::ENTRY_BYTES;
-        put(&[u8::try_from(count).expect("one counter has few actors")]);
+        let count = u16::try_from(count).expect("a region restarts less often than this");
+        put(&count.to_le_bytes());
         put(entry.totals.as_bytes());
     }
     if let Body::Bytes(bytes) = entry.body {

@@ -34,8 +34,6 @@ pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
 pub enum Body<'a> {
     /// Deleted, or never written. With totals it counts as zero.
     Dead,
-    /// A value whose bytes were dropped here after its deadline passed.
-    Husk,
     /// A string.
     Bytes(&'a [u8]),
 }
@@ -82,7 +80,6 @@ impl<'a> EntryRef<'a> {
     pub fn is_live(&self, now: Wall) -> bool {
         let has_value = match self.body {
             Body::Dead => !self.totals.is_empty(),
-            Body::Husk => false,
             Body::Bytes(_) => true,
         };
         has_value && !self.has_expired(now)
@@ -127,7 +124,7 @@ impl<'a> EntryRef<'a> {
             let unseen = Stamp::at(at + margin).max(self.expiry_base().stamp);
             return (at <= now).then_some(unseen.max(self.newest()));
         }
-        let dead = matches!(self.body, Body::Dead | Body::Husk) && self.totals.is_empty();
+        let dead = self.body == Body::Dead && self.totals.is_empty();
         dead.then(|| self.newest())
     }
 
@@ -135,7 +132,7 @@ impl<'a> EntryRef<'a> {
     #[must_use]
     pub fn base_number(&self) -> Option<Decimal> {
         match self.body {
-            Body::Dead | Body::Husk => Some(Decimal::ZERO),
+            Body::Dead => Some(Decimal::ZERO),
             Body::Bytes(text) => Decimal::parse(text),
         }
     }

@@ -42,7 +42,7 @@ impl Memory {
         let entries = self.entries.borrow();
         match layout::view(entries.get(key.as_bytes())?).body {
             Body::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            Body::Dead | Body::Husk => None,
+            Body::Dead => None,
         }
     }
 }

@@ -34,17 +34,12 @@ fn base_version() -> impl Strategy<Value = Version> {
     ]
 }
 
-/// What the write of `version` wrote: a function of the version, as only one node writes it. `dropped` is for the
-/// region that has dropped the bytes after the deadline.
-fn body_of(version: Version, dropped: bool) -> Option<Vec<u8>> {
+/// What the write of `version` wrote: a function of the version, as only one node writes it.
+fn body_of(version: Version) -> Option<Vec<u8>> {
     let is_dead = version.origin == Origin::NONE
         || (version.stamp.0 + u64::from(version.origin.0)).is_multiple_of(4);
-    (!is_dead && !dropped)
+    (!is_dead)
         .then(|| format!("{}", version.stamp.0 * 10 + u64::from(version.origin.0)).into_bytes())
-}
-
-fn is_dead(version: Version) -> bool {
-    body_of(version, false).is_none()
 }
 
 /// An entry with bytes of its own.
@@ -77,40 +72,37 @@ fn totals() -> impl Strategy<Value = Vec<Total>> {
 /// A well-formed entry.
 pub fn entry() -> impl Strategy<Value = Owned> {
     let deadline = (prop::option::of(version()), prop::option::of(1u64..4));
-    (base_version(), any::<bool>(), deadline, totals()).prop_map(
-        |(version, dropped, (own, at), totals)| {
-            let bytes = body_of(version, dropped);
-            let body = match &bytes {
-                Some(bytes) => Body::Bytes(bytes),
-                None if is_dead(version) => Body::Dead,
-                None => Body::Husk,
-            };
-            let mut encoded = Vec::new();
-            for total in &totals {
-                let mut next = Vec::new();
-                Totals::from_bytes(&encoded)
-                    .expect("totals stay in order")
-                    .encode_with(total, &mut next);
-                encoded = next;
-            }
-            let deadline_version = own.unwrap_or(version).max(version);
-            // Nobody writes the base of an expiry, or of a key that never was, with a deadline.
-            let deadline = Deadline {
-                version: deadline_version,
-                at: at
-                    .filter(|_| deadline_version.origin != Origin::NONE)
-                    .map(Wall),
-            };
-            let entry = EntryRef {
-                key: KEY,
-                version,
-                body,
-                deadline,
-                totals: Totals::from_bytes(&encoded).expect("totals stay in order"),
-            };
-            Owned {
-                bytes: layout::to_box(&entry),
-            }
-        },
-    )
+    (base_version(), deadline, totals()).prop_map(|(version, (own, at), totals)| {
+        let bytes = body_of(version);
+        let body = match &bytes {
+            Some(bytes) => Body::Bytes(bytes),
+            None => Body::Dead,
+        };
+        let mut encoded = Vec::new();
+        for total in &totals {
+            let mut next = Vec::new();
+            Totals::from_bytes(&encoded)
+                .expect("totals stay in order")
+                .encode_with(total, &mut next);
+            encoded = next;
+        }
+        let deadline_version = own.unwrap_or(version).max(version);
+        // Nobody writes the base of an expiry, or of a key that never was, with a deadline.
+        let deadline = Deadline {
+            version: deadline_version,
+            at: at
+                .filter(|_| deadline_version.origin != Origin::NONE)
+                .map(Wall),
+        };
+        let entry = EntryRef {
+            key: KEY,
+            version,
+            body,
+            deadline,
+            totals: Totals::from_bytes(&encoded).expect("totals stay in order"),
+        };
+        Owned {
+            bytes: layout::to_box(&entry),
+        }
+    })
 }

@@ -1,31 +1,10 @@
 //! After quiet, every region shows the same value and deadline for every key, and it is the one that the oracle computes
 //! from everything that was accepted. Nothing accepted is lost, nothing deleted is back.
 
-use std::collections::BTreeSet;
-
-use greenwich_proto::{entry::Body, store::Store, time::Wall};
+use greenwich_proto::{store::Store, time::Wall};
 
 use super::Broken;
 use crate::{oracle::Oracle, region::Region, workload::Key};
-
-/// Notes keys whose bytes a region has dropped after their deadline, before it heard of a later deadline that was set in
-/// ignorance of it. Whether such a value lives on depends on who still has its bytes, so they are not compared.
-pub fn note_dropped<S: Store>(
-    region: &Region<S>,
-    keys: &[Key],
-    wall: Wall,
-    dropped: &mut BTreeSet<Key>,
-) {
-    let is_prolonged = |key: &Key| {
-        region.with_entry(*key, |entry| {
-            entry.is_some_and(|entry| {
-                let is_later = entry.deadline.version > entry.version;
-                entry.body == Body::Husk && is_later && !entry.has_expired(wall)
-            })
-        })
-    };
-    dropped.extend(keys.iter().filter(|key| is_prolonged(key)));
-}
 
 /// Compares all regions with the oracle at one wall time.
 ///

@@ -4,7 +4,7 @@ use greenwich_proto::{hlc::Version, peer::State, store::Store, time::Time};
 
 use super::{Event, TEND_US, World};
 use crate::{
-    invariants::{Broken, bounds, convergence, delivery::Delivery, units},
+    invariants::{Broken, bounds, delivery::Delivery, units},
     network::Route,
     oracle::Effect,
     region::{Changed, name},
@@ -99,14 +99,15 @@ impl<S: Store> World<'_, S> {
     pub(super) fn observe(&mut self, index: usize, key: Key) {
         let region = &self.regions[index];
         let flushed = region.flushed();
-        region.with_entry(key, |entry| self.oracle.observe(index, key, entry, flushed));
+        let wall = region.clock.read(self.now);
+        region.with_entry(key, |entry| {
+            self.oracle.observe(index, key, (entry, flushed), wall);
+        });
     }
 
     pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {
         self.after(TEND_US, Event::Tend(index));
         let region = &self.regions[index];
-        let wall = region.clock.read(self.now);
-        convergence::note_dropped(region, &self.keys, wall, &mut self.dropped);
         region.tend(self.now);
         bounds::check(region, &self.swarm, self.now)?;
         self.note_sweeps();

@@ -6,7 +6,7 @@ mod traffic;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
@@ -91,8 +91,6 @@ pub struct Summary {
     pub sweeps: u64,
     /// Nodes that started again.
     pub restarts: u64,
-    /// Keys that are not compared.
-    pub dropped: u64,
     /// Virtual milliseconds.
     pub elapsed_ms: u64,
 }
@@ -116,8 +114,6 @@ pub struct World<'a, S> {
     rng: Rng,
     keys: Vec<Key>,
     names: BTreeMap<Vec<u8>, Key>,
-    /// Keys that are not compared, see [`convergence::note_dropped`].
-    dropped: BTreeSet<Key>,
     oracle: Oracle,
     stamps: Stamps,
     delivery: Delivery,
@@ -157,7 +153,6 @@ impl<'a, S: Store> World<'a, S> {
             rng,
             keys,
             names,
-            dropped: BTreeSet::new(),
             oracle: Oracle::new(swarm.regions),
             stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
             delivery: Delivery::default(),
@@ -231,8 +226,6 @@ impl<'a, S: Store> World<'a, S> {
             self.run_until(self.elapsed_ms() + 100)?;
         }
         let wall = WallClock::default().read(self.now);
-        self.keys.retain(|key| !self.dropped.contains(key));
-        self.summary.dropped = self.dropped.len() as u64;
         convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
         self.regions
             .iter()
