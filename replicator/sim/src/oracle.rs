@@ -55,6 +55,14 @@ struct Known {
 }
 
 impl Known {
+    fn start(&mut self, base: Version) {
+        *self = Self {
+            base,
+            deadline_version: base,
+            deadline: None,
+        };
+    }
+
     /// The base that the passing of the deadline started.
     fn expiry_base(&self, deadline: Wall) -> Version {
         let newest = self.base.stamp.max(self.deadline_version.stamp);
@@ -118,11 +126,7 @@ impl Oracle {
             _ => reported.max(known.base),
         };
         if base > known.base {
-            *known = Known {
-                base,
-                deadline_version: base,
-                deadline: None,
-            };
+            known.start(base);
         }
         if base.origin == Origin::NONE && base > Version::ZERO {
             self.effects.entry(key).or_default().push(Effect::Base {
@@ -134,30 +138,28 @@ impl Oracle {
         base
     }
 
-    /// A region holds this of a key, and has seen flushes up to this one, while its wall clock shows `wall`.
+    /// A region has forgotten what it held of a key. If that had a deadline, it has passed: increments that the region
+    /// accepts from here on belong to the base that it started, whatever deadline arrives before them.
+    pub fn forget(&mut self, region: usize, key: Key) {
+        let known = self.known[region].entry(key).or_default();
+        if let Some(passed) = known.deadline {
+            known.start(known.expiry_base(passed));
+        }
+    }
+
+    /// A region holds this of a key.
     pub fn observe(
         &mut self,
         region: usize,
         key: Key,
-        (entry, flushed): (Option<&EntryRef<'_>>, Version),
-        wall: Wall,
+        entry: Option<&EntryRef<'_>>,
+        flushed: Version,
     ) {
         let known = self.known[region].entry(key).or_default();
         if flushed > known.base {
             known.base = flushed;
         }
         if let Some(entry) = entry {
-            if entry.version < known.base
-                && let Some(passed) = known.deadline.filter(|&deadline| deadline <= wall)
-            {
-                // It has forgotten what expired, and holds what another region made of it since.
-                let base = known.expiry_base(passed);
-                *known = Known {
-                    base,
-                    deadline_version: base,
-                    deadline: None,
-                };
-            }
             known.base = known.base.max(entry.version);
             if entry.deadline.version > known.deadline_version {
                 known.deadline_version = entry.deadline.version;
@@ -312,8 +314,8 @@ mod tests {
         oracle.observe(
             0,
             KEY,
-            (Some(&EntryRef::absent(b"key1", at(7, 1))), Version::ZERO),
-            Wall(0),
+            Some(&EntryRef::absent(b"key1", at(7, 1))),
+            Version::ZERO,
         );
         oracle.accept(
             0,
@@ -340,9 +342,10 @@ mod tests {
         };
         oracle.accept(0, KEY, written, Wall(0));
         for region in 0..2 {
-            oracle.observe(region, KEY, (Some(&held), Version::ZERO), Wall(0));
+            oracle.observe(region, KEY, Some(&held), Version::ZERO);
+            oracle.forget(region, KEY);
         }
-        // Both have forgotten the key, and report the base of one that never was.
+        // Both report the base of a key that never was.
         let count = |amount| Effect::Count {
             base: Version::ZERO,
             amount,
@@ -361,7 +364,7 @@ mod tests {
             deadline: prolonged,
             ..EntryRef::absent(b"key1", Version::ZERO)
         };
-        oracle.observe(1, KEY, (Some(&arrived), Version::ZERO), Wall(21));
+        oracle.observe(1, KEY, Some(&arrived), Version::ZERO);
         oracle.accept(1, KEY, count(6), Wall(22));
         assert_eq!(
             oracle.outcome(KEY, Wall(30)),

@@ -99,16 +99,18 @@ impl<S: Store> World<'_, S> {
     pub(super) fn observe(&mut self, index: usize, key: Key) {
         let region = &self.regions[index];
         let flushed = region.flushed();
-        let wall = region.clock.read(self.now);
-        region.with_entry(key, |entry| {
-            self.oracle.observe(index, key, (entry, flushed), wall);
-        });
+        region.with_entry(key, |entry| self.oracle.observe(index, key, entry, flushed));
     }
 
     pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {
         self.after(TEND_US, Event::Tend(index));
         let region = &self.regions[index];
+        let holds = |key: &&Key| region.with_entry(**key, |entry| entry.is_some());
+        let held: Vec<Key> = self.keys.iter().filter(holds).copied().collect();
         region.tend(self.now);
+        for key in held.iter().filter(|key| !holds(key)) {
+            self.oracle.forget(index, *key);
+        }
         bounds::check(region, &self.swarm, self.now)?;
         self.note_sweeps();
         if self.is_torn {
