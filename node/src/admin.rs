@@ -2,8 +2,12 @@
 //!
 //! `/healthz` and `/readyz` are open, for load balancers. `/status` and `/metrics` need the token
 //! when one is configured. Nothing here can change the node.
+//!
+//! A connection carries one request, and its time is limited as a whole: a client that sends nothing, sends slowly or
+//! does not read costs one of a bounded number of places for a bounded time. When all are taken, others wait for one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -11,7 +15,13 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::metrics;
@@ -21,12 +31,44 @@ use crate::status::Status;
 pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
 
 /// Serves the admin port on `listener` for as long as it is polled.
-pub async fn serve(
-    listener: TcpListener,
-    token: Option<Secret>,
-    source: StatusSource,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(token, source)).await
+pub async fn serve(listener: TcpListener, token: Option<Secret>, source: StatusSource) {
+    serve_within(LIMITS, listener, router(token, source)).await;
+}
+
+/// What clients of the admin port may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections at the same time.
+    connections: usize,
+    /// From accepting a connection to the last byte of its answer.
+    connection_time: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    connections: 128,
+    connection_time: Duration::from_secs(10),
+};
+
+async fn serve_within(limits: Limits, mut listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let service = TowerToHyperService::new(router);
+    let mut protocol = http1::Builder::new();
+    protocol.keep_alive(false);
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        // The trait's `accept` waits and tries again where the listener's own returns an error.
+        let (stream, _) = Listener::accept(&mut listener).await;
+        let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
+        tokio::spawn(async move {
+            match timeout(limits.connection_time, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "admin connection ended"),
+                Err(_) => {
+                    tracing::debug!(limit = ?limits.connection_time, "admin connection took too long")
+                }
+            }
+            drop(place);
+        });
+    }
 }
 
 fn router(token: Option<Secret>, source: StatusSource) -> Router {
@@ -91,10 +133,16 @@ async fn scrape(State(source): State<StatusSource>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Instant;
 
     /// Serves an admin port for the rest of the test's life.
     fn serve_once(token: Option<&str>, status: Status) -> SocketAddr {
+        serve_limited(LIMITS, token, status)
+    }
+
+    fn serve_limited(limits: Limits, token: Option<&str>, status: Status) -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -103,13 +151,15 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let token = token.map(|token| Secret(token.into()));
         let source: StatusSource = Arc::new(move || status.clone());
-        std::thread::spawn(move || runtime.block_on(serve(listener, token, source)));
+        let router = router(token, source);
+        std::thread::spawn(move || runtime.block_on(serve_within(limits, listener, router)));
         address
     }
 
     fn ask(address: SocketAddr, path: &str, token: Option<&str>) -> (u16, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
             .build()
             .into();
         let mut request = agent.get(format!("http://{address}{path}"));
@@ -176,5 +226,90 @@ mod tests {
         }
         assert_eq!(ask(served, "/healthz", None).0, 200);
         assert_eq!(ask(served, "/readyz", None).0, 200);
+    }
+
+    /// Whether the server closes the connection before `deadline`, whatever it says until then.
+    fn is_closed_by(mut client: &TcpStream, deadline: Instant) -> bool {
+        let mut rest = [0; 1024];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            client.set_read_timeout(Some(left)).unwrap();
+            match client.read(&mut rest) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => {
+                    return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn clients_that_say_nothing_are_closed_and_hold_up_nobody_for_long() {
+        let limits = Limits {
+            connections: 4,
+            connection_time: Duration::from_millis(300),
+        };
+        let served = serve_limited(limits, None, Status::default());
+        // Twice as many as there are places, one of them half-way through a request.
+        let silent: Vec<_> = (0..8)
+            .map(|_| TcpStream::connect(served).unwrap())
+            .collect();
+        (&silent[0])
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost")
+            .unwrap();
+        assert_eq!(ask(served, "/healthz", None), (200, "ok\n".into()));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(silent.iter().all(|client| is_closed_by(client, deadline)));
+    }
+
+    #[test]
+    fn no_more_connections_are_served_at_once_than_there_are_places() {
+        let limits = Limits {
+            connections: 1,
+            connection_time: Duration::from_secs(3600),
+        };
+        let served = serve_limited(limits, None, Status::default());
+        let silent = TcpStream::connect(served).unwrap();
+        let waiting = TcpStream::connect(served).unwrap();
+        (&waiting)
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            .unwrap();
+        waiting
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let early = (&waiting).read(&mut [0; 16]).map_err(|error| error.kind());
+        assert!(
+            matches!(early, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+            "{early:?}"
+        );
+        drop(silent);
+        assert!(is_closed_by(
+            &waiting,
+            Instant::now() + Duration::from_secs(20)
+        ));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_read_is_given_up() {
+        let limits = Limits {
+            connections: 1,
+            connection_time: Duration::from_millis(300),
+        };
+        // More than the sockets' buffers hold.
+        let status = Status {
+            not_ready: vec!["x".repeat(64 << 20)],
+            ..Status::default()
+        };
+        let served = serve_limited(limits, None, status);
+        let deaf = TcpStream::connect(served).unwrap();
+        (&deaf)
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+            .unwrap();
+        // The only place is free again although the first client neither reads nor leaves.
+        assert_eq!(ask(served, "/healthz", None), (200, "ok\n".into()));
     }
 }
