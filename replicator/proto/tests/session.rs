@@ -193,6 +193,13 @@ fn a_peer_that_does_not_acknowledge_stops_the_sender_at_its_window() {
         "{report:?}"
     );
     assert!(report.lag_updates > 900 && pair.sides[1].store.joins.get() < 100);
+    pair.tell(0, Input::Disconnected);
+    let down = pair.sides[0].report();
+    assert_eq!(
+        (down.in_flight_bytes, down.lag_updates),
+        (0, report.lag_updates),
+        "what a lost link carried is owed and not in flight"
+    );
     // It goes on where it was on the next link.
     pair.loses_acks = false;
     pair.disconnect();

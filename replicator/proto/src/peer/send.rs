@@ -316,6 +316,7 @@ impl Sender {
     /// The link is gone, and with it what was in flight.
     pub(super) fn disconnect(&mut self) {
         self.in_flight.clear();
+        self.window.lose_all();
         self.sweep = None;
         self.is_started = false;
     }

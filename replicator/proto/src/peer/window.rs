@@ -131,6 +131,11 @@ impl Window {
         }
     }
 
+    /// The link is gone: nothing that was in flight will be acknowledged.
+    pub(super) fn lose_all(&mut self) {
+        (self.in_flight, self.counted, self.large_in_flight) = (0, 0, 0);
+    }
+
     fn sample_round_trip(&mut self, sample: Duration, now: Time) {
         let keep = self
             .round_trip
