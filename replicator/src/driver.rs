@@ -27,6 +27,7 @@ use crate::{
     endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint},
     error::{LinkError, Redial},
     link::{Event, LinkReceiver, LinkSender, LinkStats},
+    news::News,
 };
 
 /// Pauses between dials: from the first to the longest, doubling.
@@ -118,6 +119,9 @@ pub(crate) struct Driver<S> {
     /// Connections that the peer dialled.
     pub(crate) incoming: mpsc::Receiver<Connection>,
     pub(crate) shutdown: watch::Receiver<bool>,
+    /// What was logged of the peer: refusals, and other ends since the link was last up.
+    pub(crate) refusals: News,
+    pub(crate) losses: News,
 }
 
 /// Why a link ended.
@@ -326,16 +330,12 @@ impl<S: Store> Driver<S> {
             .handle(clocks.now(), wall(), input, &node, out);
     }
 
-    fn perform(&self, out: &mut Outbox, sender: &mut LinkSender) -> Result<(), End> {
+    fn perform(&mut self, out: &mut Outbox, sender: &mut LinkSender) -> Result<(), End> {
         for output in out.drain(..) {
             match output {
                 Output::Control(frame) => sender.send_control(&frame).map_err(End::Link)?,
                 Output::Batch(batch) => sender.send_batch(Bytes::from(batch)).map_err(End::Link)?,
-                Output::Established => {
-                    tracing::info!(peer = self.region, rtt = ?sender.stats().rtt, "link up");
-                    let mut view = self.cell.view.lock();
-                    (view.is_refused, view.reason) = (false, None);
-                }
+                Output::Established => self.report_up(sender.stats().rtt),
                 Output::Close(reason) => return Err(End::Refused(reason)),
             }
         }
@@ -346,21 +346,26 @@ impl<S: Store> Driver<S> {
         self.cell.view.lock().stats = stats;
     }
 
-    fn report_refusal(&self, reason: &str) {
+    fn report_up(&mut self, rtt: Duration) {
         let mut view = self.cell.view.lock();
-        // Said once, not with every dial.
-        if !view
-            .reason
-            .as_deref()
-            .is_some_and(|last| is_same(last, reason))
-        {
+        // A link that is refused each time soon after it came up is said once, like its refusal.
+        if !view.is_refused || self.refusals.is_news("", "up", Instant::now()) {
+            tracing::info!(peer = self.region, ?rtt, "link up");
+        }
+        self.losses.forget();
+        (view.is_refused, view.reason) = (false, None);
+    }
+
+    fn report_refusal(&mut self, reason: &str) {
+        if self.refusals.is_news("", reason, Instant::now()) {
             tracing::warn!(peer = self.region, reason, "link refused");
         }
+        let mut view = self.cell.view.lock();
         (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
     }
 
     /// Returns how soon to dial again.
-    fn report_end(&self, error: &LinkError) -> Redial {
+    fn report_end(&mut self, error: &LinkError) -> Redial {
         let reason = error.to_string();
         let is_refused = matches!(error, LinkError::ClosedByPeer { code, .. } if *code == u64::from(CLOSE_CODE_REFUSED));
         if is_refused || error.redial() == Redial::Rarely {
@@ -370,27 +375,13 @@ impl<S: Store> Driver<S> {
         let mut view = self.cell.view.lock();
         // The peer closes what this side refused: the refusal stays the reason.
         if !view.is_refused {
-            if !view
-                .reason
-                .as_deref()
-                .is_some_and(|last| is_same(last, &reason))
-            {
+            if self.losses.is_news("", &reason, Instant::now()) {
                 tracing::info!(peer = self.region, reason, "link down");
             }
             view.reason = Some(reason);
         }
         error.redial()
     }
-}
-
-/// Whether two reasons differ in nothing but numbers, such as the exact skew of a clock.
-fn is_same(last: &str, reason: &str) -> bool {
-    let words = |text: &str| {
-        text.split(|c: char| c.is_ascii_digit())
-            .map(str::to_owned)
-            .collect::<String>()
-    };
-    words(last) == words(reason)
 }
 
 async fn connect(

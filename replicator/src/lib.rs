@@ -18,6 +18,7 @@ pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
+mod news;
 mod replicator;
 mod tls;
 pub mod transport;

@@ -4,7 +4,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use greenwich_proto::{
@@ -24,6 +24,7 @@ use crate::{
     endpoint::{
         BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer,
     },
+    news::News,
 };
 
 /// How long peers are told that this node stops.
@@ -251,6 +252,8 @@ async fn run<S>(
             dials,
             incoming,
             shutdown: stopped.clone(),
+            refusals: News::default(),
+            losses: News::default(),
         };
         drivers.spawn_local(driver.run());
     }
@@ -272,17 +275,22 @@ async fn accept(
     cells: &[Arc<PeerCell>],
 ) {
     let mut acceptor = endpoint.acceptor();
+    let mut refusals = News::default();
     while let Some(accepted) = acceptor.accept().await {
         match accepted {
-            Ok(connection) => admit(connection, doors),
-            Err(refused) => note_stranger(&refused, cells),
+            Ok(connection) => admit(connection, doors, &mut refusals),
+            Err(refused) => note_stranger(&refused, cells, &mut refusals),
         }
     }
 }
 
-fn admit(connection: Connection, doors: &[(String, bool, mpsc::Sender<Connection>)]) {
+fn admit(
+    connection: Connection,
+    doors: &[(String, bool, mpsc::Sender<Connection>)],
+    refusals: &mut News,
+) {
     let region = connection.region().to_owned();
-    match doors.iter().find(|(name, ..)| *name == region) {
+    let reason = match doors.iter().find(|(name, ..)| *name == region) {
         Some((_, false, door)) => {
             if let Err(rejected) = door.try_send(connection) {
                 tracing::debug!(peer = region, "the peer dialled twice at once");
@@ -291,34 +299,25 @@ fn admit(connection: Connection, doors: &[(String, bool, mpsc::Sender<Connection
                     "another link of yours is being opened",
                 );
             }
+            return;
         }
-        Some((_, true, _)) => {
-            tracing::warn!(
-                peer = region,
-                "link refused: of two regions, the one with the smaller id dials"
-            );
-            connection.close(
-                CLOSE_CODE_DRIVER_FIRST,
-                "of two regions, the one with the smaller id dials",
-            );
-        }
-        None => {
-            tracing::warn!(
-                peer = region,
-                "link refused: the region is not among the configured peers"
-            );
-            connection.close(
-                CLOSE_CODE_DRIVER_FIRST,
-                "your region is not among the configured peers",
-            );
-        }
+        Some((_, true, _)) => "of two regions, the one with the smaller id dials",
+        None => "your region is not among the configured peers",
+    };
+    if refusals.is_news(&region, reason, Instant::now()) {
+        tracing::warn!(peer = region, reason, "link refused");
     }
+    connection.close(CLOSE_CODE_DRIVER_FIRST, reason);
 }
 
 /// Somebody without a valid certificate. Whoever it is said to be in an address proves nothing, so it is shown at the
 /// peers that have no link and await one.
-fn note_stranger(refused: &RefusedPeer, cells: &[Arc<PeerCell>]) {
-    tracing::warn!(address = %refused.addr, reason = %refused.error, "link refused");
+fn note_stranger(refused: &RefusedPeer, cells: &[Arc<PeerCell>], refusals: &mut News) {
+    // A port is another one with each attempt.
+    let source = refused.addr.ip().to_string();
+    if refusals.is_news(&source, &refused.error.to_string(), Instant::now()) {
+        tracing::warn!(address = %refused.addr, reason = %refused.error, "link refused");
+    }
     for cell in cells {
         let mut view = cell.view.lock();
         if !view.is_connected && view.stats.sent_packets == 0 {
@@ -327,5 +326,52 @@ fn note_stranger(refused: &RefusedPeer, cells: &[Arc<PeerCell>]) {
                 refused.addr, refused.error
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, io::Write, sync::PoisonError};
+
+    use super::*;
+    use crate::error::LinkError;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stranger_that_knocks_again_is_logged_once_for_each_reason() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        let mut refusals = News::default();
+        tracing::subscriber::with_default(subscriber, || {
+            for port in 0..100 {
+                for reason in ["no certificate", "unknown issuer"] {
+                    let addr = (std::net::Ipv4Addr::LOCALHOST, port).into();
+                    let error = LinkError::Untrusted(reason.to_owned());
+                    note_stranger(&RefusedPeer { addr, error }, &[], &mut refusals);
+                }
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            text.contains("no certificate") && text.contains("unknown issuer"),
+            "{text}"
+        );
     }
 }

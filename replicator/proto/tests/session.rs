@@ -27,6 +27,8 @@ fn refusal(change: impl Fn(&mut Pair)) -> String {
         "the other side is told"
     );
     assert!(pair.sides[1].closed.is_some(), "the link is closed");
+    let times_up = pair.sides.each_ref().map(|side| side.times_up);
+    assert_eq!(times_up, [0, 0], "neither side says that the link is up");
     reason.clone()
 }
 
@@ -123,6 +125,7 @@ fn what_is_written_arrives_once() {
     pair.settle();
     assert_eq!(pair.sides[1].store.value("b").as_deref(), Some("1"));
     assert_eq!(pair.sides[1].store.joins.get(), 3);
+    assert_eq!(pair.sides.each_ref().map(|side| side.times_up), [1, 1]);
     assert_eq!(pair.sides[0].report().lag_updates, 0);
     // A batch that arrives again is acknowledged and not applied.
     for (to, batch) in pair.batches.clone() {

@@ -115,7 +115,7 @@ pub enum Output {
     Control(Vec<u8>),
     /// Send a batch on a stream of its own.
     Batch(Vec<u8>),
-    /// The link is agreed upon: updates flow.
+    /// Both sides agree upon the link: updates flow.
     Established,
     /// Close the link and wait before dialing again; the text says why.
     Close(String),
@@ -307,11 +307,12 @@ impl Peer {
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
-                out.push(Output::Established);
                 Ok(())
             }
             Control::Ready if self.state == State::Up => {
-                self.sender.start();
+                if self.sender.start() {
+                    out.push(Output::Established);
+                }
                 Ok(())
             }
             Control::Refuse(reason) => {

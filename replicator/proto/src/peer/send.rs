@@ -177,9 +177,9 @@ impl Sender {
         self.start_sweep(covers);
     }
 
-    /// The peer has agreed to our hello and takes batches.
-    pub(super) fn start(&mut self) {
-        self.is_started = true;
+    /// The peer has agreed to our hello and takes batches. Returns whether that is new.
+    pub(super) fn start(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_started, true)
     }
 
     /// When to look at the log: as soon as something waits that the window would let through, and once after each batch.

@@ -110,6 +110,7 @@ pub struct Side {
     pub wall: Wall,
     pub peer: Peer,
     pub closed: Option<String>,
+    pub times_up: usize,
     stability: Stability,
     builder: Mutex<Builder>,
 }
@@ -150,6 +151,7 @@ impl Side {
             wall: WALL,
             peer: Peer::new(PeerIndex(0), expected, setup.limits, Time(0)),
             closed: None,
+            times_up: 0,
             stability: Stability::new(1),
             builder: Mutex::default(),
         }
@@ -296,7 +298,7 @@ impl Pair {
                     self.tell(to, Input::Batch(&bytes));
                     self.batches.push((to, bytes));
                 }
-                Output::Established => {}
+                Output::Established => self.sides[from].times_up += 1,
                 Output::Close(reason) => self.sides[from].closed = Some(reason),
             }
         }
