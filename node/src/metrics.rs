@@ -86,6 +86,21 @@ const NODE: &[Metric<Status>] = &[
         Counter(|s| s.commands.total),
     ),
     metric(
+        "greenwich_keyspace_hits",
+        "Lookups by reading commands that found a value",
+        Counter(|s| s.lookups.hits),
+    ),
+    metric(
+        "greenwich_keyspace_misses",
+        "Lookups by reading commands that found none",
+        Counter(|s| s.lookups.misses),
+    ),
+    metric(
+        "greenwich_keyspace_expired",
+        "Values that this node saw expire",
+        Counter(|s| s.expired),
+    ),
+    metric(
         "greenwich_log_bytes",
         "Memory of the update log",
         Gauge(|s| real(s.log.bytes)),

@@ -32,6 +32,10 @@ pub struct Status {
     pub clients: Clients,
     /// Commands of clients.
     pub commands: Commands,
+    /// What reading commands found.
+    pub lookups: Lookups,
+    /// Values that this node saw expire since the start, each once.
+    pub expired: u64,
     /// The log of updates that peers read.
     pub log: UpdateLog,
     /// One for each other region.
@@ -67,6 +71,15 @@ pub struct Commands {
     pub per_second: f64,
     /// Run since the start.
     pub total: u64,
+}
+
+/// What commands that read found since the start; each key of a command counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Lookups {
+    /// Live values.
+    pub hits: u64,
+    /// Nothing.
+    pub misses: u64,
 }
 
 /// The log of updates that peers read.

@@ -15,7 +15,8 @@ use crate::{
     keyspace::Keyspace,
     server::{Server, process},
     status::{
-        Batches, Clients, Commands, Flow, Link, LinkState, Memory, Status, UpdateLog, Updates,
+        Batches, Clients, Commands, Flow, Link, LinkState, Lookups, Memory, Status, UpdateLog,
+        Updates,
     },
 };
 
@@ -100,10 +101,16 @@ impl Reporter {
             accepted: self.server.clients_accepted(),
             refused: self.server.clients_refused(),
         };
+        let totals = self.server.counters.totals();
         status.commands = Commands {
             per_second: self.server.counters.commands_per_second(),
-            total: self.server.commands_total(),
+            total: totals.commands,
         };
+        status.lookups = Lookups {
+            hits: totals.lookups.hits,
+            misses: totals.lookups.misses,
+        };
+        status.expired = self.keyspace.expired();
         let log = self.keyspace.log();
         status.log = UpdateLog {
             bytes: log.bytes() as u64,

@@ -15,7 +15,7 @@ pub use self::{
     registry::Clients,
     transaction::{Queued, Transaction, Watched},
 };
-use crate::keyspace::Usage;
+use crate::keyspace::{Lookups, Usage};
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub struct Client {
     pub is_executing: bool,
     /// How full the keyspace was when EXEC began, if one of its commands asks.
     pub usage: Option<Usage>,
+    /// What its commands found since the connection was last counted.
+    pub lookups: Lookups,
+    /// Errors that it was answered since then.
+    pub errors: u64,
     /// Set by QUIT and its like: close when the replies are written.
     pub is_leaving: bool,
 }
@@ -62,6 +66,8 @@ impl Client {
             marks: Marks::default(),
             is_executing: false,
             usage: None,
+            lookups: Lookups::default(),
+            errors: 0,
             is_leaving: false,
         }
     }

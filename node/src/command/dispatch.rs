@@ -73,7 +73,7 @@ fn admit_and_run(
         client.marks = *marks;
     }
     let mut access = Access::new(&server.keyspace, now, marks);
-    (admitted.command.run)(
+    let result = (admitted.command.run)(
         &mut Context {
             access: &mut access,
             client,
@@ -81,7 +81,9 @@ fn admit_and_run(
             reply,
         },
         request,
-    )
+    );
+    client.lookups += access.lookups();
+    result
 }
 
 /// The row of a request that may run or be queued.
@@ -208,6 +210,7 @@ fn queue(
 #[cold]
 pub(super) fn refuse(client: &mut Client, reply: &mut Reply, start: usize, error: &CommandError) {
     reply.truncate(start);
+    client.errors += 1;
     if *error == CommandError::ReplyTooLong {
         client.handle.end(Doom::OutputLimit);
         client.is_leaving = true;

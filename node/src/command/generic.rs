@@ -125,10 +125,10 @@ fn move_key(
     let (from, to) = (&request[1], &request[2]);
     let keys = [from, to];
     context.access.together(&keys, &keys, |access| {
-        if !access.read(from, |view| view.is_some()) {
+        if !access.peek(from, |view| view.is_some()) {
             return Err(CommandError::NoSuchKey);
         }
-        if from == to || (!replaces && access.read(to, |view| view.is_some())) {
+        if from == to || (!replaces && access.peek(to, |view| view.is_some())) {
             return Ok(false);
         }
         duplicate(access, from, to);
@@ -146,7 +146,9 @@ fn copy(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comma
         ));
     }
     let is_done = context.access.together(&[from, to], &[to], |access| {
-        (replaces || !access.read(to, |view| view.is_some())) && duplicate(access, from, to)
+        access.read(from, |view| view.is_some())
+            && (replaces || !access.peek(to, |view| view.is_some()))
+            && duplicate(access, from, to)
     });
     context.reply.integer(is_done.into());
     Ok(())
@@ -179,7 +181,7 @@ fn parse_copy(request: Request<'_>) -> Result<bool, CommandError> {
 /// Writes value and deadline of a key to another, both locked. Returns whether there is one.
 fn duplicate(access: &mut Access<'_>, from: &[u8], to: &[u8]) -> bool {
     let own = |view: View<'_>| (view.value().into_owned(), view.deadline());
-    let Some((value, deadline)) = access.read(from, |view| view.map(own)) else {
+    let Some((value, deadline)) = access.peek(from, |view| view.map(own)) else {
         return false;
     };
     access.update(to, |slot| slot.set(&value, deadline));

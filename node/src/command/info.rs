@@ -133,19 +133,24 @@ fn persistence(_ctx: &Context<'_, '_>, lines: &mut Lines) {
 }
 
 fn stats(ctx: &Context<'_, '_>, lines: &mut Lines) {
-    let counters = &ctx.server.counters;
-    let shown = counters.since_reset();
+    let shown = ctx.server.counts_since_reset();
     let (channels, patterns) = ctx.server.channels.counts();
     lines.add("total_connections_received", shown.accepted);
     lines.add("total_commands_processed", shown.totals.commands);
     lines.add(
         "instantaneous_ops_per_sec",
-        counters.commands_per_second().round(),
+        ctx.server.counters.commands_per_second().round(),
     );
     lines.add("total_net_input_bytes", shown.totals.input_bytes);
     lines.add("total_net_output_bytes", shown.totals.output_bytes);
     lines.add("rejected_connections", shown.refused);
+    lines.add("expired_keys", shown.expired);
     lines.add("evicted_keys", 0);
+    lines.add("keyspace_hits", shown.totals.lookups.hits);
+    lines.add("keyspace_misses", shown.totals.lookups.misses);
+    lines.add("total_error_replies", shown.totals.errors);
+    lines.add("total_reads_processed", shown.totals.reads);
+    lines.add("total_writes_processed", shown.totals.writes);
     lines.add(
         "client_output_buffer_limit_disconnections",
         shown.output_limit,

@@ -165,9 +165,16 @@ fn memory_usage(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(
             return Err(CommandError::Syntax);
         }
     }
-    inspect(context, request, |reply, view| {
-        reply.integer(i64::try_from(view.memory_bytes()).unwrap_or(i64::MAX));
-    })
+    let bytes = context
+        .access
+        .peek(&request[2], |view| view.map(|view| view.memory_bytes()));
+    match bytes {
+        Some(bytes) => context
+            .reply
+            .integer(i64::try_from(bytes).unwrap_or(i64::MAX)),
+        None => context.reply.null(),
+    }
+    Ok(())
 }
 
 /// The lines of redis-server 7.0. Idle, however, is what was not written: see the summary of IDLETIME.

@@ -153,8 +153,12 @@ fn set_with_options(
     let keeps_deadline = options.expiry == Expiry::Keep;
     let Context { access, reply, .. } = context;
     access.update(&request[1], |slot| {
-        let looks = options.returns_old || keeps_deadline || options.condition.is_some();
-        let old = if looks { slot.view() } else { None };
+        let looks = keeps_deadline || options.condition.is_some();
+        let old = match options.returns_old {
+            true => slot.read(),
+            false if looks => slot.view(),
+            false => None,
+        };
         let is_allowed = match options.condition {
             None => true,
             Some(Condition::Exists) => old.is_some(),
@@ -215,7 +219,7 @@ fn set_until(
 fn getset(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let Context { access, reply, .. } = context;
     access.update(&request[1], |slot| {
-        reply_value(reply, slot.view());
+        reply_value(reply, slot.read());
         slot.set(&request[2], None);
     });
     Ok(())
@@ -224,7 +228,7 @@ fn getset(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Com
 fn getdel(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let Context { access, reply, .. } = context;
     access.update(&request[1], |slot| {
-        reply_value(reply, slot.view());
+        reply_value(reply, slot.read());
         slot.delete();
     });
     Ok(())
@@ -235,7 +239,7 @@ fn getex(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comm
     let now = context.now();
     let Context { access, reply, .. } = context;
     access.update(&request[1], |slot| {
-        let Some(view) = slot.view() else {
+        let Some(view) = slot.read() else {
             reply.null();
             return Ok(());
         };
@@ -292,7 +296,7 @@ fn msetnx(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Com
     let are_new = context.access.together(&keys, &keys, |access| {
         let are_new = keys
             .iter()
-            .all(|key| access.read(key, |view| view.is_none()));
+            .all(|key| access.peek(key, |view| view.is_none()));
         if are_new {
             for (at, key) in keys.iter().enumerate() {
                 access.update(key, |slot| slot.set(&request[2 * at + 2], None));

@@ -113,7 +113,7 @@ fn watch(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandE
         if watched.len() == WATCHED_MAX {
             return Err(CommandError::text("ERR too many watched keys"));
         }
-        let stamp = ctx.access.read(key, |view| view.map(|view| view.newest()));
+        let stamp = ctx.access.peek(key, |view| view.map(|view| view.newest()));
         watched.push(Watched {
             key: key.into(),
             stamp,
@@ -199,7 +199,7 @@ fn keys_of(commands: &[Queued], flags: Flags) -> Vec<&[u8]> {
 }
 
 fn is_unchanged(access: &mut Access<'_>, watched: &Watched) -> bool {
-    access.read(&watched.key, |view| view.map(|view| view.newest())) == watched.stamp
+    access.peek(&watched.key, |view| view.map(|view| view.newest())) == watched.stamp
 }
 
 fn run_all(ctx: &mut Context<'_, '_>, commands: &[Queued]) -> Result<(), CommandError> {

@@ -9,7 +9,7 @@ use greenwich_proto::{
 use parking_lot::MutexGuard;
 
 use super::{
-    Keyspace, SHARDS, Slot, View,
+    Keyspace, Lookups, SHARDS, Slot, View,
     shard::{Shard, Verdict},
     slot::Record,
 };
@@ -19,6 +19,7 @@ pub struct Access<'a> {
     space: &'a Keyspace,
     now: Wall,
     marks: &'a mut Marks,
+    lookups: Lookups,
     held: Option<Held<'a>>,
 }
 
@@ -52,6 +53,7 @@ impl<'a> Access<'a> {
             space,
             now,
             marks,
+            lookups: Lookups::default(),
             held: None,
         }
     }
@@ -68,8 +70,25 @@ impl<'a> Access<'a> {
         self.space
     }
 
-    /// Runs `look` on the live value of a key, under its lock.
+    /// What [`Self::read`] and [`Slot::read`] found so far.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups {
+        self.lookups
+    }
+
+    /// Runs `look` on the live value of a key, under its lock, and counts the lookup.
     pub fn read<R>(&mut self, key: &[u8], look: impl FnOnce(Option<View<'_>>) -> R) -> R {
+        let mut is_hit = false;
+        let result = self.peek(key, |view| {
+            is_hit = view.is_some();
+            look(view)
+        });
+        self.lookups.count(is_hit);
+        result
+    }
+
+    /// As [`Self::read`], for what is no lookup of a client: nothing is counted.
+    pub fn peek<R>(&mut self, key: &[u8], look: impl FnOnce(Option<View<'_>>) -> R) -> R {
         let place = self.space.place(key);
         let now = self.now;
         let see = |shard: &Shard| {
@@ -106,6 +125,7 @@ impl<'a> Access<'a> {
                     key,
                     now,
                     marks: self.marks,
+                    lookups: &mut self.lookups,
                     record,
                 });
                 held.position = position;
@@ -120,6 +140,7 @@ impl<'a> Access<'a> {
                     key,
                     now,
                     marks: self.marks,
+                    lookups: &mut self.lookups,
                     record: Record::Alone,
                 })
             }
@@ -173,12 +194,16 @@ impl<'a> Access<'a> {
             keys: &keys,
             position: None,
         };
-        act(&mut Access {
+        let mut inner = Access {
             space,
             now: self.now,
             marks: self.marks,
+            lookups: Lookups::default(),
             held: Some(held),
-        })
+        };
+        let result = act(&mut inner);
+        self.lookups += inner.lookups;
+        result
     }
 
     /// Deletes everything, here and in every other region.

@@ -14,6 +14,7 @@
 mod access;
 mod arena;
 mod index;
+mod lookups;
 mod scan;
 mod shard;
 mod slot;
@@ -40,7 +41,7 @@ use greenwich_proto::{
 };
 use parking_lot::Mutex;
 
-pub use self::{access::Access, scan::ScanPage, slot::Slot, view::View};
+pub use self::{access::Access, lookups::Lookups, scan::ScanPage, slot::Slot, view::View};
 use index::Tag;
 use shard::Shard;
 
@@ -56,6 +57,7 @@ pub struct Keyspace {
     log: Arc<Log>,
     settled: AtomicU64,
     flushed: Mutex<Version>,
+    expired: AtomicU64,
 }
 
 impl fmt::Debug for Keyspace {
@@ -94,6 +96,7 @@ impl Keyspace {
             log,
             settled: AtomicU64::new(0),
             flushed: Mutex::new(Version::ZERO),
+            expired: AtomicU64::new(0),
         }
     }
 
@@ -115,6 +118,14 @@ impl Keyspace {
             usage.entry_bytes += shard.tally.bytes;
         }
         usage
+    }
+
+    /// Values that this node has seen expire since the start: those that it held alive and whose deadline passed, each
+    /// once, whether they were still there when [`Keyspace::tend`] came or had been overwritten. Values that arrive after
+    /// their deadline do not count; one that a later deadline brings back expires again. Takes no lock.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
     }
 
     fn settled_stamp(&self) -> Stamp {

@@ -25,18 +25,23 @@ pub(super) struct Tally {
     pub(super) mortal: usize,
     /// Bytes of all entries.
     pub(super) bytes: usize,
+    pub(super) expiries: Expiries,
 }
 
 impl Tally {
     fn add(&mut self, entry: &[u8]) {
-        let (keys, mortal) = weigh(&layout::view(entry));
+        let entry_ref = layout::view(entry);
+        self.expiries.owed -= i64::from(self.expiries.is_due(&entry_ref));
+        let (keys, mortal) = weigh(&entry_ref);
         self.keys += keys;
         self.mortal += mortal;
         self.bytes += entry.len();
     }
 
     fn remove(&mut self, entry: &[u8]) {
-        let (keys, mortal) = weigh(&layout::view(entry));
+        let entry_ref = layout::view(entry);
+        self.expiries.owed += i64::from(self.expiries.is_due(&entry_ref));
+        let (keys, mortal) = weigh(&entry_ref);
         self.keys -= keys;
         self.mortal -= mortal;
         self.bytes -= entry.len();
@@ -44,14 +49,57 @@ impl Tally {
 }
 
 fn weigh(entry: &EntryRef<'_>) -> (usize, usize) {
-    let has_value = match entry.body {
-        Body::Bytes(_) => true,
-        Body::Dead => !entry.totals.is_empty(),
-    };
+    let has_value = has_value(entry);
     (
         usize::from(has_value),
         usize::from(has_value && entry.deadline.at.is_some()),
     )
+}
+
+fn has_value(entry: &EntryRef<'_>) -> bool {
+    match entry.body {
+        Body::Bytes(_) => true,
+        Body::Dead => !entry.totals.is_empty(),
+    }
+}
+
+/// Counts values whose deadline passed while this shard held them, each once, without a mark on the entries: an expired
+/// value stays for a while, may be overwritten before anybody looks at it, and may have arrived after its deadline.
+///
+/// What was not counted yet is at any moment the number of due entries in the shard plus `owed`: an entry that is due
+/// when it leaves adds to `owed`, and one that is due when it comes, which never lived here, is taken off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expiries {
+    /// Deadlines up to this time were counted.
+    counted: Wall,
+    /// The latest time that this shard was told.
+    seen: Wall,
+    owed: i64,
+}
+
+impl Expiries {
+    /// The time is `now`, unless it was later before.
+    pub(super) fn see(&mut self, now: Wall) {
+        self.seen = self.seen.max(now);
+    }
+
+    /// Whether a value's deadline has passed and was not counted.
+    pub(super) fn is_due(&self, entry: &EntryRef<'_>) -> bool {
+        let is_in_time = |at: Wall| self.counted < at && at <= self.seen;
+        entry.deadline.at.is_some_and(is_in_time) && has_value(entry)
+    }
+
+    /// Whether something is to be counted beside the entries that are due.
+    pub(super) fn owes(&self) -> bool {
+        self.owed != 0
+    }
+
+    /// The expiries that were not counted yet, where `due` entries in the shard are due.
+    pub(super) fn settle(&mut self, due: i64) -> u64 {
+        let expired = due + std::mem::take(&mut self.owed);
+        self.counted = self.seen;
+        u64::try_from(expired).unwrap_or_default()
+    }
 }
 
 /// A table of entries. All access is under the shard's lock.
@@ -115,7 +163,8 @@ impl Shard {
     }
 
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
-    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool) {
+    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, now: Wall) {
+        self.tally.expiries.see(now);
         let len = layout::encoded_len(entry);
         let handle = match self.slot(place, entry.key) {
             Some(slot) => {

@@ -14,7 +14,7 @@ use greenwich_proto::{
     time::Wall,
 };
 
-use super::{Keyspace, Place, View, shard::Shard};
+use super::{Keyspace, Lookups, Place, View, shard::Shard};
 
 /// How the writes of a slot are logged.
 pub(super) enum Record<'a> {
@@ -35,6 +35,7 @@ pub struct Slot<'a> {
     pub(super) key: &'a [u8],
     pub(super) now: Wall,
     pub(super) marks: &'a mut Marks,
+    pub(super) lookups: &'a mut Lookups,
     pub(super) record: Record<'a>,
 }
 
@@ -51,6 +52,14 @@ impl<'a> Slot<'a> {
     #[must_use]
     pub fn view(&self) -> Option<View<'_>> {
         self.held().and_then(|entry| View::of(entry, self.now))
+    }
+
+    /// The value that clients see, for a command that replies with it: the lookup counts.
+    pub fn read(&mut self) -> Option<View<'_>> {
+        let held = self.shard.find(self.place, self.key).map(layout::view);
+        let view = held.and_then(|entry| View::of(entry, self.now));
+        self.lookups.count(view.is_some());
+        view
     }
 
     /// Writes a value and its deadline, or its lack of one.
@@ -166,7 +175,8 @@ impl<'a> Slot<'a> {
     }
 
     fn put(&mut self, entry: &EntryRef<'_>) {
-        self.shard.put(self.place, entry, self.record.is_of_unit());
+        let of_unit = self.record.is_of_unit();
+        self.shard.put(self.place, entry, of_unit, self.now);
     }
 }
 

@@ -20,7 +20,13 @@ use super::{
 
 impl Keyspace {
     /// Joins one entry into its locked shard. Returns whether it changed anything.
-    fn join_into(&self, shard: &mut Shard, incoming: &EntryRef<'_>, sender: Stamp) -> bool {
+    fn join_into(
+        &self,
+        shard: &mut Shard,
+        incoming: &EntryRef<'_>,
+        sender: Stamp,
+        now: Wall,
+    ) -> bool {
         let place = self.place(incoming.key);
         let forgotten = Forgotten {
             local: self.settled_stamp(),
@@ -31,11 +37,11 @@ impl Keyspace {
         match join(local.as_ref(), incoming, forgotten) {
             None | Some(Joined::Local) => false,
             Some(Joined::Incoming) => {
-                shard.put(place, incoming, false);
+                shard.put(place, incoming, false, now);
                 true
             }
             Some(Joined::Mixed(bytes)) => {
-                shard.put(place, &layout::view(&bytes), false);
+                shard.put(place, &layout::view(&bytes), false, now);
                 true
             }
         }
@@ -95,7 +101,7 @@ impl Store for Keyspace {
         });
     }
 
-    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, _now: Wall) -> Applied {
+    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
         let mut applied = Applied::default();
         let mut count = |changed: bool| {
             applied.changed += u64::from(changed);
@@ -103,13 +109,15 @@ impl Store for Keyspace {
         };
         if let [entry] = entries {
             let shard = self.place(entry.key).shard();
-            count(self.join_into(&mut self.shards[shard].lock(), entry, sender_forgot));
+            let mut shard = self.shards[shard].lock();
+            count(self.join_into(&mut shard, entry, sender_forgot, now));
+            drop(shard);
             return applied;
         }
         self.with_shards(entries.iter().map(|entry| entry.key), |with_shard| {
             for entry in entries {
                 with_shard(entry.key, &mut |shard| {
-                    count(self.join_into(shard, entry, sender_forgot))
+                    count(self.join_into(shard, entry, sender_forgot, now))
                 });
             }
         });

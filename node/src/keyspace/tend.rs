@@ -1,5 +1,7 @@
 //! What happens to keys while nobody asks for them: what has been deleted or has expired is forgotten once every region
-//! has heard of it.
+//! has heard of it, and what has expired is counted.
+
+use std::sync::atomic::Ordering;
 
 use greenwich_proto::{entry::layout, hlc::Stamp, time::Wall};
 
@@ -15,7 +17,8 @@ impl Keyspace {
         for shard in (first..first + count).map(|shard| shard % SHARDS) {
             let mut shard = self.shards[shard].lock();
             let has_husks = shard.len() > shard.tally.keys;
-            if has_husks || shard.next_deadline.is_some_and(|at| at <= now) {
+            let has_deadlines = shard.next_deadline.is_some_and(|at| at <= now);
+            if has_husks || has_deadlines || shard.tally.expiries.owes() {
                 self.tend_shard(&mut shard, now, settled);
             }
         }
@@ -26,6 +29,9 @@ impl Keyspace {
         // A wall clock lies behind the stamps by at most the skew that is followed, twice when it was set back.
         let margin = self.log.clock().max_skew().saturating_mul(2);
         let mut next_deadline: Option<Wall> = None;
+        shard.tally.expiries.see(now);
+        let expiries = shard.tally.expiries;
+        let mut due = 0;
         let judge = |bytes: &[u8]| {
             let entry = layout::view(bytes);
             if entry
@@ -35,10 +41,14 @@ impl Keyspace {
                 return Verdict::Remove;
             }
             // An expired value stays whole: a later deadline, set elsewhere before it expired, may still bring it back.
+            due += i64::from(expiries.is_due(&entry));
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
             Verdict::Keep
         };
         shard.retain(judge);
         shard.next_deadline = next_deadline;
+        // Those that were removed here are among what the shard owed.
+        let expired = shard.tally.expiries.settle(due);
+        self.expired.fetch_add(expired, Ordering::Relaxed);
     }
 }

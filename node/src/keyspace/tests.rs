@@ -334,3 +334,74 @@ fn a_random_key_is_a_live_one() {
         );
     }
 }
+
+#[test]
+fn each_expiry_is_counted_once_whoever_overwrites_it_and_however_often_the_shard_is_tended() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    let after = Wall(LATER.0 + 1);
+    let count = |space: &Keyspace, now: Wall| {
+        space.tend(now, 0, SHARDS);
+        space.expired()
+    };
+    for key in ["stays", "set", "counted", "flushed"] {
+        set(&a, NOW, key, "1", Some(LATER));
+    }
+    set(&a, NOW, "overwritten alive", "1", Some(LATER));
+    set(&a, NOW, "overwritten alive", "1", None);
+    assert_eq!(count(&a, Wall(LATER.0 - 1)), 0);
+
+    set(&a, LATER, "set", "2", None);
+    add(&a, LATER, "counted", 1);
+    assert_eq!(count(&a, LATER), 4);
+    assert_eq!(count(&a, after), 4, "they are still held");
+    set(&a, after, "stays", "2", Some(Wall(after.0 + 5)));
+    assert_eq!(count(&a, after), 4, "overwriting it is no second end");
+    assert_eq!(count(&a, Wall(after.0 + 5)), 5, "its next deadline is");
+
+    // What arrives dead never lived here, whether it is met by the count, a write or a flush.
+    set(&b, NOW, "stays", "1", Some(LATER));
+    for key in ["x", "y", "z"] {
+        set(
+            &a,
+            Wall(NOW.0 + 20_000),
+            key,
+            "1",
+            Some(Wall(NOW.0 + 20_100)),
+        );
+    }
+    let late = Wall(NOW.0 + 30_000);
+    assert_eq!(count(&b, LATER), 1);
+    send(&a, &b, late);
+    add(&b, late, "x", 1);
+    assert_eq!(count(&b, late), 1);
+    send(&a, &b, late);
+    let c = keyspace(3);
+    send(&a, &c, late);
+    at(&c, late, |access| access.flush());
+    assert_eq!(count(&c, late), 0);
+    set(&c, late, "x", "1", Some(Wall(late.0 + 1)));
+    assert_eq!(count(&c, Wall(late.0 + 1)), 1, "nothing is owed after it");
+}
+
+#[test]
+fn only_lookups_count_as_hits_and_misses() {
+    let space = keyspace(1);
+    set(&space, NOW, "k", "v", Some(LATER));
+    let counted = |now, key: &str| {
+        at(&space, now, |access| {
+            access.together(&[key.as_bytes()], &[], |access| {
+                access.read(key.as_bytes(), |_| ());
+                access.peek(key.as_bytes(), |_| ());
+                access.update(key.as_bytes(), |slot| {
+                    slot.view();
+                    slot.read();
+                });
+            });
+            access.lookups()
+        })
+    };
+    let (hits, misses) = (2, 2);
+    assert_eq!(counted(NOW, "k"), Lookups { hits, misses: 0 });
+    assert_eq!(counted(NOW, "none"), Lookups { hits: 0, misses });
+    assert_eq!(counted(LATER, "k"), Lookups { hits: 0, misses });
+}

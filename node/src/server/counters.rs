@@ -8,6 +8,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::keyspace::Lookups;
+
 /// Samples kept for rates: with one every 100 ms, the last second and a half.
 const SAMPLES: usize = 16;
 
@@ -31,6 +33,8 @@ pub struct Counters {
 pub struct Snapshot {
     /// Of the client threads.
     pub totals: Totals,
+    /// Values that expired, as the keyspace counts them.
+    pub expired: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections refused.
@@ -46,17 +50,42 @@ pub struct ThreadCounters {
     commands: AtomicU64,
     input_bytes: AtomicU64,
     output_bytes: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+    errors: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl ThreadCounters {
-    /// Counts one batch. Called by one thread alone.
+    /// Counts what happened since the last call. Called by one thread alone.
     #[inline]
-    pub fn add(&self, commands: u64, input_bytes: usize, output_bytes: usize) {
+    pub fn add(&self, batch: &Totals) {
         let add =
             |counter: &AtomicU64, more: u64| counter.store(counter.load(Relaxed) + more, Relaxed);
-        add(&self.commands, commands);
-        add(&self.input_bytes, input_bytes as u64);
-        add(&self.output_bytes, output_bytes as u64);
+        add(&self.commands, batch.commands);
+        add(&self.input_bytes, batch.input_bytes);
+        add(&self.output_bytes, batch.output_bytes);
+        add(&self.reads, batch.reads);
+        add(&self.writes, batch.writes);
+        add(&self.errors, batch.errors);
+        add(&self.hits, batch.lookups.hits);
+        add(&self.misses, batch.lookups.misses);
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            commands: self.commands.load(Relaxed),
+            input_bytes: self.input_bytes.load(Relaxed),
+            output_bytes: self.output_bytes.load(Relaxed),
+            reads: self.reads.load(Relaxed),
+            writes: self.writes.load(Relaxed),
+            errors: self.errors.load(Relaxed),
+            lookups: Lookups {
+                hits: self.hits.load(Relaxed),
+                misses: self.misses.load(Relaxed),
+            },
+        }
     }
 }
 
@@ -69,6 +98,32 @@ pub struct Totals {
     pub input_bytes: u64,
     /// Bytes to clients.
     pub output_bytes: u64,
+    /// Reads from clients' sockets that brought something.
+    pub reads: u64,
+    /// Writes to clients' sockets that took something.
+    pub writes: u64,
+    /// Replies that were errors.
+    pub errors: u64,
+    /// What reading commands found.
+    pub lookups: Lookups,
+}
+
+impl Totals {
+    /// Each count by itself.
+    fn zip(self, other: Self, with: fn(u64, u64) -> u64) -> Self {
+        Self {
+            commands: with(self.commands, other.commands),
+            input_bytes: with(self.input_bytes, other.input_bytes),
+            output_bytes: with(self.output_bytes, other.output_bytes),
+            reads: with(self.reads, other.reads),
+            writes: with(self.writes, other.writes),
+            errors: with(self.errors, other.errors),
+            lookups: Lookups {
+                hits: with(self.lookups.hits, other.lookups.hits),
+                misses: with(self.lookups.misses, other.lookups.misses),
+            },
+        }
+    }
 }
 
 impl Counters {
@@ -94,13 +149,12 @@ impl Counters {
     /// Sums over all threads.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for thread in &self.threads {
-            totals.commands += thread.commands.load(Relaxed);
-            totals.input_bytes += thread.input_bytes.load(Relaxed);
-            totals.output_bytes += thread.output_bytes.load(Relaxed);
-        }
-        totals
+        self.threads
+            .iter()
+            .map(ThreadCounters::totals)
+            .fold(Totals::default(), |sum, more| {
+                sum.zip(more, u64::wrapping_add)
+            })
     }
 
     /// How many client threads there are.
@@ -109,26 +163,25 @@ impl Counters {
         self.threads.len()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, expired: u64) -> Snapshot {
         Snapshot {
             totals: self.totals(),
+            expired,
             accepted: self.accepted.load(Relaxed),
             refused: self.refused.load(Relaxed),
             output_limit: self.output_limit.load(Relaxed),
         }
     }
 
-    /// What was counted since CONFIG RESETSTAT.
+    /// What was counted since [`Self::forget`], where `expired` values expired since the start.
     #[must_use]
-    pub fn since_reset(&self) -> Snapshot {
+    pub fn since_reset(&self, expired: u64) -> Snapshot {
         let before = *self.forgotten.lock();
-        let all = self.snapshot();
+        let all = self.snapshot(expired);
         Snapshot {
-            totals: Totals {
-                commands: all.totals.commands - before.totals.commands,
-                input_bytes: all.totals.input_bytes - before.totals.input_bytes,
-                output_bytes: all.totals.output_bytes - before.totals.output_bytes,
-            },
+            totals: all.totals.zip(before.totals, u64::wrapping_sub),
+            // Read before the lock was taken.
+            expired: all.expired.saturating_sub(before.expired),
             accepted: all.accepted - before.accepted,
             refused: all.refused - before.refused,
             output_limit: all.output_limit - before.output_limit,
@@ -136,8 +189,8 @@ impl Counters {
     }
 
     /// CONFIG RESETSTAT: INFO counts from here.
-    pub fn forget(&self) {
-        *self.forgotten.lock() = self.snapshot();
+    pub fn forget(&self, expired: u64) {
+        *self.forgotten.lock() = self.snapshot(expired);
     }
 
     /// Remembers where the commands stand. To be called every 100 ms.

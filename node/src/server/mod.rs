@@ -158,6 +158,17 @@ impl Server {
         self.counters.refused.load(Relaxed)
     }
 
+    /// What INFO shows: counts since CONFIG RESETSTAT.
+    #[must_use]
+    pub fn counts_since_reset(&self) -> Snapshot {
+        self.counters.since_reset(self.keyspace.expired())
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_counts(&self) {
+        self.counters.forget(self.keyspace.expired());
+    }
+
     /// Commands since the start.
     #[must_use]
     pub fn commands_total(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod common;
+mod info;
 mod limits;
 mod pubsub;
 mod transactions;

@@ -99,7 +99,7 @@ fn a_subscriber_that_never_reads_is_disconnected_and_nobody_else_notices() {
         published > 10,
         "the limit was reached after {published} messages"
     );
-    assert_eq!(server.server.counters.since_reset().output_limit, 1);
+    assert_eq!(server.server.counts_since_reset().output_limit, 1);
     eventually("its place is free", || {
         server.server.clients_connected() == 2
     });

@@ -52,7 +52,7 @@ const SUBCOMMANDS: &[Command] = &[
         name: "resetstat",
         summary: "Reset the stats returned by INFO",
         run: |ctx, _| {
-            ctx.server.counters.forget();
+            ctx.server.reset_counts();
             ctx.reply.ok();
             Ok(())
         },

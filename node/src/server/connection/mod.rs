@@ -10,6 +10,7 @@ mod wait;
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::atomic::Ordering::Relaxed,
     task::{Context, Poll, ready},
@@ -24,7 +25,7 @@ use tokio::{
 
 use self::end::End;
 pub(super) use self::seat::Seat;
-use super::{buffers, process::wall};
+use super::{Totals, buffers, process::wall};
 use crate::{
     client::{Doom, Wait},
     command,
@@ -54,6 +55,7 @@ pub(super) async fn run(seat: Seat, stream: TcpStream, thread: usize) {
         foreseen: 0,
         missing: 0,
         received: 0,
+        reads: 0,
         reply: Reply::new(Version::Resp2),
     };
     let end = connection.serve().await;
@@ -95,8 +97,9 @@ struct Connection {
     foreseen: usize,
     /// Bytes that the first incomplete request lacks, at least.
     missing: usize,
-    /// Bytes read since they were last counted.
+    /// Bytes and reads of the socket since they were last counted.
     received: usize,
+    reads: u64,
     reply: Reply,
 }
 
@@ -150,6 +153,7 @@ impl Connection {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Gone)),
             Poll::Ready(Ok(bytes)) => {
                 self.received += bytes;
+                self.reads += 1;
                 Poll::Ready(Ok(Arrival::Input))
             }
             Poll::Pending => {
@@ -204,6 +208,7 @@ impl Connection {
                 }
                 Err(error) => {
                     self.reply.protocol_error(&error);
+                    client.errors += 1;
                     break Next::End(End::Refused);
                 }
             }
@@ -221,11 +226,15 @@ impl Connection {
                 break Next::Run;
             }
         };
-        server.counters.thread(self.thread).add(
-            count,
-            std::mem::take(&mut self.received),
-            self.reply.len(),
-        );
+        server.counters.thread(self.thread).add(&Totals {
+            commands: count,
+            input_bytes: mem::take(&mut self.received) as u64,
+            output_bytes: self.reply.len() as u64,
+            reads: mem::take(&mut self.reads),
+            writes: 0,
+            errors: mem::take(&mut client.errors),
+            lookups: mem::take(&mut client.lookups),
+        });
         next
     }
 
@@ -249,7 +258,14 @@ impl Connection {
         while *sent < self.reply.len() {
             let rest = &self.reply.as_bytes()[*sent..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
-                Ok(bytes) if bytes > 0 => *sent += bytes,
+                Ok(bytes) if bytes > 0 => {
+                    *sent += bytes;
+                    let counters = &self.seat.server.counters;
+                    counters.thread(self.thread).add(&Totals {
+                        writes: 1,
+                        ..Totals::default()
+                    });
+                }
                 Ok(_) | Err(_) => return Poll::Ready(Err(End::Gone)),
             }
         }
