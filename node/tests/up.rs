@@ -1,7 +1,8 @@
 //! `greenwich up` from start to end: regions as processes, linked, recorded, and gone with it.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -280,4 +281,56 @@ fn a_second_start_is_refused_and_a_later_one_keeps_the_certificates() {
         fs::read(directory.path().join("certs/ca.pem")).unwrap(),
         authority
     );
+}
+
+/// Runs a transaction that writes and asks for INFO, and returns what INFO said.
+fn info_inside_exec(client: &mut BufReader<TcpStream>, key: &str) -> String {
+    let request = format!("MULTI\r\nSET {key} v\r\nINCR n\r\nINFO replication\r\nEXEC\r\n");
+    client.get_mut().write_all(request.as_bytes()).unwrap();
+    let mut line = String::new();
+    while !line.starts_with('$') {
+        line.clear();
+        let read = client.read_line(&mut line);
+        assert!(
+            read.expect("EXEC answers") > 0 && !line.starts_with('-'),
+            "{line}"
+        );
+    }
+    let mut info = vec![0; line[1..].trim_end().parse::<usize>().unwrap() + 2];
+    client.read_exact(&mut info).unwrap();
+    String::from_utf8(info).unwrap()
+}
+
+#[test]
+fn info_inside_exec_shows_the_link_while_writes_flow() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 30_000, &[]);
+    let record = up.record();
+    let write = |region: usize, writer: usize| {
+        let address = record["regions"][region]["redis"].as_str().unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = BufReader::new(stream);
+        let other = ["b", "a"][region];
+        let (mut rounds, mut is_measured) = (0, false);
+        until("a measured link", || {
+            for _ in 0..100 {
+                let info = info_inside_exec(&mut client, &format!("k{writer}"));
+                let mut links = info.lines().filter(|line| line.starts_with("link"));
+                let link = links.next().unwrap_or_default();
+                assert_eq!(links.next(), None, "{info}");
+                let is_up = link.starts_with(&format!("link0:region={other},state=up,rtt_ms="));
+                is_measured = is_up && !link.contains("rtt_ms=-1") && link.contains(",lag_ms=");
+                rounds += 1;
+            }
+            is_measured && rounds >= 500
+        });
+    };
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let write = &write;
+            scope.spawn(move || write(writer % 2, writer));
+        }
+    });
+    up.end("TERM");
 }

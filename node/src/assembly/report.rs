@@ -63,7 +63,7 @@ impl Reporter {
         }
     }
 
-    /// Measures the rates. To be called about every [`RATE_INTERVAL`].
+    /// Measures the rates, and tells the server how the links are. To be called about every [`RATE_INTERVAL`].
     pub(super) fn measure(&self) {
         let now = Instant::now();
         let links = self.links();
@@ -74,6 +74,16 @@ impl Reporter {
             sent.look(sent_total, now);
             received.look(received_total, now);
         }
+        self.server.tell_links(self.describe_all(&links, &rates));
+    }
+
+    /// The configured links with how they are.
+    fn describe_all(&self, links: &[(Report, LinkView)], rates: &[(Rate, Rate)]) -> Vec<Link> {
+        let mut described = configured_status(&self.config).links;
+        for ((link, (report, view)), rates) in described.iter_mut().zip(links).zip(rates) {
+            describe(link, report, view, rates);
+        }
+        described
     }
 
     fn links(&self) -> Vec<(Report, LinkView)> {
@@ -116,11 +126,7 @@ impl Reporter {
             bytes: log.bytes() as u64,
             limit_bytes: log.limit_bytes() as u64,
         };
-        for ((link, (report, view)), rates) in
-            status.links.iter_mut().zip(self.links()).zip(&*rates)
-        {
-            describe(link, &report, &view, rates);
-        }
+        status.links = self.describe_all(&self.links(), &rates);
         status
     }
 }

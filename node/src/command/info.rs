@@ -1,14 +1,14 @@
 //! INFO: the server in the words of redis-server's sections, and one section of its own.
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::{self, Display, Write as _},
     process,
     sync::atomic::Ordering::Relaxed,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{Command, CommandError, Context, Flags, Group, Keys, connection::REDIS_VERSION};
-use crate::{resp::Request, server::process as own_process};
+use crate::{resp::Request, server::process as own_process, status::Link};
 
 pub(super) const ROWS: &[Command] = &[Command {
     name: "info",
@@ -165,6 +165,29 @@ fn replication(ctx: &Context<'_, '_>, lines: &mut Lines) {
     lines.add("master_failover_state", "no-failover");
     lines.add("master_replid", ctx.server.run_id());
     lines.add("master_repl_offset", 0);
+    for (index, link) in ctx.server.links().iter().enumerate() {
+        lines.add(&format!("link{index}"), LinkLine(link));
+    }
+}
+
+/// One link as of a second ago or so, in the manner of redis-server's lines about its replicas.
+struct LinkLine<'a>(&'a Link);
+
+impl Display for LinkLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(link) = self;
+        write!(f, "region={},state={},", link.region, link.state.name())?;
+        match link.rtt_ms {
+            Some(ms) => write!(f, "rtt_ms={ms:.1},")?,
+            // As redis-server says that it does not know.
+            None => f.write_str("rtt_ms=-1,")?,
+        }
+        write!(
+            f,
+            "lag_ms={},lag_updates={},in_flight_bytes={}",
+            link.lag_ms, link.lag_updates, link.in_flight_bytes
+        )
+    }
 }
 
 fn cpu(_ctx: &Context<'_, '_>, lines: &mut Lines) {
@@ -193,16 +216,6 @@ fn greenwich(ctx: &Context<'_, '_>, lines: &mut Lines) {
     let log = ctx.server.keyspace.log();
     lines.add("greenwich_log_bytes", log.bytes());
     lines.add("greenwich_peers", log.peers());
-    for (index, link) in ctx.server.links().iter().enumerate() {
-        let what = format_args!(
-            "region={},state={},lag_ms={},lag_updates={}",
-            link.region,
-            link.state.name(),
-            link.lag_ms,
-            link.lag_updates
-        );
-        lines.add(&format!("link{index}"), what);
-    }
 }
 
 /// Counted before the transaction locked the keys, if there is one.
@@ -223,5 +236,34 @@ fn human(bytes: u64) -> String {
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, letter)) => format!("{:.2}{letter}", bytes as f64 / unit as f64),
         None => format!("{bytes}B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::LinkState;
+
+    #[test]
+    fn a_link_is_one_line_of_fields() {
+        let mut link = Link {
+            region: "eu-west".into(),
+            state: LinkState::Up,
+            rtt_ms: Some(80.26),
+            lag_ms: 41,
+            lag_updates: 7,
+            in_flight_bytes: 1024,
+            ..Link::default()
+        };
+        assert_eq!(
+            LinkLine(&link).to_string(),
+            "region=eu-west,state=up,rtt_ms=80.3,lag_ms=41,lag_updates=7,in_flight_bytes=1024"
+        );
+        (link.state, link.rtt_ms) = (LinkState::Down, None);
+        assert!(
+            LinkLine(&link)
+                .to_string()
+                .starts_with("region=eu-west,state=down,rtt_ms=-1,lag_ms=41")
+        );
     }
 }

@@ -10,12 +10,13 @@ mod serve;
 mod settings;
 
 use std::{
-    fmt,
+    fmt, mem,
     net::SocketAddr,
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use self::{
@@ -26,9 +27,6 @@ pub use self::{
     settings::Settings,
 };
 use crate::{client::Clients, config::Config, keyspace::Keyspace, resp, status::Link};
-
-/// Tells how the links to other regions are.
-pub type LinkSource = Box<dyn Fn() -> Vec<Link> + Send + Sync>;
 
 /// What all connections share.
 pub struct Server {
@@ -54,7 +52,8 @@ pub struct Server {
     pub started: Instant,
     bind: SocketAddr,
     address: OnceLock<SocketAddr>,
-    links: OnceLock<LinkSource>,
+    /// Locked for a moment by whoever holds other locks: nothing is locked while this is.
+    links: Mutex<Arc<[Link]>>,
 }
 
 impl fmt::Debug for Server {
@@ -106,7 +105,7 @@ impl Server {
             channels: Channels::default(),
             bind: client.bind,
             address: OnceLock::new(),
-            links: OnceLock::new(),
+            links: Mutex::default(),
             counters: Counters::new(client.thread_count()),
             acknowledged,
             started: Instant::now(),
@@ -119,16 +118,18 @@ impl Server {
         self.address.get().copied().unwrap_or(self.bind)
     }
 
-    /// Has INFO tell about links. At most one source, set once; it must not hold the server alive.
-    pub fn tell_links(&self, source: LinkSource) {
-        let set = self.links.set(source);
-        assert!(set.is_ok(), "one source tells about links");
+    /// Tells how the links to other regions are. To be called about every second, for INFO cannot ask: it runs inside
+    /// EXEC with shards locked, and the holder of a link's lock may wait for a shard.
+    pub fn tell_links(&self, links: Vec<Link>) {
+        let links = links.into();
+        let before = mem::replace(&mut *self.links.lock(), links);
+        drop(before);
     }
 
-    /// How the links to other regions are, as far as anybody told.
+    /// How the links to other regions were when somebody told last.
     #[must_use]
-    pub fn links(&self) -> Vec<Link> {
-        self.links.get().map(|source| source()).unwrap_or_default()
+    pub fn links(&self) -> Arc<[Link]> {
+        Arc::clone(&self.links.lock())
     }
 
     /// Forty digits that differ between regions and between lives, as redis-server's run id.
