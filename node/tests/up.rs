@@ -286,7 +286,8 @@ fn a_second_start_is_refused_and_a_later_one_keeps_the_certificates() {
 /// Runs a transaction that writes and asks for INFO, and returns what INFO said.
 fn info_inside_exec(client: &mut BufReader<TcpStream>, key: &str) -> String {
     let request = format!("MULTI\r\nSET {key} v\r\nINCR n\r\nINFO replication\r\nEXEC\r\n");
-    client.get_mut().write_all(request.as_bytes()).unwrap();
+    let sent = client.get_mut().write_all(request.as_bytes());
+    sent.expect("the node reads");
     let mut line = String::new();
     while !line.starts_with('$') {
         line.clear();
@@ -296,9 +297,10 @@ fn info_inside_exec(client: &mut BufReader<TcpStream>, key: &str) -> String {
             "{line}"
         );
     }
-    let mut info = vec![0; line[1..].trim_end().parse::<usize>().unwrap() + 2];
-    client.read_exact(&mut info).unwrap();
-    String::from_utf8(info).unwrap()
+    let len: usize = line[1..].trim_end().parse().expect("a bulk has a length");
+    let mut info = vec![0; len + 2];
+    client.read_exact(&mut info).expect("INFO comes whole");
+    String::from_utf8(info).expect("INFO is text")
 }
 
 #[test]

@@ -393,8 +393,8 @@ fn only_lookups_count_as_hits_and_misses() {
                 access.read(key.as_bytes(), |_| ());
                 access.peek(key.as_bytes(), |_| ());
                 access.update(key.as_bytes(), |slot| {
-                    slot.view();
-                    slot.read();
+                    let (seen, read) = (slot.view().is_some(), slot.read().is_some());
+                    assert_eq!(seen, read);
                 });
             });
             access.lookups()

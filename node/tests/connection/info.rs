@@ -1,5 +1,10 @@
 //! What INFO counts.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
+
 use crate::common::{TestClient, TestServer, eventually};
 
 /// One field of a section.
