@@ -27,7 +27,7 @@ use crate::{
     endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint},
     error::{LinkError, Redial},
     link::{Event, LinkReceiver, LinkSender, LinkStats},
-    news::News,
+    news::LinkNews,
 };
 
 /// Pauses between dials: from the first to the longest, doubling.
@@ -119,9 +119,8 @@ pub(crate) struct Driver<S> {
     /// Connections that the peer dialled.
     pub(crate) incoming: mpsc::Receiver<Connection>,
     pub(crate) shutdown: watch::Receiver<bool>,
-    /// What was logged of the peer: refusals, and other ends since the link was last up.
-    pub(crate) refusals: News,
-    pub(crate) losses: News,
+    /// What was logged of the link.
+    pub(crate) news: LinkNews,
 }
 
 /// Why a link ended.
@@ -347,17 +346,15 @@ impl<S: Store> Driver<S> {
     }
 
     fn report_up(&mut self, rtt: Duration) {
-        let mut view = self.cell.view.lock();
-        // A link that is refused each time soon after it came up is said once, like its refusal.
-        if !view.is_refused || self.refusals.is_news("", "up", Instant::now()) {
+        if self.news.up() {
             tracing::info!(peer = self.region, ?rtt, "link up");
         }
-        self.losses.forget();
+        let mut view = self.cell.view.lock();
         (view.is_refused, view.reason) = (false, None);
     }
 
     fn report_refusal(&mut self, reason: &str) {
-        if self.refusals.is_news("", reason, Instant::now()) {
+        if self.news.refused(reason, Instant::now()) {
             tracing::warn!(peer = self.region, reason, "link refused");
         }
         let mut view = self.cell.view.lock();
@@ -375,7 +372,7 @@ impl<S: Store> Driver<S> {
         let mut view = self.cell.view.lock();
         // The peer closes what this side refused: the refusal stays the reason.
         if !view.is_refused {
-            if self.losses.is_news("", &reason, Instant::now()) {
+            if self.news.lost(&reason, Instant::now()) {
                 tracing::info!(peer = self.region, reason, "link down");
             }
             view.reason = Some(reason);

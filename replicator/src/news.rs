@@ -1,6 +1,6 @@
 //! What was said of late, so that a peer or a stranger that is turned away again and again does not fill the log.
 //!
-//! It knows nothing of links: a source and a reason are texts.
+//! It opens and closes nothing: a source and a reason are texts.
 
 use std::{
     collections::HashMap,
@@ -41,6 +41,38 @@ impl News {
     }
 }
 
+/// What was said of the link to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct LinkNews {
+    refusals: News,
+    /// Other ends, since the link was last up.
+    losses: News,
+    /// Whether the last thing that was said is that the link is up.
+    told_up: bool,
+}
+
+impl LinkNews {
+    /// Whether to say that the link is up: not if its end was not said.
+    pub(crate) fn up(&mut self) -> bool {
+        self.losses.forget();
+        !std::mem::replace(&mut self.told_up, true)
+    }
+
+    /// Whether to say that the link was refused.
+    pub(crate) fn refused(&mut self, reason: &str, now: Instant) -> bool {
+        let is_news = self.refusals.is_news("", reason, now);
+        self.told_up &= !is_news;
+        is_news
+    }
+
+    /// Whether to say that the link was lost, or could not be had.
+    pub(crate) fn lost(&mut self, reason: &str, now: Instant) -> bool {
+        let is_news = self.losses.is_news("", reason, now);
+        self.told_up &= !is_news;
+        is_news
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +93,28 @@ mod tests {
         );
         assert!(said("eu", "clock 600 ms ahead", 60));
         assert!(!said("eu", "clock 600 ms ahead", 61));
+    }
+
+    #[test]
+    fn a_link_that_is_refused_each_time_soon_after_it_came_up_is_said_once_a_minute() {
+        let (mut news, now) = (LinkNews::default(), Instant::now());
+        assert!(news.up() && news.refused("skew 18 ms", now));
+        assert!(!news.refused("skew 17 ms", now), "the next dial");
+        assert!(
+            news.up(),
+            "the log does not end with a refusal that is over"
+        );
+        assert!(!news.refused("skew 16 ms", now) && !news.up());
+        assert!(news.refused("skew 15 ms", now + QUIET) && news.up());
+    }
+
+    #[test]
+    fn every_loss_of_a_link_that_was_up_is_said() {
+        let (mut news, now) = (LinkNews::default(), Instant::now());
+        for _ in 0..3 {
+            assert!(news.up() && news.lost("idle", now));
+            assert!(!news.lost("idle", now), "the next dial");
+        }
     }
 
     #[test]

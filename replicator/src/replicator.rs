@@ -24,7 +24,7 @@ use crate::{
     endpoint::{
         BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer,
     },
-    news::News,
+    news::{LinkNews, News},
 };
 
 /// How long peers are told that this node stops.
@@ -252,8 +252,7 @@ async fn run<S>(
             dials,
             incoming,
             shutdown: stopped.clone(),
-            refusals: News::default(),
-            losses: News::default(),
+            news: LinkNews::default(),
         };
         drivers.spawn_local(driver.run());
     }
