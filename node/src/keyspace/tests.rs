@@ -212,6 +212,32 @@ fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
 }
 
 #[test]
+fn counting_goes_on_while_only_one_side_has_forgotten_an_expiry() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    // A counter that nobody ever set: its base is that of a key that never was.
+    add(&a, NOW, "n", 7);
+    exchange(&a, &b, NOW);
+    let deadline = Wall(NOW.0 + 1);
+    at(&b, NOW, |access| {
+        access.update(b"n", |slot| slot.set_deadline(Some(deadline)))
+    });
+    exchange(&a, &b, NOW);
+    a.settle(Stamp::at(LATER + Duration::from_secs(60)));
+    let after = LATER + Duration::from_secs(60);
+    a.tend(after, 0, SHARDS);
+    assert_eq!(a.usage().husks + a.usage().keys, 0, "it is forgotten");
+    add(&a, after, "n", 1);
+    send(&a, &b, after);
+    assert_eq!(get(&b, after, "n").as_deref(), Some("1"));
+    add(&b, after, "n", 10);
+    exchange(&a, &b, after);
+    assert_eq!(
+        (get(&a, after, "n"), get(&b, after, "n")),
+        (Some("11".into()), Some("11".into()))
+    );
+}
+
+#[test]
 fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
     let (a, b) = (keyspace(1), keyspace(2));
     set(&b, NOW, "before", "v", None);

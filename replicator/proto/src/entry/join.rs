@@ -69,7 +69,7 @@ fn rebase<'a>(local: &EntryRef<'_>, incoming: &EntryRef<'a>, forgotten: Forgotte
             version = forgotten.flushed;
         }
     }
-    if is_dead && version < local.version {
+    if is_dead && version <= local.version {
         version = dropped_base(local, incoming, forgotten.sender).unwrap_or(version);
     }
     if version < forgotten.flushed {
