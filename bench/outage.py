@@ -19,6 +19,7 @@ import threading
 import time
 
 from regions import Connection, link_states, read_status, running
+from resp import Error
 
 KEYS = 100_000
 BATCH = 50
@@ -55,9 +56,9 @@ def run(regions, arguments):
         state = link_states(source)[victim.name]
     finally:
         switch(arguments.heal, victim, signal.SIGCONT)
-    healed = time.monotonic()
     phases["after"] = load.during(arguments.seconds)
     load.stop()
+    ended = time.monotonic()
     caught_up = wait_for_lag(regions)
     for name, latencies in phases.items():
         cuts = statistics.quantiles(latencies, n=1000)
@@ -66,7 +67,7 @@ def run(regions, arguments):
     print(f"link to {victim.name} at the end of the outage: {state}")
     print(f"log at its largest: {max(load.log_bytes) / 1e6:.1f} MB of {read_status(source)['log']['limit_bytes'] / 1e6:.0f} MB")
     print(f"sweeps over all keys that it needed: {sweep_count(source) - sweeps}")
-    print(f"nothing was left to send {caught_up - healed:.1f} s after the region was back" if caught_up else "a region did NOT catch up")
+    print(f"every region had everything {caught_up - ended:.1f} s after the last write" if caught_up else "a region did NOT catch up")
     equal = compare(regions, load.increments)
     return 0 if equal and caught_up else 1
 
@@ -93,7 +94,7 @@ class Load:
                 number += BATCH - 1
                 time.sleep(max(0.0, due - time.monotonic()))
                 replies = connection.pipeline([*commands, ("INCR", COUNTER)])
-                if any(reply.is_error() for reply in replies):
+                if any(isinstance(reply, Error) for reply in replies):
                     raise SystemExit("a write was refused")
                 # From the time at which it was due: a stall is seen by all that it holds up.
                 self.latencies.append(time.monotonic() - due)
@@ -144,9 +145,9 @@ def compare(regions, increments):
     for region in regions:
         with Connection(region.redis, timeout=60) as connection:
             names = [f"key:{i}" for i in range(KEYS)]
-            values = [reply.value for start in range(0, KEYS, 1000)
-                      for reply in connection.pipeline([("GET", name) for name in names[start:start + 1000]])]
-            states.append((values, int(connection.ask("GET", COUNTER).value)))
+            values = [value for start in range(0, KEYS, 1000)
+                      for value in connection.pipeline([("GET", name) for name in names[start:start + 1000]])]
+            states.append((values, int(connection.ask("GET", COUNTER))))
     differing = sum(len(set(column)) > 1 for column in zip(*(values for values, _ in states)))
     counters = [counter for _, counter in states]
     print(f"keys that differ: {differing} of {KEYS}; counter {counters}, {increments} increments")

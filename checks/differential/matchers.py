@@ -2,14 +2,13 @@
 
 CLIENT_FIELDS_SAME = ("name", "flags", "db", "sub", "psub", "multi", "cmd", "user", "resp")
 COMMAND_FIELDS = 6  # Name, arity, flags, first key, last key, step.
-# Not asked for: expired_keys, keyspace_hits and keyspace_misses, which Greenwich does not count.
 INFO_FIELDS = {
     "Server": ("redis_version", "redis_mode", "process_id", "run_id", "tcp_port", "uptime_in_seconds"),
     "Clients": ("connected_clients", "maxclients", "blocked_clients"),
     "Memory": ("used_memory", "used_memory_human", "used_memory_rss", "maxmemory", "maxmemory_policy"),
     "Stats": (
         "total_connections_received", "total_commands_processed", "instantaneous_ops_per_sec",
-        "evicted_keys", "pubsub_channels", "pubsub_patterns",
+        "expired_keys", "keyspace_hits", "keyspace_misses", "evicted_keys", "pubsub_channels", "pubsub_patterns",
     ),
     "Replication": ("role", "connected_slaves"),
     "CPU": ("used_cpu_sys", "used_cpu_user"),

@@ -195,6 +195,11 @@ const LINK: &[Metric<Link>] = &[
         Gauge(|l| truth(l.sweeping)),
     ),
     metric(
+        "greenwich_link_sweeps",
+        "Sweeps over all keys that were begun for the peer",
+        Counter(|l| l.sweeps),
+    ),
+    metric(
         "greenwich_link_reconnects",
         "Times that the link came up again",
         Counter(|l| l.reconnects),

@@ -124,6 +124,8 @@ pub struct Link {
     /// Whether the other region is being caught up by a sweep over all keys: its cursor fell off the
     /// log.
     pub sweeping: bool,
+    /// Sweeps over all keys that were begun for the peer: its first link, a restart, a fall off the log.
+    pub sweeps: u64,
     /// Times that the link came up again after it was up.
     pub reconnects: u64,
     /// Impairment of what this node sends; none outside a rehearsal.

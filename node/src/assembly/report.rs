@@ -172,6 +172,7 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
         superseded: report.received.superseded,
     };
     link.sweeping = report.is_sweeping;
+    link.sweeps = report.sent.sweeps;
     link.reconnects = report.connects.saturating_sub(1);
 }
 

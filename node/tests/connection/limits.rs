@@ -76,7 +76,7 @@ fn a_client_that_never_reads_is_made_to_wait_and_others_are_served() {
     ));
     client.expect("+OK\r\n");
     let greedy = server.client();
-    eventually("it is connected", || server.server.clients_connected() == 2);
+    eventually("it is connected", || server.server.clients.all().len() == 2);
     let id = server.server.clients.all().last().unwrap().id;
     greedy.stream.set_nonblocking(true).unwrap();
     let mut asked = 0;
