@@ -238,6 +238,27 @@ fn counting_goes_on_while_only_one_side_has_forgotten_an_expiry() {
 }
 
 #[test]
+fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    add(&a, NOW, "n", 5);
+    let deadline = Wall(NOW.0 + 100);
+    at(&a, NOW, |access| {
+        access.update(b"n", |slot| slot.set_deadline(Some(deadline)))
+    });
+    exchange(&a, &b, NOW);
+    // Stamps run ahead of the clock of b, where the deadline is still to come.
+    b.settle(Stamp::at(deadline));
+    add(&b, NOW, "n", 7);
+    let after = Wall(deadline.0 + 1);
+    add(&a, after, "n", 3);
+    exchange(&a, &b, after);
+    assert_eq!(
+        (get(&a, after, "n"), get(&b, after, "n")),
+        (Some("3".into()), Some("3".into()))
+    );
+}
+
+#[test]
 fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
     let (a, b) = (keyspace(1), keyspace(2));
     set(&b, NOW, "before", "v", None);

@@ -117,11 +117,22 @@ fn dropped_base(
     let expiry_base = local.expiry_base();
     let was_mortal =
         local.deadline.at.is_some() && incoming.deadline.version < local.deadline.version;
-    if was_mortal && expiry_base.stamp <= sender_forgot {
-        return Some(expiry_base);
-    }
-    let was_dead = local.body == Body::Dead && local.version.stamp <= sender_forgot;
-    was_dead.then_some(local.version)
+    let base = if was_mortal && expiry_base.stamp <= sender_forgot {
+        expiry_base
+    } else if local.body == Body::Dead && local.version.stamp <= sender_forgot {
+        local.version
+    } else {
+        return None;
+    };
+    (!predates(incoming, base)).then_some(base)
+}
+
+/// Whether an older entry holds what came before `base`: its sender, whose wall clock is behind, has yet to see the
+/// deadline pass that started the base, and has dropped nothing.
+fn predates(entry: &EntryRef<'_>, base: Version) -> bool {
+    let deadline = entry.deadline.version;
+    (deadline > entry.version && deadline < base)
+        || entry.totals.iter().any(|total| total.stamp <= base.stamp)
 }
 
 /// The join proper: each register and each total by its own order.
