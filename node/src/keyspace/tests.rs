@@ -251,7 +251,8 @@ fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
     add(&b, NOW, "n", 7);
     let after = Wall(deadline.0 + 1);
     add(&a, after, "n", 3);
-    exchange(&a, &b, after);
+    send(&b, &a, after);
+    send(&a, &b, after);
     assert_eq!(
         (get(&a, after, "n"), get(&b, after, "n")),
         (Some("3".into()), Some("3".into()))
