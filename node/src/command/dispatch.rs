@@ -47,6 +47,10 @@ fn admit_and_run(
 ) -> Result<(), CommandError> {
     let admitted = match admit(server, client, reply.version(), request) {
         Ok(row) => row,
+        Err(_) if is_http(&request[0]) => {
+            hang_up(client, reply);
+            return Ok(());
+        }
         Err(error) if request[0].eq_ignore_ascii_case(b"exec") => {
             transaction::end(client);
             let because = error.to_string();
@@ -147,6 +151,23 @@ fn check_keys(row: &Row, request: Request<'_>) -> Result<(), CommandError> {
         return Err(CommandError::TooManyKeys);
     }
     Ok(())
+}
+
+/// Whether a line of an HTTP request takes the place of a command, as redis-server recognises it.
+#[cold]
+fn is_http(name: &[u8]) -> bool {
+    [b"post".as_slice(), b"host:"]
+        .iter()
+        .any(|line| name.eq_ignore_ascii_case(line))
+}
+
+/// Ends a connection on which a browser speaks: a page of anybody's could make it send commands in the body of a
+/// request.
+#[cold]
+fn hang_up(client: &mut Client, reply: &mut Reply) {
+    tracing::warn!("HTTP on the Redis port: the connection is closed");
+    client.is_leaving = true;
+    reply.truncate(0);
 }
 
 #[cold]

@@ -71,7 +71,7 @@ impl fmt::Debug for Keyspace {
 /// How full a keyspace is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Keys that clients see, and keys that have expired and were not removed yet.
+    /// Keys that clients see, and those that expired since their shard was last tended.
     pub keys: usize,
     /// Keys with a deadline.
     pub mortal_keys: usize,

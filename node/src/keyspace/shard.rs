@@ -19,9 +19,9 @@ pub(super) const ENTRY_OVERHEAD_BYTES: usize = arena::PREFIX_BYTES + 2 * index::
 /// Counters over the entries of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Entries with a value, expired or not.
+    /// Entries with a value whose end was not counted yet.
     pub(super) keys: usize,
-    /// Entries with a value and a deadline.
+    /// Those of them with a deadline.
     pub(super) mortal: usize,
     /// Bytes of all entries.
     pub(super) bytes: usize,
@@ -32,7 +32,7 @@ impl Tally {
     fn add(&mut self, entry: &[u8]) {
         let entry_ref = layout::view(entry);
         self.expiries.owed -= i64::from(self.expiries.is_due(&entry_ref));
-        let (keys, mortal) = weigh(&entry_ref);
+        let (keys, mortal) = self.weigh(&entry_ref);
         self.keys += keys;
         self.mortal += mortal;
         self.bytes += entry.len();
@@ -41,19 +41,25 @@ impl Tally {
     fn remove(&mut self, entry: &[u8]) {
         let entry_ref = layout::view(entry);
         self.expiries.owed += i64::from(self.expiries.is_due(&entry_ref));
-        let (keys, mortal) = weigh(&entry_ref);
+        let (keys, mortal) = self.weigh(&entry_ref);
         self.keys -= keys;
         self.mortal -= mortal;
         self.bytes -= entry.len();
     }
-}
 
-fn weigh(entry: &EntryRef<'_>) -> (usize, usize) {
-    let has_value = has_value(entry);
-    (
-        usize::from(has_value),
-        usize::from(has_value && entry.deadline.at.is_some()),
-    )
+    fn weigh(&self, entry: &EntryRef<'_>) -> (usize, usize) {
+        let at = entry.deadline.at;
+        let is_key = has_value(entry) && at.is_none_or(|at| at > self.expiries.counted);
+        (usize::from(is_key), usize::from(is_key && at.is_some()))
+    }
+
+    /// Counts the ends of `due` entries that stay in the shard. Returns how many values have expired that were not
+    /// counted yet.
+    pub(super) fn settle(&mut self, due: usize) -> u64 {
+        self.keys -= due;
+        self.mortal -= due;
+        self.expiries.settle(due)
+    }
 }
 
 fn has_value(entry: &EntryRef<'_>) -> bool {
@@ -95,7 +101,8 @@ impl Expiries {
     }
 
     /// The expiries that were not counted yet, where `due` entries in the shard are due.
-    pub(super) fn settle(&mut self, due: i64) -> u64 {
+    fn settle(&mut self, due: usize) -> u64 {
+        let due = i64::try_from(due).expect("a shard has fewer entries");
         let expired = due + std::mem::take(&mut self.owed);
         self.counted = self.seen;
         u64::try_from(expired).unwrap_or_default()

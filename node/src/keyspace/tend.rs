@@ -41,14 +41,14 @@ impl Keyspace {
                 return Verdict::Remove;
             }
             // An expired value stays whole: a later deadline, set elsewhere before it expired, may still bring it back.
-            due += i64::from(expiries.is_due(&entry));
+            due += usize::from(expiries.is_due(&entry));
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
             Verdict::Keep
         };
         shard.retain(judge);
         shard.next_deadline = next_deadline;
         // Those that were removed here are among what the shard owed.
-        let expired = shard.tally.expiries.settle(due);
+        let expired = shard.tally.settle(due);
         self.expired.fetch_add(expired, Ordering::Relaxed);
     }
 }

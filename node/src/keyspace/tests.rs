@@ -260,6 +260,33 @@ fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
 }
 
 #[test]
+fn an_expired_value_that_must_be_kept_is_no_key() {
+    let space = keyspace(1);
+    let deadline = Wall(NOW.0 + 5);
+    set(&space, NOW, "a", "1", Some(deadline));
+    set(&space, NOW, "b", "1", None);
+    let counts = || {
+        let usage = space.usage();
+        (usage.keys, usage.mortal_keys, usage.husks)
+    };
+    assert_eq!(counts(), (2, 1, 0));
+    for _ in 0..2 {
+        space.tend(deadline, 0, SHARDS);
+        assert_eq!(counts(), (1, 0, 1));
+    }
+    // It lives again, and ends again.
+    set(&space, deadline, "a", "2", Some(LATER));
+    assert_eq!(counts(), (2, 1, 0));
+    space.tend(LATER, 0, SHARDS);
+    assert_eq!(counts(), (1, 0, 1));
+    delete(&space, LATER, "b");
+    assert_eq!(counts(), (0, 0, 2));
+    space.settle(Stamp::at(LATER + Duration::from_secs(60)));
+    space.tend(LATER + Duration::from_secs(60), 0, SHARDS);
+    assert_eq!((counts(), space.usage().entry_bytes), ((0, 0, 0), 0));
+}
+
+#[test]
 fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
     let (a, b) = (keyspace(1), keyspace(2));
     set(&b, NOW, "before", "v", None);

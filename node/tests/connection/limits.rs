@@ -133,6 +133,21 @@ fn a_client_that_sends_nothing_is_disconnected() {
 }
 
 #[test]
+fn http_is_hung_up_on_before_its_body_is_read() {
+    let server = TestServer::with(0, |_| ());
+    for head in [
+        "POST / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nHost: foo\r\n",
+        "hOsT: foo\r\n",
+    ] {
+        let mut browser = server.client();
+        browser.send(format!("{head}\r\nSET k v\r\n"));
+        assert_eq!(browser.rest(), b"", "{head}");
+    }
+    server.client().ask("EXISTS k", ":0\r\n");
+}
+
+#[test]
 fn clients_are_killed_by_address_and_by_kind() {
     let server = TestServer::start();
     let (mut killer, mut victim, mut subscriber) =
