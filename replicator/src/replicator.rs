@@ -273,12 +273,19 @@ async fn accept(
     doors: &[(String, bool, mpsc::Sender<Connection>)],
     cells: &[Arc<PeerCell>],
 ) {
+    // Those that this side does not dial.
+    let awaited: Vec<Arc<PeerCell>> = doors
+        .iter()
+        .zip(cells)
+        .filter(|((_, dials, _), _)| !dials)
+        .map(|(_, cell)| Arc::clone(cell))
+        .collect();
     let mut acceptor = endpoint.acceptor();
     let mut refusals = News::default();
     while let Some(accepted) = acceptor.accept().await {
         match accepted {
             Ok(connection) => admit(connection, doors, &mut refusals),
-            Err(refused) => note_stranger(&refused, cells, &mut refusals),
+            Err(refused) => note_stranger(&refused, &awaited, &mut refusals),
         }
     }
 }
@@ -310,16 +317,16 @@ fn admit(
 }
 
 /// Somebody without a valid certificate. Whoever it is said to be in an address proves nothing, so it is shown at the
-/// peers that have no link and await one.
-fn note_stranger(refused: &RefusedPeer, cells: &[Arc<PeerCell>], refusals: &mut News) {
+/// awaited peers that have no link.
+fn note_stranger(refused: &RefusedPeer, awaited: &[Arc<PeerCell>], refusals: &mut News) {
     // A port is another one with each attempt.
     let source = refused.addr.ip().to_string();
     if refusals.is_news(&source, &refused.error.to_string(), Instant::now()) {
         tracing::warn!(address = %refused.addr, reason = %refused.error, "link refused");
     }
-    for cell in cells {
+    for cell in awaited {
         let mut view = cell.view.lock();
-        if !view.is_connected && view.stats.sent_packets == 0 {
+        if !view.is_connected {
             view.reason = Some(format!(
                 "a node at {} was refused: {}",
                 refused.addr, refused.error
