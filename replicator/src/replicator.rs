@@ -152,7 +152,7 @@ impl Replicator {
             .name("replication".to_owned())
             .spawn(move || {
                 let run = run(config, addresses, shared, run_cells, stopped, &ready);
-                tokio::task::LocalSet::new().block_on(&runtime, run);
+                runtime.block_on(run);
             })?;
         match started.recv() {
             Ok(Ok(())) => Ok(Self {
@@ -226,7 +226,7 @@ async fn run<S>(
     mut stopped: watch::Receiver<bool>,
     ready: &std::sync::mpsc::SyncSender<Result<(), BindError>>,
 ) where
-    S: Store + 'static,
+    S: Store + Send + Sync + 'static,
 {
     let endpoint = match Endpoint::bind(config.endpoint) {
         Ok(endpoint) => Arc::new(endpoint),
@@ -254,7 +254,7 @@ async fn run<S>(
             shutdown: stopped.clone(),
             news: LinkNews::default(),
         };
-        drivers.spawn_local(driver.run());
+        drivers.spawn(driver.run());
     }
     let _answered = ready.send(Ok(()));
     tokio::select! {
