@@ -18,10 +18,10 @@ impl Client {
         }
     }
 
-    /// Threads that serve clients: as configured, or one a core.
+    /// Threads that serve clients: as configured, or one a core, less one for replication, which otherwise preempts them.
     pub fn thread_count(&self) -> usize {
         match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)),
             count => count,
         }
     }

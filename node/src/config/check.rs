@@ -54,7 +54,7 @@ fn names(config: &Config) -> Result<(), Problem> {
 fn client(config: &Config) -> Result<(), Problem> {
     let client = &config.client;
     check(client.threads <= 1024, "client.threads", || {
-        "must be 0 (one a core) to 1024".into()
+        "must be 0 (one a core, less one) to 1024".into()
     })?;
     check(client.max_clients >= 1, "client.max_clients", || {
         "must be at least 1".into()

@@ -62,7 +62,7 @@ documented! {
     pub struct Client {
         /// TCP address of the Redis protocol. Any address but loopback should have a password.
         pub bind: SocketAddr,
-        /// Threads that serve clients; 0 means one a core.
+        /// Threads that serve clients; 0 means one a core, less one that is left to replication.
         pub threads: usize,
         /// Connections at one time; one more is answered with an error and closed.
         pub max_clients: usize,

@@ -39,6 +39,8 @@ impl TestServer {
 
     pub(crate) fn with(peers: usize, configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::example("test", 1);
+        // Clients of several threads meet, whatever the machine has.
+        config.client.threads = 2;
         config.client.bind.set_port(0);
         config.client.threads = 2;
         configure(&mut config);
