@@ -42,7 +42,6 @@ impl TestServer {
         // Clients of several threads meet, whatever the machine has.
         config.client.threads = 2;
         config.client.bind.set_port(0);
-        config.client.threads = 2;
         configure(&mut config);
         let log = Arc::new(Log::new(Clock::new(Duration::from_secs(5)), peers, 1 << 20));
         let keyspace = Arc::new(Keyspace::new(
