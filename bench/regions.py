@@ -102,10 +102,9 @@ def link_states(region):
     return {link["region"]: link["state"] for link in read_status(region)["links"]}
 
 
-def update_counts(region):
-    """Updates that a region sent to its peers, and updates that it coalesced instead, since its start."""
-    updates = [link["updates"] for link in read_status(region)["links"]]
-    return {name: sum(counts[name] for counts in updates) for name in ("sent", "coalesced")}
+def update_counts_by_peer(region):
+    """Updates that a region sent to each peer, and updates that it coalesced instead, since its start."""
+    return {link["region"]: link["updates"] for link in read_status(region)["links"]}
 
 
 def cpu_seconds(pid):
@@ -121,11 +120,20 @@ def rss_bytes(pid):
     raise ValueError(f"no VmRSS of {pid}")
 
 
-def wait_quiet(pid):
-    """Until a process hardly uses CPU, so that work left behind by a run is counted with that run."""
-    deadline = time.monotonic() + QUIET_SECONDS_MAX
-    while time.monotonic() < deadline:
+def wait_quiet(pid, seconds_max=QUIET_SECONDS_MAX):
+    """Until a process hardly uses CPU, so that work left behind by a run is counted with that run.
+
+    Ends the script when that does not come: what it would measure afterwards would be wrong.
+    """
+    deadline = time.monotonic() + seconds_max
+    while True:
         before = cpu_seconds(pid)
         time.sleep(QUIET_WINDOW_SECONDS)
-        if cpu_seconds(pid) - before <= QUIET_CPU_SHARE * QUIET_WINDOW_SECONDS:
+        share = (cpu_seconds(pid) - before) / QUIET_WINDOW_SECONDS
+        if share <= QUIET_CPU_SHARE:
             return
+        if time.monotonic() >= deadline:
+            raise SystemExit(
+                f"process {pid} still uses {share:.0%} of a CPU after {seconds_max} s, quiet is at most "
+                f"{QUIET_CPU_SHARE:.0%}: the measurement is worth nothing"
+            )
