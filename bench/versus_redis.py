@@ -6,6 +6,7 @@
 
 Starts redis-server itself. The runs alternate (redis, greenwich, redis, …). CPU is user + system time of the server's
 process, replication to the peers included: it is read once the process is quiet again.
+Exit code 1 when a target is missed, unless --report-only is given.
 """
 
 import argparse
@@ -32,6 +33,7 @@ CASES = (
     ("SET, pipeline 1", "set", 1, 300_000, 1.15),
 )
 MEMORY_TARGET = 1.0
+ARRIVAL_SECONDS_MAX = 60
 
 
 def main():
@@ -55,7 +57,7 @@ def main():
             json.dump(report, out, indent=2)
     met = all(case["met"] for case in report["cases"]) and report["memory"]["met"]
     print("every target is met" if met else "a target is missed")
-    return 0 if met or not arguments.strict else 1
+    return 0 if met or arguments.report_only else 1
 
 
 def parse_arguments():
@@ -66,7 +68,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=5, help="runs of each case on each server (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of requests (default 1)")
     parser.add_argument("--out", help="file for the result as JSON")
-    parser.add_argument("--strict", action="store_true", help="exit code 1 when a target is missed")
+    parser.add_argument("--report-only", action="store_true", help="exit code 0 even when a target is missed")
     return parser.parse_args()
 
 
@@ -129,8 +131,10 @@ def load(connection):
 
 
 def wait_for_keys(peers):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and any(key_count(peer.redis) < KEYS for peer in peers):
+    deadline = time.monotonic() + ARRIVAL_SECONDS_MAX
+    while missing := [peer.name for peer in peers if key_count(peer.redis) < KEYS]:
+        if time.monotonic() >= deadline:
+            raise SystemExit(f"not every key arrived within {ARRIVAL_SECONDS_MAX} s in {', '.join(missing)}")
         time.sleep(0.2)
     for peer in peers:
         wait_quiet(peer.pid)
