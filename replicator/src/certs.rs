@@ -24,7 +24,10 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use crate::identity::{BadName, NodeName, check_name, cluster_of_ca, cluster_uri};
+use crate::{
+    authority::Authority,
+    identity::{BadName, NodeName, check_name, cluster_of_ca, cluster_uri},
+};
 
 /// A certificate or key file that cannot be made or used; names the file.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +187,8 @@ pub struct Credentials {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
     pub(crate) roots: Arc<RootCertStore>,
+    /// Whose certificates are trusted, for messages.
+    pub(crate) authorities: String,
 }
 
 impl Credentials {
@@ -193,7 +198,9 @@ impl Credentials {
     /// [`CertError`] naming the file.
     pub fn load(files: &CertificateFiles) -> Result<Self, CertError> {
         let mut roots = RootCertStore::empty();
+        let mut authorities = Vec::new();
         for certificate in read_certificates(&files.ca)? {
+            authorities.extend(Authority::of_ca(&certificate).map(|it| it.to_string()));
             let bad = |e: rustls::Error| content_error(&files.ca, "a CA certificate", &e);
             roots.add(certificate).map_err(bad)?;
         }
@@ -210,6 +217,7 @@ impl Credentials {
             chain,
             key,
             roots: Arc::new(roots),
+            authorities: authorities.join(" or "),
         })
     }
 }

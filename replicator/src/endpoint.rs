@@ -17,9 +17,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use crate::{
+    authority,
     certs::Credentials,
     emulation::{EmulatedSocket, Emulation, EmulationConfig},
-    error::LinkError,
+    error::{LinkError, is_no_certificate},
     identity::{BadName, NodeName},
     link::LinkLimits,
     tls::{self, TlsError},
@@ -222,7 +223,7 @@ impl Endpoint {
     pub fn acceptor(&self) -> Acceptor {
         Acceptor {
             endpoint: self.quinn.clone(),
-            own: self.credentials.name.clone(),
+            credentials: Arc::clone(&self.credentials),
             limits: self.limits,
             handshakes: FuturesUnordered::new(),
         }
@@ -253,7 +254,7 @@ pub struct RefusedPeer {
 /// Answers handshakes, several at a time so that a slow peer holds up nobody.
 pub struct Acceptor {
     endpoint: quinn::Endpoint,
-    own: NodeName,
+    credentials: Arc<Credentials>,
     limits: LinkLimits,
     handshakes: FuturesUnordered<BoxFuture<'static, Result<Connection, RefusedPeer>>>,
 }
@@ -265,7 +266,8 @@ impl Acceptor {
             tokio::select! {
                 Some(finished) = self.handshakes.next(), if !self.handshakes.is_empty() => return Some(finished),
                 incoming = self.endpoint.accept(), if self.handshakes.len() < HANDSHAKES_MAX => {
-                    self.handshakes.push(Box::pin(handshake(incoming?, self.own.clone(), self.limits)));
+                    let credentials = Arc::clone(&self.credentials);
+                    self.handshakes.push(Box::pin(handshake(incoming?, credentials, self.limits)));
                 }
             }
         }
@@ -283,7 +285,7 @@ impl std::fmt::Debug for Acceptor {
 
 async fn handshake(
     incoming: quinn::Incoming,
-    own: NodeName,
+    credentials: Arc<Credentials>,
     limits: LinkLimits,
 ) -> Result<Connection, RefusedPeer> {
     let addr = incoming.remote_address();
@@ -291,8 +293,13 @@ async fn handshake(
     let connected = timeout(HANDSHAKE_LIMIT, incoming.into_future()).await;
     let quinn = connected
         .map_err(|_| refused(handshake_timed_out()))?
-        .map_err(|error| refused(error.into()))?;
-    match authenticate(&quinn, &own) {
+        .map_err(|error| {
+            refused(match is_no_certificate(&error) {
+                true => LinkError::Untrusted(tls::none_found(&credentials.authorities)),
+                false => error.into(),
+            })
+        })?;
+    match authenticate(&quinn, &credentials) {
         Ok(peer) => Ok(Connection {
             quinn,
             peer,
@@ -310,16 +317,22 @@ async fn handshake(
 }
 
 /// Whom the peer's certificate names, whose signature the handshake has checked.
-fn authenticate(connection: &quinn::Connection, own: &NodeName) -> Result<NodeName, LinkError> {
+fn authenticate(
+    connection: &quinn::Connection,
+    credentials: &Credentials,
+) -> Result<NodeName, LinkError> {
+    let own = &credentials.name;
     let identity = connection
         .peer_identity()
         .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let leaf = identity.as_deref().and_then(|chain| chain.first());
     let Some(leaf) = leaf else {
-        return Err(LinkError::Untrusted("no certificate".to_owned()));
+        return Err(LinkError::Untrusted(tls::none_found(
+            &credentials.authorities,
+        )));
     };
     match NodeName::of_certificate(leaf) {
-        None => Err(LinkError::Nameless("one without it".to_owned())),
+        None => Err(LinkError::Nameless(authority::describe(leaf))),
         Some(found) if found.cluster != own.cluster => Err(LinkError::WrongCluster {
             expected: own.cluster.clone(),
             found: Box::new(found),

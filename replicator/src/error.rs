@@ -34,7 +34,7 @@ pub enum LinkError {
     #[error("expected a certificate that names greenwich://CLUSTER/REGION, found {0}")]
     Nameless(String),
     /// This node does not trust the peer's certificate, or got none.
-    #[error("expected a certificate of this cluster's CA, found: {0}")]
+    #[error("refused the peer's certificate: {0}")]
     Untrusted(String),
     /// The peer does not accept this node's certificate.
     #[error("the peer refused this node's certificate: {0}")]
@@ -178,6 +178,14 @@ const TLS_ALERT_LAST: u64 = 0x1ff;
 /// The alert `no_application_protocol` (RFC 7301).
 const TLS_ALERT_WIRE_VERSION: u64 = TLS_ALERT_FIRST + 120;
 
+/// The alert `certificate_required` (RFC 8446).
+const TLS_ALERT_NO_CERTIFICATE: u64 = TLS_ALERT_FIRST + 116;
+
+/// Whether this side ended the handshake because the peer showed no certificate.
+pub(crate) fn is_no_certificate(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::TransportError(e) if u64::from(e.code) == TLS_ALERT_NO_CERTIFICATE)
+}
+
 fn is_tls_alert(code: quinn::TransportErrorCode) -> bool {
     (TLS_ALERT_FIRST..=TLS_ALERT_LAST).contains(&u64::from(code))
 }
@@ -191,7 +199,7 @@ const fn wire_version(found: String) -> LinkError {
 
 /// A peer's words go into the log: bounded, and without control characters.
 fn peer_words(words: &[u8]) -> String {
-    const CHARS_MAX: usize = 300;
+    const CHARS_MAX: usize = 500;
     let text = String::from_utf8_lossy(words);
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -204,12 +212,12 @@ impl From<ConnectionError> for LinkError {
         match error {
             ConnectionError::TransportError(e) if is_tls_alert(e.code) => match u64::from(e.code) {
                 TLS_ALERT_WIRE_VERSION => wire_version(e.reason),
-                _ => Self::Untrusted(e.reason),
+                _ => Self::Untrusted(tls::plain(&e.reason).to_owned()),
             },
             ConnectionError::ConnectionClosed(close) if is_tls_alert(close.error_code) => {
                 let found = match close.reason.is_empty() {
                     true => close.error_code.to_string(),
-                    false => peer_words(&close.reason),
+                    false => tls::plain(&peer_words(&close.reason)).to_owned(),
                 };
                 match u64::from(close.error_code) {
                     TLS_ALERT_WIRE_VERSION => wire_version(found),

@@ -9,6 +9,7 @@
 //! The only crate that names quinn, rustls or a certificate. It deliberately does not know what a frame or a batch
 //! means, nor which key or stamp is in it: that is `greenwich-proto`.
 
+mod authority;
 pub mod certs;
 mod driver;
 pub mod emulation;

@@ -307,13 +307,19 @@ fn admit(
             }
             return;
         }
-        Some((_, true, _)) => "of two regions, the one with the smaller id dials",
-        None => "your region is not among the configured peers",
+        Some((_, true, _)) => "of two regions, the one with the smaller id dials".to_owned(),
+        None => {
+            let configured: Vec<&str> = doors.iter().map(|(name, ..)| name.as_str()).collect();
+            format!(
+                "expected one of the configured peers {}, found {region}",
+                configured.join(", ")
+            )
+        }
     };
-    if refusals.is_news(&region, reason, Instant::now()) {
+    if refusals.is_news(&region, &reason, Instant::now()) {
         tracing::warn!(peer = region, reason, "link refused");
     }
-    connection.close(CLOSE_CODE_DRIVER_FIRST, reason);
+    connection.close(CLOSE_CODE_DRIVER_FIRST, &reason);
 }
 
 /// Somebody without a valid certificate. Whoever it is said to be in an address proves nothing, so it is shown at the

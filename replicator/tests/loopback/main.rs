@@ -196,10 +196,26 @@ async fn another_clusters_authority_is_refused_by_both_sides() {
     assert_eq!(dialled.redial(), Redial::Rarely);
     let refused = accepted.unwrap().unwrap_err();
     assert!(matches!(refused.error, LinkError::Refused(_)), "{refused}");
-    assert!(
-        refused.to_string().contains("invalid peer certificate"),
-        "{refused}"
-    );
+    for text in [dialled.to_string(), refused.to_string()] {
+        names_both_authorities(&text, "greenwich://shop/eu-west");
+    }
+}
+
+/// The authorities' keys differ, though their names are the same.
+fn names_both_authorities(text: &str, bearer: &str) {
+    let (_, values) = text
+        .split_once("certificate: expected one signed by ")
+        .expect(text);
+    let (ours, theirs) = values.split_once(", found one for ").expect(text);
+    let (named, theirs) = theirs.split_once(" by ").expect(text);
+    assert_eq!(named, bearer, "{text}");
+    for authority in [ours, theirs] {
+        assert!(
+            authority.starts_with("CN=greenwich shop CA (key "),
+            "{text}"
+        );
+    }
+    assert_ne!(ours, theirs, "{text}");
 }
 
 #[tokio::test]
@@ -220,7 +236,14 @@ async fn another_region_than_dialled_is_refused_with_both_names() {
         text.contains("found a certificate for greenwich://shop/eu-west"),
         "{text}"
     );
-    assert!(accepted.unwrap().is_err());
+    let told = accepted.unwrap().unwrap_err().to_string();
+    assert!(
+        told.contains(
+            "refused this node's certificate: expected one for greenwich://shop/ap-south, \
+             found one for greenwich://shop/eu-west"
+        ),
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use greenwich_replicator::{
+    certs::CertificateFiles,
     endpoint::Endpoint,
     error::LinkError,
     link::{CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
@@ -20,26 +21,39 @@ use quinn::{
 
 use tokio::time::Instant;
 
-use crate::common::{Cluster, loopback, next};
+use crate::{
+    common::{Cluster, loopback, next},
+    names_both_authorities,
+};
 
 /// A client of the cluster's CA that speaks `alpn`, with or without the certificate of `us-east`.
 fn client_config(cluster: &Cluster, with_certificate: bool, alpn: &[u8]) -> quinn::ClientConfig {
-    let files = cluster.files("us-east");
+    let files = with_certificate.then(|| cluster.files("us-east"));
+    config_of(cluster, files.as_ref(), alpn)
+}
+
+/// A client that trusts the cluster's CA and shows the certificate in `files`, if any.
+fn config_of(
+    trusted: &Cluster,
+    files: Option<&CertificateFiles>,
+    alpn: &[u8],
+) -> quinn::ClientConfig {
     let mut roots = RootCertStore::empty();
+    let ca = trusted.files("us-east").ca;
     roots
-        .add(CertificateDer::from_pem_file(&files.ca).unwrap())
+        .add(CertificateDer::from_pem_file(ca).unwrap())
         .unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots);
-    let mut tls = match with_certificate {
-        true => {
+    let mut tls = match files {
+        Some(files) => {
             let chain = vec![CertificateDer::from_pem_file(&files.certificate).unwrap()];
             let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
         }
-        false => builder.with_no_client_auth(),
+        None => builder.with_no_client_auth(),
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
     quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
@@ -63,7 +77,41 @@ async fn refusal(with_certificate: bool, alpn: &[u8]) -> LinkError {
 async fn no_certificate_is_refused() {
     let error = refusal(false, b"greenwich/1").await;
     assert!(matches!(error, LinkError::Untrusted(_)), "{error}");
-    assert!(error.to_string().contains("no certificates"), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("expected one signed by CN=greenwich shop CA (key "),
+        "{text}"
+    );
+    assert!(text.ends_with("), found none"), "{text}");
+}
+
+/// What our side says of a node of another authority that dials and trusts anybody, and what it is told.
+#[tokio::test]
+async fn a_dialler_of_another_authority_is_refused_with_both_authorities_on_both_sides() {
+    let (ours, theirs) = (Cluster::new("shop"), Cluster::new("shop"));
+    let west = ours.endpoint("eu-west");
+    let client = quinn::Endpoint::client(loopback()).unwrap();
+    let config = config_of(&ours, Some(&theirs.files("us-east")), b"greenwich/1");
+    let addr = west.local_addr().unwrap();
+    let dialling = client
+        .connect_with(config, addr, "eu-west.shop.greenwich.internal")
+        .unwrap();
+    let mut acceptor = west.acceptor();
+    let (dialled, accepted) = tokio::join!(dialling, acceptor.accept());
+    let refused = accepted.unwrap().unwrap_err();
+    assert!(
+        matches!(refused.error, LinkError::Untrusted(_)),
+        "{refused}"
+    );
+    let told = match dialled {
+        Ok(connection) => connection.closed().await,
+        Err(error) => error,
+    };
+    let told = LinkError::from(told);
+    assert!(matches!(told, LinkError::Refused(_)), "{told}");
+    for text in [refused.to_string(), told.to_string()] {
+        names_both_authorities(&text, "greenwich://shop/us-east");
+    }
 }
 
 #[tokio::test]
