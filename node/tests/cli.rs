@@ -88,8 +88,34 @@ fn a_bad_configuration_is_refused_with_file_and_line() {
         said.contains("node.toml:5: unknown field `prot`, expected one of `bind`"),
         "{said}"
     );
-    let said = refusal(&["node", "--config", &path(directory.path(), "none.toml")]);
-    assert!(said.contains("cannot read the configuration"), "{said}");
+}
+
+#[test]
+fn what_the_system_says_is_printed_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = path(directory.path(), "none.toml");
+    let said = refusal(&["node", "--config", &missing]);
+    assert!(
+        said.contains(&format!("cannot read the configuration {missing}: ")),
+        "{said}"
+    );
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+
+    // A node that finds no certificates.
+    let file = path(directory.path(), "node.toml");
+    let any_port = "bind = \"127.0.0.1:0\"";
+    let sections = ["client", "admin", "replication"].map(|it| format!("[{it}]\n{any_port}\n"));
+    let peer = "[[replication.peers]]\nregion = \"b\"\nid = 2\naddress = \"127.0.0.1:9\"\n";
+    let config = format!(
+        "[region]\nname = \"a\"\nid = 1\n{}{peer}",
+        sections.concat()
+    );
+    fs::write(&file, config).unwrap();
+    let done = greenwich(&["node", "--config", &file]);
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: cannot use "), "{said}");
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
 }
 
 #[test]

@@ -29,14 +29,14 @@ use crate::{
     identity::{BadName, NodeName, check_name, cluster_of_ca, cluster_uri},
 };
 
-/// A certificate or key file that cannot be made or used; names the file.
+/// A certificate or key file that cannot be made or used; names the file. What the system said is the error's source.
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
     /// A file is in the way.
     #[error("{} exists already: remove it or ask to overwrite", .0.display())]
     Exists(PathBuf),
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum CertError {
     #[error(transparent)]
     Name(#[from] BadName),
     /// The certificate cannot be built.
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
 }
 

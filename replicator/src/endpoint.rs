@@ -70,7 +70,7 @@ impl EndpointConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address is in use or not this machine's.
-    #[error("cannot listen for peers on {addr}: {source}")]
+    #[error("cannot listen for peers on {addr}")]
     Socket {
         /// The address.
         addr: SocketAddr,

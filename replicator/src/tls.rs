@@ -34,13 +34,13 @@ pub(crate) const WIRE_VERSION: &str = "greenwich/1";
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The key does not fit the certificate, or either is of an unsupported kind.
-    #[error("unusable certificate or key: {0}")]
+    #[error("unusable certificate or key")]
     Credentials(#[from] rustls::Error),
     /// The CA certificate cannot be used to check peers.
-    #[error("unusable CA certificate: {0}")]
+    #[error("unusable CA certificate")]
     Authority(#[from] VerifierBuilderError),
     /// The cipher that QUIC starts with is missing.
-    #[error("unusable cipher suites: {0}")]
+    #[error("unusable cipher suites")]
     Ciphers(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 

@@ -22,11 +22,12 @@ pub use sections::{
 };
 pub use units::{BitRate, Bytes, Percent, Period, Secret};
 
-/// Why a configuration is refused. Every message names the file and, where there is one, the line.
+/// Why a configuration is refused. Every message names the file and, where there is one, the line; what the system said
+/// is the error's source.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", file.display())]
+    #[error("cannot read the configuration {}", file.display())]
     Read {
         /// The file as it was asked for.
         file: PathBuf,
