@@ -1,4 +1,10 @@
-//! What the core must not depend on, and who alone may name the transport.
+//! What the core must not depend on, and who alone may name the transport. `clippy.toml` beside it forbids the same.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the check itself reads sources and asks cargo"
+)]
 
 use std::{
     fs,
@@ -21,7 +27,12 @@ const FORBIDDEN_PACKAGES: [&str; 9] = [
 
 /// Ways to reach the clock, the network, threads or entropy from the standard library.
 /// Words rather than paths: `use std::{net::…, time::…}` names no path as a whole.
-const FORBIDDEN_NAMES: [&str; 13] = [
+const FORBIDDEN_NAMES: [&str; 18] = [
+    "net",
+    "io",
+    "os",
+    "tokio",
+    "rand",
     "TcpListener",
     "TcpStream",
     "UdpSocket",
