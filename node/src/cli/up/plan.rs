@@ -17,6 +17,8 @@ const REGIONS: std::ops::RangeInclusive<usize> = 2..=8;
 pub(crate) struct Plan {
     pub(crate) data: PathBuf,
     pub(crate) regions: Vec<RegionPlan>,
+    /// Which flags replace values of the emulated distance, if both are given.
+    pub(crate) wan_mixture: Option<String>,
 }
 
 /// One region: its directory and what its `node.toml` says.
@@ -37,6 +39,7 @@ impl Plan {
         Ok(Self {
             data: args.data.clone(),
             regions,
+            wan_mixture: args.wan.mixture(),
         })
     }
 

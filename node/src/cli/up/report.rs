@@ -40,6 +40,9 @@ pub(crate) fn started(plan: &Plan, record: &Record) -> String {
 
 fn emulation(plan: &Plan) -> String {
     let mut out = String::new();
+    if let Some(mixture) = &plan.wan_mixture {
+        writeln!(out, "REHEARSAL: {mixture}; what that comes to:").expect("a String takes all");
+    }
     for region in &plan.regions {
         let after = |peer: &str| {
             plan.regions
@@ -54,11 +57,10 @@ fn emulation(plan: &Plan) -> String {
         {
             let rate = link
                 .rate
-                .map(|rate| format!(", {rate}"))
-                .unwrap_or_default();
+                .map_or_else(|| "unlimited rate".into(), |rate| rate.to_string());
             writeln!(
                 out,
-                "REHEARSAL: {} to {} is impaired on purpose, each way: {} delay, {} jitter, {} loss{rate}",
+                "REHEARSAL: {} to {} is impaired on purpose, each way: {} delay, {} jitter, {} loss, {rate}",
                 region.name(),
                 link.peer,
                 link.delay,

@@ -11,19 +11,21 @@ use crate::config::{BitRate, Emulation, Percent, Period};
 /// What was asked for.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WanArgs {
-    /// Distance between the regions, emulated inside the nodes; for rehearsals.
+    /// Distance between the regions, emulated inside the nodes; for rehearsals. --rtt, --jitter, --loss and
+    /// --rate each replace one value of it; those that are not given stay as the distance has them.
     #[arg(long, default_value = "none", value_parser = known_wans())]
     pub(crate) wan: Wan,
-    /// Round trip between all regions, such as 80ms; overrides that of --wan.
+    /// Round trip between all regions, such as 80ms; replaces that of --wan.
     #[arg(long, value_name = "TIME")]
     pub(crate) rtt: Option<Period>,
-    /// Largest deviation of each one-way delay, such as 2ms; overrides that of --wan.
+    /// Largest deviation of each one-way delay, such as 2ms; replaces that of --wan, which otherwise is
+    /// kept to a tenth of the delay.
     #[arg(long, value_name = "TIME")]
     pub(crate) jitter: Option<Period>,
-    /// Share of packets lost in each direction, such as 1%; overrides that of --wan.
+    /// Share of packets lost in each direction, such as 1%; replaces that of --wan.
     #[arg(long, value_name = "PERCENT")]
     pub(crate) loss: Option<Percent>,
-    /// Rate of each link in each direction, such as 100mbit.
+    /// Rate of each link in each direction, such as 100mbit; unlimited if not given.
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<BitRate>,
 }
@@ -57,6 +59,28 @@ impl WanArgs {
             rate: self
                 .rate
                 .or_else(|| Some(BitRate(profile.rate_bytes_per_s? * 8))),
+        })
+    }
+
+    /// What flags replace of the distance and what stays, when both are given.
+    pub(crate) fn mixture(&self) -> Option<String> {
+        let flags = [
+            ("--rtt", self.rtt.is_some()),
+            ("--jitter", self.jitter.is_some()),
+            ("--loss", self.loss.is_some()),
+        ];
+        let named = |given: bool| -> Vec<&str> {
+            let named = flags.iter().filter(|(_, is_given)| *is_given == given);
+            named.map(|(name, _)| *name).collect()
+        };
+        let (replaced, kept) = (named(true), named(false));
+        (self.wan != Wan::None && !replaced.is_empty() && !kept.is_empty()).then(|| {
+            format!(
+                "{} as given, {} as --wan {} has it",
+                replaced.join(" and "),
+                kept.join(" and "),
+                self.wan
+            )
         })
     }
 }
@@ -94,6 +118,34 @@ mod tests {
         let link = args.towards("us-east", "ap-south").unwrap();
         assert_eq!(link.delay, Period::millis(5));
         assert!(link.jitter < link.delay);
+    }
+
+    #[test]
+    fn a_flag_replaces_one_value_of_a_preset_and_says_which_stay() {
+        let args = WanArgs {
+            wan: Wan::Global,
+            rtt: Some(Period::millis(80)),
+            ..WanArgs::default()
+        };
+        let preset = preset(Wan::Global, "us-east", "ap-south");
+        let link = args.towards("us-east", "ap-south").unwrap();
+        assert_eq!(link.delay, Period::millis(40));
+        assert_eq!(link.jitter, micros(preset.jitter_us));
+        assert_eq!(link.loss, Percent(preset.loss));
+        assert_eq!(link.rate, None);
+        assert_eq!(
+            args.mixture().as_deref(),
+            Some("--rtt as given, --jitter and --loss as --wan global has it")
+        );
+        let alone = WanArgs {
+            wan: Wan::None,
+            ..args
+        };
+        assert_eq!(alone.mixture(), None);
+        assert_eq!(
+            alone.towards("us-east", "ap-south").unwrap().loss,
+            Percent(0.0)
+        );
     }
 
     #[test]
