@@ -15,6 +15,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_greenwich");
 const SAID: &str = "said";
 const COMPLAINED: &str = "complained";
 const PATIENCE: Duration = Duration::from_secs(40);
+const VALUE_BYTES: usize = 10_000;
 
 /// A running `up` with two regions; killed when dropped, and its nodes with it.
 struct Up {
@@ -157,6 +158,33 @@ fn free_ports(start: u16) -> [u16; 3] {
     })
 }
 
+fn connect(address: &str) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    BufReader::new(stream)
+}
+
+/// Sends one request and reads the first line of its reply.
+fn ask(client: &mut BufReader<TcpStream>, request: &[u8]) -> String {
+    client.get_mut().write_all(request).unwrap();
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    line
+}
+
+/// Writes so much at once that it does not fit into one flight of a link, and returns when the region has it.
+fn write_values(address: &str, count: usize) {
+    let value = "v".repeat(VALUE_BYTES);
+    let requests: String = (0..count)
+        .map(|key| format!("*3\r\n$3\r\nSET\r\n$4\r\nk{key:03}\r\n${VALUE_BYTES}\r\n{value}\r\n"))
+        .collect();
+    let mut client = connect(address);
+    client.get_mut().write_all(requests.as_bytes()).unwrap();
+    let mut replies = vec![0; count * "+OK\r\n".len()];
+    client.read_exact(&mut replies).unwrap();
+    assert_eq!(replies, "+OK\r\n".repeat(count).as_bytes());
+}
+
 #[test]
 fn regions_start_linked_and_stop_together() {
     let directory = tempfile::tempdir().unwrap();
@@ -285,6 +313,21 @@ fn a_second_start_is_refused_and_a_later_one_keeps_the_certificates() {
     );
 }
 
+#[test]
+fn a_node_that_is_stopped_at_once_after_writes_delivers_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 31_000, &["--rtt", "50ms"]);
+    let record = up.record();
+    let address = |region: usize| record["regions"][region]["redis"].as_str().unwrap();
+    write_values(address(0), 200);
+    kill("TERM", up.pids()[0]);
+    until("the node to end", || !runs(up.pids()[0]));
+
+    let keys = ask(&mut connect(address(1)), b"DBSIZE\r\n");
+    assert_eq!(keys, ":200\r\n", "{}", read(directory.path(), "a/node.log"));
+    up.end("TERM");
+}
+
 /// Runs a transaction that writes and asks for INFO, and returns what INFO said.
 fn info_inside_exec(client: &mut BufReader<TcpStream>, key: &str) -> String {
     let request = format!("MULTI\r\nSET {key} v\r\nINCR n\r\nINFO replication\r\nEXEC\r\n");
@@ -312,9 +355,7 @@ fn info_inside_exec_shows_the_link_while_writes_flow() {
     let record = up.record();
     let write = |region: usize, writer: usize| {
         let address = record["regions"][region]["redis"].as_str().unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut client = BufReader::new(stream);
+        let mut client = connect(address);
         let other = ["b", "a"][region];
         let (mut rounds, mut is_measured) = (0, false);
         until("a measured link", || {

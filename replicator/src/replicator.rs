@@ -10,14 +10,17 @@ use std::{
 use greenwich_proto::{
     log::{Log, PeerIndex},
     peer::{
-        Limits, Peer, Report,
+        Limits, Peer, Report, State,
         handshake::{Expected, Identity},
         stability::Stability,
     },
     store::Store,
 };
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::timeout,
+};
 
 use crate::{
     driver::{Clocks, Driver, LinkView, PeerCell, Shared, wall},
@@ -26,6 +29,11 @@ use crate::{
     },
     news::{LinkNews, News},
 };
+
+/// How long linked peers have to acknowledge what waits for them in the log when this node stops, and how often that
+/// is looked at.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(1);
+const DELIVERY_LOOK: Duration = Duration::from_millis(5);
 
 /// How long peers are told that this node stops.
 const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
@@ -69,11 +77,11 @@ pub enum StartError {
         reason: String,
     },
     /// The thread or its runtime.
-    #[error("cannot start the replication thread: {0}")]
+    #[error("cannot start the replication thread")]
     Thread(#[from] std::io::Error),
 }
 
-/// A running replicator. Dropping it stops it.
+/// A running replicator. Dropping it stops it, once linked peers have what was written or a second has passed.
 pub struct Replicator {
     log: Arc<Log>,
     cells: Vec<Arc<PeerCell>>,
@@ -236,6 +244,7 @@ async fn run<S>(
             return;
         }
     };
+    let (end_drivers, drivers_end) = watch::channel(false);
     let mut drivers = tokio::task::JoinSet::new();
     let mut doors = Vec::new();
     for ((peer, address), cell) in config.peers.into_iter().zip(addresses).zip(&cells) {
@@ -251,7 +260,7 @@ async fn run<S>(
             address,
             dials,
             incoming,
-            shutdown: stopped.clone(),
+            shutdown: drivers_end.clone(),
             news: LinkNews::default(),
         };
         drivers.spawn(driver.run());
@@ -261,10 +270,34 @@ async fn run<S>(
         () = accept(&endpoint, &doors, &cells) => {}
         _ = stopped.wait_for(|&stop| stop) => {}
     }
+    deliver(&cells, &shared.log).await;
+    end_drivers.send_replace(true);
     drivers.join_all().await;
     endpoint.close(CLOSE_CODE_DRIVER_FIRST, "this node stops");
     // Peers that do not hear it notice by their idle time-out.
-    let _told = tokio::time::timeout(FAREWELL_LIMIT, endpoint.wait_idle()).await;
+    let _told = timeout(FAREWELL_LIMIT, endpoint.wait_idle()).await;
+}
+
+/// Waits until every linked peer has acknowledged the whole log. One without a link is not waited for: it may be away
+/// for long.
+async fn deliver(cells: &[Arc<PeerCell>], log: &Log) {
+    let owed = || -> u64 {
+        let reports = cells
+            .iter()
+            .map(|cell| cell.peer.lock().report(log, wall()));
+        reports
+            .filter(|report| report.state == State::Up)
+            .map(|report| report.lag_updates)
+            .sum()
+    };
+    let delivering = async {
+        while owed() > 0 {
+            tokio::time::sleep(DELIVERY_LOOK).await;
+        }
+    };
+    if timeout(DELIVERY_LIMIT, delivering).await.is_err() {
+        tracing::warn!(updates = owed(), limit = ?DELIVERY_LIMIT, "stopped before every linked peer had everything");
+    }
 }
 
 /// Hands connections that peers dialled to their drivers.
