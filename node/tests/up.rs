@@ -1,5 +1,7 @@
 //! `greenwich up` from start to end: regions as processes, linked, recorded, and gone with it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -16,6 +18,7 @@ const SAID: &str = "said";
 const COMPLAINED: &str = "complained";
 const PATIENCE: Duration = Duration::from_secs(40);
 const VALUE_BYTES: usize = 10_000;
+const LARGE_BYTES: usize = 48 << 20;
 
 /// A running `up` with two regions; killed when dropped, and its nodes with it.
 struct Up {
@@ -185,6 +188,13 @@ fn write_values(address: &str, count: usize) {
     assert_eq!(replies, "+OK\r\n".repeat(count).as_bytes());
 }
 
+fn resident_bytes(pid: u64) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    1024 * kib.unwrap().trim().parse::<u64>().unwrap()
+}
+
 #[test]
 fn regions_start_linked_and_stop_together() {
     let directory = tempfile::tempdir().unwrap();
@@ -325,6 +335,33 @@ fn a_node_that_is_stopped_at_once_after_writes_delivers_them() {
 
     let keys = ask(&mut connect(address(1)), b"DBSIZE\r\n");
     assert_eq!(keys, ":200\r\n", "{}", read(directory.path(), "a/node.log"));
+    up.end("TERM");
+}
+
+#[test]
+fn an_idle_region_gives_the_memory_of_a_large_value_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 32_000, &[]);
+    let (record, pid) = (up.record(), up.pids()[1]);
+    let client = |region: usize| connect(record["regions"][region]["redis"].as_str().unwrap());
+    let (mut here, mut there) = (client(0), client(1));
+    let empty = resident_bytes(pid);
+    let mut set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${LARGE_BYTES}\r\n").into_bytes();
+    set.resize(set.len() + LARGE_BYTES, b'v');
+    set.extend_from_slice(b"\r\n");
+    assert_eq!(ask(&mut here, &set), "+OK\r\n");
+    let length = format!(":{LARGE_BYTES}\r\n");
+    until("the value", || ask(&mut there, b"STRLEN k\r\n") == length);
+    assert!(resident_bytes(pid) > empty + LARGE_BYTES as u64);
+
+    assert_eq!(ask(&mut here, b"DEL k\r\n"), ":1\r\n");
+    until("the deletion", || {
+        ask(&mut there, b"EXISTS k\r\n") == ":0\r\n"
+    });
+    drop((here, there));
+    until("the memory", || {
+        resident_bytes(pid) < empty + LARGE_BYTES as u64 / 2
+    });
     up.end("TERM");
 }
 

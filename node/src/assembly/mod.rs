@@ -1,6 +1,7 @@
 //! The seam between the command line and the running parts of a node.
 
 mod incarnation;
+mod memory;
 mod rates;
 mod report;
 
@@ -107,6 +108,7 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     let reporter = Arc::new(parts);
     let measuring = tokio::spawn(measure(Arc::clone(&reporter)));
     let tending = tokio::spawn(tend(keyspace, peers.is_empty()));
+    let giving_back = tokio::spawn(memory::give_back());
     let (failed, stopped) = oneshot::channel();
     Ok(Assembly {
         status: Arc::new(move || reporter.status()),
@@ -114,7 +116,8 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         stop: Box::new(move || {
             measuring.abort();
             tending.abort();
-            // Clients first, so that what they wrote last can still be sent.
+            giving_back.abort();
+            // Clients first: what they wrote last is then in the log, and dropping the replicator delivers it.
             serving.stop();
             drop(replicator.lock().take());
             drop(failed);
