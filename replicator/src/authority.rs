@@ -27,29 +27,47 @@ pub(crate) struct Authority {
 impl Authority {
     /// Which authority this certificate of one is; `None` when it cannot be read.
     pub(crate) fn of_ca(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        Some(Self {
-            name: words(parsed.subject()),
-            key: key(&parsed, |extension| {
+        Self::read(
+            certificate,
+            |it| it.subject(),
+            |extension| {
                 let ParsedExtension::SubjectKeyIdentifier(own) = extension else {
                     return None;
                 };
                 Some(own.0)
-            }),
-        })
+            },
+        )
     }
 
     /// Which authority this certificate says that it is of; `None` when it cannot be read.
     pub(crate) fn of_issuer(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        Some(Self {
-            name: words(parsed.issuer()),
-            key: key(&parsed, |extension| {
+        Self::read(
+            certificate,
+            |it| it.issuer(),
+            |extension| {
                 let ParsedExtension::AuthorityKeyIdentifier(signers) = extension else {
                     return None;
                 };
                 Some(signers.key_identifier.as_ref()?.0)
-            }),
+            },
+        )
+    }
+
+    fn read(
+        certificate: &CertificateDer<'_>,
+        name: impl for<'a> Fn(&'a X509Certificate<'a>) -> &'a X509Name<'a>,
+        key: impl for<'a> Fn(&'a ParsedExtension<'a>) -> Option<&'a [u8]>,
+    ) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let mut extensions = parsed.extensions().iter();
+        let key = extensions.find_map(|extension| key(extension.parsed_extension()));
+        let shown = |key: &[u8]| {
+            let bytes = key.iter().take(KEY_BYTES_SHOWN);
+            bytes.map(|byte| format!("{byte:02x}")).collect()
+        };
+        Some(Self {
+            name: words(name(&parsed)),
+            key: key.map(shown),
         })
     }
 }
@@ -79,16 +97,6 @@ pub(crate) fn bearer(certificate: &CertificateDer<'_>) -> String {
         let parsed = X509Certificate::from_der(certificate);
         parsed.map_or_else(|_| "nobody".to_owned(), |(_, it)| words(it.subject()))
     })
-}
-
-fn key(
-    certificate: &X509Certificate<'_>,
-    identifier: impl for<'a> Fn(&'a ParsedExtension<'_>) -> Option<&'a [u8]>,
-) -> Option<String> {
-    let mut extensions = certificate.extensions().iter();
-    let bytes = extensions.find_map(|extension| identifier(extension.parsed_extension()))?;
-    let shown = bytes.iter().take(KEY_BYTES_SHOWN);
-    Some(shown.map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn words(name: &X509Name<'_>) -> String {

@@ -135,26 +135,15 @@ fn explain(
 
 /// What both verifiers leave to the standard one.
 macro_rules! signatures_as_usual {
-    () => {
-        fn verify_tls12_signature(
+    ($($verify:ident)*) => {
+        $(fn $verify(
             &self,
             message: &[u8],
             certificate: &CertificateDer<'_>,
             signature: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            self.chain
-                .verify_tls12_signature(message, certificate, signature)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            self.chain
-                .verify_tls13_signature(message, certificate, signature)
-        }
+            self.chain.$verify(message, certificate, signature)
+        })*
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
             self.chain.supported_verify_schemes()
@@ -186,7 +175,7 @@ impl ClientCertVerifier for DiallerVerifier {
         verdict.map_err(|error| explain(error, end_entity, &self.authorities))
     }
 
-    signatures_as_usual!();
+    signatures_as_usual!(verify_tls12_signature verify_tls13_signature);
 }
 
 /// The standard verification of the node that was dialled, which also remembers who answered when only the name was
@@ -233,5 +222,5 @@ impl ServerCertVerifier for PeerVerifier {
         }
     }
 
-    signatures_as_usual!();
+    signatures_as_usual!(verify_tls12_signature verify_tls13_signature);
 }

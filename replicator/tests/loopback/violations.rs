@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use greenwich_replicator::{
     certs::CertificateFiles,
-    endpoint::Endpoint,
+    endpoint::{Connection, Endpoint, RefusedPeer},
     error::LinkError,
     link::{CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
 };
@@ -59,18 +59,31 @@ fn config_of(
     quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 
-async fn refusal(with_certificate: bool, alpn: &[u8]) -> LinkError {
-    let cluster = Cluster::new("shop");
-    let west = cluster.endpoint("eu-west");
-    let client = quinn::Endpoint::client(loopback()).unwrap();
-    let config = client_config(&cluster, with_certificate, alpn);
+/// Dials the node of `eu-west`: what the client got, and what the node.
+async fn knock(
+    client: &quinn::Endpoint,
+    config: quinn::ClientConfig,
+    west: &Endpoint,
+) -> (
+    Result<quinn::Connection, quinn::ConnectionError>,
+    Result<Connection, RefusedPeer>,
+) {
     let addr = west.local_addr().unwrap();
     let dialling = client
         .connect_with(config, addr, "eu-west.shop.greenwich.internal")
         .unwrap();
     let mut acceptor = west.acceptor();
-    let (_dialled, accepted) = tokio::join!(dialling, acceptor.accept());
-    accepted.unwrap().unwrap_err().error
+    let (dialled, accepted) = tokio::join!(dialling, acceptor.accept());
+    (dialled, accepted.unwrap())
+}
+
+async fn refusal(with_certificate: bool, alpn: &[u8]) -> LinkError {
+    let cluster = Cluster::new("shop");
+    let west = cluster.endpoint("eu-west");
+    let client = quinn::Endpoint::client(loopback()).unwrap();
+    let config = client_config(&cluster, with_certificate, alpn);
+    let (_, accepted) = knock(&client, config, &west).await;
+    accepted.unwrap_err().error
 }
 
 #[tokio::test]
@@ -92,13 +105,8 @@ async fn a_dialler_of_another_authority_is_refused_with_both_authorities_on_both
     let west = ours.endpoint("eu-west");
     let client = quinn::Endpoint::client(loopback()).unwrap();
     let config = config_of(&ours, Some(&theirs.files("us-east")), b"greenwich/1");
-    let addr = west.local_addr().unwrap();
-    let dialling = client
-        .connect_with(config, addr, "eu-west.shop.greenwich.internal")
-        .unwrap();
-    let mut acceptor = west.acceptor();
-    let (dialled, accepted) = tokio::join!(dialling, acceptor.accept());
-    let refused = accepted.unwrap().unwrap_err();
+    let (dialled, accepted) = knock(&client, config, &west).await;
+    let refused = accepted.unwrap_err();
     assert!(
         matches!(refused.error, LinkError::Untrusted(_)),
         "{refused}"
@@ -147,16 +155,11 @@ async fn raw_with(stall_limit: Duration) -> Raw {
     });
     let client = quinn::Endpoint::client(loopback()).unwrap();
     let config = client_config(&cluster, true, b"greenwich/1");
-    let addr = west.local_addr().unwrap();
-    let dialling = client
-        .connect_with(config, addr, "eu-west.shop.greenwich.internal")
-        .unwrap();
-    let mut acceptor = west.acceptor();
-    let (peer, accepted) = tokio::join!(dialling, acceptor.accept());
+    let (peer, accepted) = knock(&client, config, &west).await;
     let peer = peer.unwrap();
     let (mut control, unread) = peer.open_bi().await.unwrap();
     control.write_all(&0_u32.to_le_bytes()).await.unwrap();
-    let link = accepted.unwrap().unwrap().open_link().await.unwrap();
+    let link = accepted.unwrap().open_link().await.unwrap();
     Raw {
         link,
         peer,
