@@ -367,7 +367,7 @@ fn note_stranger(refused: &RefusedPeer, awaited: &[Arc<PeerCell>], refusals: &mu
         let mut view = cell.view.lock();
         if !view.is_connected {
             view.reason = Some(format!(
-                "a node at {} was refused: {}",
+                "a node at {} got no link: {}",
                 refused.addr, refused.error
             ));
         }
