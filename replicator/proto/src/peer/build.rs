@@ -77,6 +77,8 @@ impl Builder {
             ..
         } = std::mem::take(&mut self.last);
         items.clear();
+        // A large value's batch is not the measure of the next one.
+        items.shrink_to(2 * limit_bytes);
         ranges.clear();
         self.last = Built {
             items,
