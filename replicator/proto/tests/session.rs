@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenwich_proto::{
     entry::layout,
     hlc::Origin,
-    peer::{Input, Limits, State, WindowLimits},
+    peer::{Input, Limits, Output, State, WindowLimits},
     wire::batch::Batch,
 };
 use mem::{Pair, Setup};
@@ -313,6 +313,28 @@ fn a_sweep_that_is_cut_short_begins_again_on_the_next_link() {
     pair.lose_batches();
     pair.disconnect();
     assert_eq!(pair.sides[0].store.value("a"), None);
+    pair.connect();
+    assert_eq!(pair.sides[0].store.value("a").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_restarted_peer_is_swept_to_although_it_has_heard_of_us() {
+    let mut pair = Pair::new(&Setup::default());
+    // As above, the second node has written nothing itself.
+    pair.sides[0].set("a", "1");
+    pair.connect();
+    pair.disconnect();
+    let [mut restarted, _] = Pair::new(&Setup::default()).sides;
+    restarted.identity.incarnation = 2_000;
+    pair.sides[0] = restarted;
+    // Its own hello is lost with the link; it remembers ours, and says so in the next one.
+    let hello = pair.sides[1].handle(pair.now, Input::Connected);
+    let [Output::Control(hello)] = hello.as_slice() else {
+        panic!("a link begins with a hello: {hello:?}")
+    };
+    pair.sides[0].handle(pair.now, Input::Connected);
+    pair.sides[0].handle(pair.now, Input::Control(hello));
+    pair.disconnect();
     pair.connect();
     assert_eq!(pair.sides[0].store.value("a").as_deref(), Some("1"));
 }

@@ -357,8 +357,10 @@ impl Peer {
             self.receiver.incarnation(),
             clock,
         )?;
+        let is_new = hello.incarnation != self.receiver.incarnation();
+        let ours = node.identity.incarnation;
         self.sender
-            .resume(&hello.resume, node.identity.incarnation, node.log, now)?;
+            .resume(&hello.resume, is_new, ours, node.log, now)?;
         self.receiver.connect(hello.incarnation);
         self.next_watermark = now;
         self.connects += 1;

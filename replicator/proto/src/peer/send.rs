@@ -107,21 +107,25 @@ impl Sender {
         }
     }
 
-    /// Places the cursors where the peer says that it stands. `ours` is our incarnation.
+    /// Places the cursors where the peer says that it stands. `ours` is our incarnation; `is_new` says that the peer's
+    /// has not agreed with us before. Such a one may have heard of us, on a link that never came up, and yet lacks
+    /// everything: only a sweep brings what is not in our log.
     pub(super) fn resume(
         &mut self,
         resume: &Resume,
+        is_new: bool,
         ours: u64,
         log: &Log,
         now: Time,
     ) -> Result<(), Refusal> {
-        let is_known = resume.incarnation == ours && resume.applied.len() == LANES;
+        let has_heard = resume.incarnation == ours && resume.applied.len() == LANES;
+        let is_known = has_heard && !is_new;
         if !is_known {
             log.forget(self.peer);
         }
         let mut covers = Vec::new();
         for lane in 0..LANES {
-            let applied = if is_known { resume.applied[lane] } else { 0 };
+            let applied = if has_heard { resume.applied[lane] } else { 0 };
             let head = log.head(lane);
             if applied > head {
                 return Err(Refusal::Resume {
