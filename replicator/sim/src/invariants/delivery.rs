@@ -1,6 +1,7 @@
 //! No cursor passes an undelivered write: once a region's log says that a peer has applied everything up to a number, the
 //! peer holds each of those writes or something newer, or has forgotten it because every region had heard of its end.
-//! A restarted peer is looked at once it has received what its peers hold.
+//! A restarted peer is looked at once it has received what its peers hold; what its predecessor held and the sender has
+//! forgotten since, because every region had heard of its end, nobody can send it again.
 //! And numbers are dense: every accepted write, or unit of writes, takes the next number of one lane.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ struct Expected {
     seq: u64,
     key: Key,
     version: Version,
+    /// Whether the peer restarted after it had heard of the write, before the look at it.
+    was_held: bool,
 }
 
 /// Writes under way.
@@ -64,12 +67,20 @@ impl Delivery {
             seq,
             key,
             version,
+            was_held: false,
         });
     }
 
-    /// A region lost its log, which everybody had received.
-    pub fn restart(&mut self, region: usize) {
-        self.pending.retain(|(from, _), _| *from != region);
+    /// A region is about to lose its log, which everybody has received, and its keys.
+    pub fn restart<S: Store>(&mut self, region: &Region<S>) {
+        self.pending.retain(|(from, _), _| *from != region.index);
+        let to_region = self
+            .pending
+            .iter_mut()
+            .filter(|((_, to), _)| *to == region.index);
+        for expected in to_region.flat_map(|(_, pending)| pending) {
+            expected.was_held |= holds(region, expected);
+        }
     }
 
     /// Looks at what `to` has acknowledged to `from` since the last look.
@@ -91,7 +102,8 @@ impl Delivery {
                 return true;
             }
             // What a flush of another region removed here is not sent; the flush comes from there.
-            if from.flushed() < expected.version && !holds(to, expected) {
+            let is_due = from.flushed() < expected.version && !has_forgotten(from, expected);
+            if is_due && !holds(to, expected) {
                 let held = to.with_entry(expected.key, |entry| format!("{entry:?}"));
                 missing = Some(format!(
                     "{} with {:?} at {} of lane {}, but holds {held}, settled {}, flushed {:?},",
@@ -115,11 +127,21 @@ impl Delivery {
     }
 }
 
-fn holds<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
-    let is_newer = region.with_entry(expected.key, |entry| {
+/// Whether the sender had nothing left to sweep to a restarted peer whose predecessor had heard of the write.
+fn has_forgotten<S: Store>(from: &Region<S>, expected: &Expected) -> bool {
+    expected.was_held
+        && from.keyspace.settled() >= expected.version.stamp
+        && !holds_entry(from, expected)
+}
+
+fn holds_entry<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
+    region.with_entry(expected.key, |entry| {
         entry.is_some_and(|entry| entry.version >= expected.version)
-    });
-    is_newer
+    })
+}
+
+fn holds<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
+    holds_entry(region, expected)
         || region.flushed() >= expected.version
         || region.keyspace.settled() >= expected.version.stamp
 }

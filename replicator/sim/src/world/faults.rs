@@ -70,9 +70,9 @@ impl<S: Store> World<'_, S> {
             .max(self.regions[index].incarnation() + 1);
         let mut region = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
         region.is_catching_up = true;
+        self.delivery.restart(&self.regions[index]);
         self.regions[index] = region;
         self.stamps.restart(index);
-        self.delivery.restart(index);
         for other in self.others(index) {
             let route = Route {
                 from: index,
