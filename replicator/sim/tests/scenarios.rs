@@ -79,6 +79,14 @@ fn seeds_that_once_failed() {
             407,
             "a batch that failed to be built was sent to another peer",
         ),
+        (
+            301_740,
+            "a transfer on accounts that were swept in part counted on two bases",
+        ),
+        (
+            307_381,
+            "a deletion that a restarted region had heard of was expected of it again",
+        ),
     ];
     for (seed, what) in found {
         let result = greenwich_sim::run(seed, &mut Trace::off());

@@ -4,7 +4,7 @@ use greenwich_proto::{hlc::Version, peer::State, store::Store, time::Time};
 
 use super::{Event, TEND_US, World};
 use crate::{
-    invariants::{Broken, bounds, delivery::Delivery, units},
+    invariants::{Broken, bounds, delivery::Delivery},
     network::Route,
     oracle::Effect,
     region::{Changed, name},
@@ -65,6 +65,9 @@ impl<S: Store> World<'_, S> {
         changed: Vec<Changed>,
         place: (usize, u64),
     ) -> Result<(), Broken> {
+        if let Operation::Transfer(group, _) = operation {
+            self.note_transfer(index, *group, &changed)?;
+        }
         let wall = self.regions[index].clock.read(self.now);
         let mut version = None;
         for Changed { key, effect } in changed {
@@ -96,6 +99,36 @@ impl<S: Store> World<'_, S> {
         })
     }
 
+    /// A transfer counts on one base, unless its region has been swept to in part.
+    fn note_transfer(
+        &mut self,
+        index: usize,
+        group: u64,
+        changed: &[Changed],
+    ) -> Result<(), Broken> {
+        let bases: Vec<Version> = changed
+            .iter()
+            .filter_map(|changed| match changed.effect {
+                Effect::Count { base, .. } => Some(base),
+                Effect::Base { .. } | Effect::Deadline { .. } => None,
+            })
+            .collect();
+        let latest = bases.iter().copied().max().unwrap_or_default();
+        if bases.iter().all(|base| *base == latest) {
+            return Ok(());
+        }
+        self.note_sweeps();
+        if !self.is_torn {
+            let text = format!(
+                "a transfer in {} counts on {bases:?}, and no sweep is under way",
+                name(index)
+            );
+            return Err(Broken::new("units", text));
+        }
+        self.units.split(group, latest);
+        Ok(())
+    }
+
     pub(super) fn observe(&mut self, index: usize, key: Key) {
         let region = &self.regions[index];
         let flushed = region.flushed();
@@ -117,7 +150,7 @@ impl<S: Store> World<'_, S> {
             return Ok(());
         }
         let region = &self.regions[index];
-        units::check(region, region.clock.read(self.now))
+        self.units.check(region, region.clock.read(self.now))
     }
 
     /// Ends the catching up of regions that have everything, and the tearing of units when all have.

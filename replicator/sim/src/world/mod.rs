@@ -21,7 +21,7 @@ use greenwich_proto::{
 
 use crate::{
     clock::WallClock,
-    invariants::{Broken, convergence, delivery::Delivery, stamps::Stamps, units},
+    invariants::{Broken, convergence, delivery::Delivery, stamps::Stamps, units::Units},
     network::{Message, Network, Route},
     oracle::Oracle,
     region::{Region, name},
@@ -117,6 +117,7 @@ pub struct World<'a, S> {
     oracle: Oracle,
     stamps: Stamps,
     delivery: Delivery,
+    units: Units,
     is_quiet: bool,
     summary: Summary,
 }
@@ -156,6 +157,7 @@ impl<'a, S: Store> World<'a, S> {
             oracle: Oracle::new(swarm.regions),
             stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
             delivery: Delivery::default(),
+            units: Units::default(),
             is_quiet: false,
             summary: Summary::default(),
             swarm,
@@ -229,7 +231,7 @@ impl<'a, S: Store> World<'a, S> {
         convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
         self.regions
             .iter()
-            .try_for_each(|region| units::check(region, wall))?;
+            .try_for_each(|region| self.units.check(region, wall))?;
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps;
         Ok(self.summary)
