@@ -67,7 +67,7 @@ fn a_refusal_of_the_hello_itself_names_both_values() {
     let refused = |change: fn(&mut greenwich_proto::wire::control::Hello)| {
         let mut pair = Pair::new(&Setup::default());
         let out = pair.sides[0].handle(pair.now, Input::Connected);
-        let [greenwich_proto::peer::Output::Control(bytes)] = out.as_slice() else {
+        let [Output::Control(bytes)] = out.as_slice() else {
             panic!("{out:?}")
         };
         let Ok(Control::Hello(mut hello)) = Control::decode(bytes) else {
