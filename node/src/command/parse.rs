@@ -1,15 +1,16 @@
 //! Arguments as typed values: integers, floats and times, in the spellings that redis-server 7.0 accepts. Knows no
 //! commands and no keys.
 
-use greenwich_proto::{decimal::Decimal, time::Wall};
+use greenwich_proto::{
+    decimal::{Decimal, ReadError},
+    time::Wall,
+};
 
 use super::CommandError;
 use crate::resp::parse_integer;
 
 /// The longest text that is read as a float.
 const FLOAT_BYTES_MAX: usize = 5 * 1024 - 1;
-/// Numbers from ten to this power on are beyond an extended double.
-const FLOAT_POWER_MAX: i64 = 4933;
 
 /// A 64-bit integer in the one spelling that Redis accepts.
 pub(super) fn integer(text: &[u8]) -> Result<i64, CommandError> {
@@ -21,40 +22,10 @@ pub(super) fn float(text: &[u8]) -> Result<Decimal, CommandError> {
     if text.len() > FLOAT_BYTES_MAX {
         return Err(CommandError::NotAFloat);
     }
-    Decimal::parse(text).ok_or_else(|| {
-        if is_large_float(text) {
-            CommandError::NanOrInfinity
-        } else {
-            CommandError::NotAFloat
-        }
+    Decimal::read(text).map_err(|error| match error {
+        ReadError::NotANumber => CommandError::NotAFloat,
+        ReadError::TooLarge => CommandError::NanOrInfinity,
     })
-}
-
-/// Whether a text that is no [`Decimal`] is a number for Redis: an infinity, or below 10^4933.
-fn is_large_float(text: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(text) else {
-        return false;
-    };
-    let magnitude = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if magnitude.eq_ignore_ascii_case("inf") || magnitude.eq_ignore_ascii_case("infinity") {
-        return true;
-    }
-    // The grammar of a double is that of a float, except for words.
-    if !magnitude.starts_with(|first: char| first.is_ascii_digit() || first == '.')
-        || text.parse::<f64>().is_err()
-    {
-        return false;
-    }
-    let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
-    let whole = mantissa
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches('0');
-    let power = i64::try_from(whole.len()).unwrap_or(i64::MAX);
-    exponent
-        .parse::<i64>()
-        .is_ok_and(|exponent| power.saturating_add(exponent) <= FLOAT_POWER_MAX)
 }
 
 /// How an argument tells a time.

@@ -133,7 +133,7 @@ impl<'a> EntryRef<'a> {
     pub fn base_number(&self) -> Option<Decimal> {
         match self.body {
             Body::Dead => Some(Decimal::ZERO),
-            Body::Bytes(text) => Decimal::parse(text),
+            Body::Bytes(text) => Decimal::read(text).ok(),
         }
     }
 
