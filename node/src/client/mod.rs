@@ -26,6 +26,8 @@ pub struct Client {
     pub is_authenticated: bool,
     /// Which replies it wants.
     pub replies: Replies,
+    /// When it does not want all: where that part of the running command's reply ends that it gets nevertheless.
+    pub told: usize,
     /// The transaction since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// The keys since WATCH.
@@ -58,6 +60,7 @@ impl Client {
             handle,
             is_authenticated,
             replies: Replies::On,
+            told: 0,
             transaction: None,
             watched: Vec::new(),
             channels: HashSet::new(),
@@ -91,6 +94,14 @@ pub enum Replies {
     SkipNext,
     /// None to this command.
     Skip,
+}
+
+impl Replies {
+    /// Whether the replies of the running command are dropped.
+    #[must_use]
+    pub fn are_dropped(self) -> bool {
+        matches!(self, Self::Off | Self::Skip)
+    }
 }
 
 /// What WAIT waits for.

@@ -1,6 +1,6 @@
 //! From a request to its row and its reply, with the checks of redis-server in its order.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{mem, sync::atomic::Ordering::Relaxed};
 
 use greenwich_proto::{
     entry::KEY_BYTES_MAX,
@@ -227,6 +227,14 @@ fn queue(
     Ok(())
 }
 
+/// Drops what was written since `start` if the client wants no replies, except what it is told all the same.
+pub(super) fn drop_unwanted(client: &mut Client, reply: &mut Reply, start: usize) {
+    let told = mem::take(&mut client.told);
+    if client.replies.are_dropped() {
+        reply.truncate(told.max(start));
+    }
+}
+
 /// Answers with an error instead of what was written since `start`.
 #[cold]
 pub(super) fn refuse(client: &mut Client, reply: &mut Reply, start: usize, error: &CommandError) {
@@ -239,10 +247,10 @@ pub(super) fn refuse(client: &mut Client, reply: &mut Reply, start: usize, error
     reply.error(error.message());
 }
 
-/// Drops a reply that the client does not want.
+/// Drops a reply that the client does not want, and goes on to its next command.
 #[cold]
 fn hold_back(client: &mut Client, reply: &mut Reply, start: usize) {
-    reply.truncate(start);
+    drop_unwanted(client, reply, start);
     client.replies = match client.replies {
         Replies::SkipNext => Replies::Skip,
         Replies::Skip => Replies::On,

@@ -39,7 +39,7 @@ use greenwich_proto::time::Wall;
 
 pub use self::{dispatch::execute, error::CommandError, flags::Flags};
 use crate::{
-    client::Client,
+    client::{Client, Replies},
     keyspace::Access,
     resp::{Reply, Request},
     server::Server,
@@ -174,6 +174,14 @@ impl Context<'_, '_> {
     }
 
     /// For commands that reply with many values: call it between them.
+    /// What is written so far reaches the client however few replies it wants: messages of channels and what confirms
+    /// a subscription are no replies, and CLIENT REPLY within EXEC decides about what follows it.
+    pub fn tell(&mut self) {
+        if self.client.replies != Replies::On {
+            self.client.told = self.reply.len();
+        }
+    }
+
     ///
     /// # Errors
     /// When more would wait for the client than any client may have waiting.

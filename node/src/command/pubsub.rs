@@ -147,6 +147,7 @@ fn confirm(ctx: &mut Context<'_, '_>, what: &str, name: Option<&[u8]>) {
         None => ctx.reply.null(),
     }
     ctx.reply.integer(ctx.client.subscription_count() as i64);
+    ctx.tell();
 }
 
 fn subscribe(
@@ -220,6 +221,7 @@ fn publish(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comman
         .server
         .channels
         .publish(&request[1], &request[2], ctx.client, ctx.reply);
+    ctx.tell();
     ctx.reply.integer(count as i64);
     Ok(())
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use greenwich_proto::log::UNIT_KEYS_MAX;
 
-use super::{Command, CommandError, Context, Flags, Group, Keys, dispatch::refuse};
+use super::{
+    Command, CommandError, Context, Flags, Group, Keys,
+    dispatch::{drop_unwanted, refuse},
+};
 use crate::{
     client::{Client, Queued, Transaction, Watched},
     keyspace::Access,
@@ -204,13 +207,16 @@ fn is_unchanged(access: &mut Access<'_>, watched: &Watched) -> bool {
 
 fn run_all(ctx: &mut Context<'_, '_>, commands: &[Queued]) -> Result<(), CommandError> {
     ctx.client.is_executing = true;
+    let start = ctx.reply.len();
     ctx.reply.array(commands.len());
+    drop_unwanted(ctx.client, ctx.reply, start);
     let mut result = Ok(());
     for Queued { row, request } in commands {
         let start = ctx.reply.len();
         if let Err(error) = (row.command.run)(ctx, request.as_request()) {
             refuse(ctx.client, ctx.reply, start, &error);
         }
+        drop_unwanted(ctx.client, ctx.reply, start);
         // What is written stays written; the client is told no more and disconnected.
         if result.is_ok() {
             result = ctx.check_reply_size();
@@ -220,5 +226,8 @@ fn run_all(ctx: &mut Context<'_, '_>, commands: &[Queued]) -> Result<(), Command
         }
     }
     ctx.client.is_executing = false;
+    if result.is_ok() {
+        ctx.tell();
+    }
     result
 }
