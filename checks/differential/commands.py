@@ -14,7 +14,7 @@ SURFACE = """
 
 SUBCOMMANDS = {
     "client": "id info list getname setname no-evict kill reply".split(),
-    "command": "count info docs list".split(),
+    "command": "count info docs list getkeys".split(),
     "config": "get set resetstat".split(),
     "object": "encoding freq idletime refcount help".split(),
     "memory": "usage".split(),

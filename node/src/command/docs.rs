@@ -1,7 +1,7 @@
 //! COMMAND: the table, told to clients.
 
 use super::{
-    Command, CommandError, Context, Flags, Group, Keys, glob, help,
+    Command, CommandError, Context, Flags, Group, Keys, glob, help, hints,
     table::{self, Row},
 };
 use crate::resp::{Reply, Request};
@@ -66,7 +66,7 @@ const SUBCOMMANDS: &[Command] = &[
     },
     Command {
         name: "getkeys",
-        arity: -3,
+        arity: -4,
         summary: "Extract keys given a full Redis command",
         run: keys,
         ..BASE
@@ -121,37 +121,21 @@ fn describe(row: &Row, reply: &mut Reply) {
     for number in [keys.first, keys.last, keys.step] {
         reply.integer(number.into());
     }
-    let categories = categories(row.command);
+    let categories = hints::categories(row);
     reply.set(categories.len());
     categories.iter().for_each(|name| reply.simple(name));
-    // Hints, and the keys in a second notation.
-    reply.array(0);
-    reply.array(0);
-    reply.array(row.subcommands().count());
+    let tips = hints::tips(&row.full_name);
+    reply.set(tips.len());
+    tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    let specs = hints::key_specs(&row.full_name);
+    reply.set(specs.len());
+    specs.iter().for_each(|spec| spec.describe(reply));
+    match row.subcommands().count() {
+        // The type differs in redis-server, too.
+        0 => reply.set(0),
+        count => reply.array(count),
+    }
     row.subcommands().for_each(|row| describe(row, reply));
-}
-
-/// The categories of access control, which follow from the flags and the group.
-fn categories(command: &Command) -> Vec<&'static str> {
-    let flags = command.flags;
-    let by_flag = [
-        (flags.has(Flags::WRITE), "@write"),
-        (flags.has(Flags::READONLY), "@read"),
-        (flags.has(Flags::ADMIN), "@admin"),
-        (flags.has(Flags::PUBSUB), "@pubsub"),
-        (flags.has(Flags::FAST), "@fast"),
-        (!flags.has(Flags::FAST), "@slow"),
-        (flags.has(Flags::BLOCKING), "@blocking"),
-        (flags.has(Flags::ADMIN), "@dangerous"),
-        (command.group == Group::Connection, "@connection"),
-        (command.group == Group::Generic, "@keyspace"),
-        (command.group == Group::String, "@string"),
-        (command.group == Group::Transactions, "@transaction"),
-    ];
-    by_flag
-        .into_iter()
-        .filter_map(|(is_in, name)| is_in.then_some(name))
-        .collect()
 }
 
 fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
@@ -224,7 +208,7 @@ fn list(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
                 &|row| glob::matches(value, row.full_name.as_bytes(), glob::Case::Ignored)
             } else if wanted(3, b"aclcat") {
                 &|row| {
-                    categories(row.command)
+                    hints::categories(row)
                         .iter()
                         .any(|name| name.as_bytes()[1..] == *category)
                 }

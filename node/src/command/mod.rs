@@ -20,6 +20,7 @@ mod flags;
 mod generic;
 pub(crate) mod glob;
 mod help;
+mod hints;
 mod info;
 mod introspection;
 mod lcs;
@@ -173,7 +174,6 @@ impl Context<'_, '_> {
         self.access.now()
     }
 
-    /// For commands that reply with many values: call it between them.
     /// What is written so far reaches the client however few replies it wants: messages of channels and what confirms
     /// a subscription are no replies, and CLIENT REPLY within EXEC decides about what follows it.
     pub fn tell(&mut self) {
@@ -182,6 +182,7 @@ impl Context<'_, '_> {
         }
     }
 
+    /// For commands that reply with many values: call it between them.
     ///
     /// # Errors
     /// When more would wait for the client than any client may have waiting.
