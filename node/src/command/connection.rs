@@ -88,56 +88,42 @@ pub(super) fn is_label(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
 }
 
-/// What HELLO was asked to do besides telling.
-#[derive(Default)]
-struct Hello<'a> {
-    version: Option<Version>,
-    credentials: Option<(&'a [u8], &'a [u8])>,
-    name: Option<&'a [u8]>,
-}
-
-impl<'a> Hello<'a> {
-    fn parse(request: Request<'a>) -> Result<Self, CommandError> {
-        let mut wanted = Self::default();
-        let mut args = request.iter().skip(1);
-        if let Some(version) = args.next() {
-            let number = parse_integer(version).ok_or_else(|| {
-                CommandError::text("ERR Protocol version is not an integer or out of range")
-            })?;
-            let version = Version::from_number(number);
-            wanted.version = Some(
-                version
-                    .ok_or_else(|| CommandError::text("NOPROTO unsupported protocol version"))?,
-            );
-        }
-        while let Some(option) = args.next() {
-            if option.eq_ignore_ascii_case(b"auth") && args.len() >= 2 {
-                wanted.credentials = args.next().zip(args.next());
-            } else if option.eq_ignore_ascii_case(b"setname") && args.len() >= 1 {
-                wanted.name = args.next();
-                if !wanted.name.is_none_or(is_label) {
-                    return Err(bad_name());
-                }
-            } else {
-                return Err(CommandError::quoted(
-                    "ERR Syntax error in HELLO option '",
-                    option,
-                    "'",
-                ));
-            }
-        }
-        Ok(wanted)
+/// Calls the client something: HELLO SETNAME and CLIENT SETNAME.
+pub(super) fn set_name(ctx: &mut Context<'_, '_>, name: &[u8]) -> Result<(), CommandError> {
+    if !is_label(name) {
+        return Err(CommandError::text(
+            "ERR Client names cannot contain spaces, newlines or special characters.",
+        ));
     }
+    ctx.client.handle.labels.lock().name = name.into();
+    Ok(())
 }
 
-pub(super) fn bad_name() -> CommandError {
-    CommandError::text("ERR Client names cannot contain spaces, newlines or special characters.")
+fn asked_version(text: &[u8]) -> Result<Version, CommandError> {
+    let number = parse_integer(text).ok_or_else(|| {
+        CommandError::text("ERR Protocol version is not an integer or out of range")
+    })?;
+    Version::from_number(number)
+        .ok_or_else(|| CommandError::text("NOPROTO unsupported protocol version"))
 }
 
 fn hello(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    let wanted = Hello::parse(request)?;
-    if let Some((user, password)) = wanted.credentials {
-        authenticate(ctx, user, password)?;
+    let mut args = request.iter().skip(1);
+    let version = args.next().map(asked_version).transpose()?;
+    // Each option takes effect before the next one is read: what follows may fail.
+    while let Some(option) = args.next() {
+        let is = |word: &[u8]| option.eq_ignore_ascii_case(word);
+        match (args.len(), is(b"auth"), is(b"setname")) {
+            (2.., true, _) => {
+                let user = args.next().unwrap_or_default();
+                authenticate(ctx, user, args.next().unwrap_or_default())?;
+            }
+            (1.., _, true) => set_name(ctx, args.next().unwrap_or_default())?,
+            _ => {
+                let before = "ERR Syntax error in HELLO option '";
+                return Err(CommandError::quoted(before, option, "'"));
+            }
+        }
     }
     if !ctx.client.is_authenticated && ctx.server.settings.asks_password() {
         return Err(CommandError::text(
@@ -146,10 +132,7 @@ fn hello(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandE
              time",
         ));
     }
-    if let Some(name) = wanted.name {
-        ctx.client.handle.labels.lock().name = name.into();
-    }
-    if let Some(version) = wanted.version {
+    if let Some(version) = version {
         set_version(ctx, version);
     }
     let version = ctx.reply.version().number();

@@ -68,10 +68,11 @@ impl CommandError {
         Self::Text(text.into())
     }
 
-    /// A text that quotes what the client sent.
+    /// A text that quotes what the client sent, up to its first NUL: redis-server prints C strings.
     #[must_use]
     pub fn quoted(before: &str, sent: &[u8], after: &str) -> Self {
-        Self::Quoted([before.as_bytes(), sent, after.as_bytes()].concat())
+        let shown = sent.split(|byte| *byte == 0).next().unwrap_or_default();
+        Self::Quoted([before.as_bytes(), shown, after.as_bytes()].concat())
     }
 
     /// The bytes of the reply without its marker and line end.

@@ -11,7 +11,7 @@ use self::{
 };
 use super::{
     Command, CommandError, Context, Flags, Group, Keys,
-    connection::{bad_name, is_label},
+    connection::{self, is_label},
     help,
 };
 use crate::{client::Replies, resp::Request};
@@ -202,10 +202,7 @@ fn name(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandE
 }
 
 fn set_name(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
-    if !is_label(&request[2]) {
-        return Err(bad_name());
-    }
-    ctx.client.handle.labels.lock().name = request[2].into();
+    connection::set_name(ctx, &request[2])?;
     ctx.reply.ok();
     Ok(())
 }

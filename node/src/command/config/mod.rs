@@ -117,7 +117,7 @@ fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandErr
     if request.len() % 2 == 1 {
         return Err(CommandError::Syntax);
     }
-    let mut changes: Vec<(&Parameter, String)> = Vec::new();
+    let mut asked: Vec<(&Parameter, &[u8], &[u8])> = Vec::new();
     let mut args = request.iter().skip(2);
     while let (Some(name), Some(value)) = (args.next(), args.next()) {
         let parameter = find(name).ok_or_else(|| {
@@ -127,19 +127,17 @@ fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandErr
                 "'",
             )
         })?;
-        let failed = |why: &str| {
-            let before = "ERR CONFIG SET failed (possibly related to argument '";
-            CommandError::quoted(before, name, &format!("') - {why}"))
-        };
-        if changes
-            .iter()
-            .any(|(other, _)| other.name == parameter.name)
-        {
-            return Err(failed("duplicate parameter"));
+        if asked.iter().any(|(other, ..)| other.name == parameter.name) {
+            return Err(cannot_set(name, "duplicate parameter"));
         }
-        let value = parameter.kind.parse(value).map_err(|why| failed(&why))?;
+        asked.push((parameter, name, value));
+    }
+    let mut changes: Vec<(&Parameter, String)> = Vec::new();
+    for (parameter, name, value) in asked {
+        let value = parameter.kind.parse(value);
+        let value = value.map_err(|why| cannot_set(parameter.name.as_bytes(), &why))?;
         if parameter.set.is_none() && value != (parameter.value)(ctx.server) {
-            return Err(failed("can't set immutable config"));
+            return Err(cannot_set(name, "can't set immutable config"));
         }
         changes.push((parameter, value));
     }
@@ -150,4 +148,9 @@ fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandErr
     }
     ctx.reply.ok();
     Ok(())
+}
+
+fn cannot_set(name: &[u8], why: &str) -> CommandError {
+    let before = "ERR CONFIG SET failed (possibly related to argument '";
+    CommandError::quoted(before, name, &format!("') - {why}"))
 }
