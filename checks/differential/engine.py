@@ -134,7 +134,7 @@ def record(step, words, answers, place, tally):
     if same:
         tally.passed += 1
         return not silent
-    reason = None if silent else deliberate.reason(words, got)
+    reason = None if silent else deliberate.reason(words, expected, got)
     if reason:
         tally.deliberate[reason] = tally.deliberate.get(reason, 0) + 1
         tally.passed += 1

@@ -15,6 +15,10 @@ const KEY_BEHIND_SUBCOMMAND: Keys = Keys::new(2, 2, 1);
 /// The longest string that redis-server allocates together with its header.
 const EMBEDDED_BYTES_MAX: usize = 44;
 
+/// Integers from 0 up to this one share one object each in redis-server, which is said to have as many references.
+const SHARED_INTEGER_END: i64 = 10_000;
+const SHARED_REFERENCES: i64 = i32::MAX as i64;
+
 const OBJECT: &[Command] = &[
     generic(
         "encoding",
@@ -59,7 +63,11 @@ const OBJECT: &[Command] = &[
         KEY_BEHIND_SUBCOMMAND,
         "2.2.3",
         "Get the number of references to a value",
-        |context, request| inspect(context, request, |reply, _| reply.integer(1)),
+        |context, request| {
+            inspect(context, request, |reply, view| {
+                reply.integer(references(view))
+            })
+        },
     ),
 ];
 
@@ -132,6 +140,13 @@ fn encoding(view: View<'_>) -> &'static [u8] {
         b"embstr"
     } else {
         b"raw"
+    }
+}
+
+fn references(view: View<'_>) -> i64 {
+    match parse_integer(&view.value()) {
+        Some(0..SHARED_INTEGER_END) => SHARED_REFERENCES,
+        _ => 1,
     }
 }
 
