@@ -59,7 +59,7 @@ impl Client {
         Self {
             handle,
             is_authenticated,
-            replies: Replies::On,
+            replies: Replies::ALL,
             told: 0,
             transaction: None,
             watched: Vec::new(),
@@ -83,24 +83,52 @@ impl Client {
     }
 }
 
-/// Which replies a client wants: CLIENT REPLY.
+/// Which replies a client wants, as CLIENT REPLY said: the three properties that redis-server keeps, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replies {
-    /// All.
-    On,
-    /// None.
-    Off,
-    /// None to the command after this one.
-    SkipNext,
-    /// None to this command.
-    Skip,
-}
+pub struct Replies(u8);
 
 impl Replies {
+    /// All of them.
+    pub const ALL: Self = Self(0);
+    /// None.
+    const OFF: u8 = 1;
+    /// None to the running command.
+    const SKIP: u8 = 1 << 1;
+    /// None to the command after the running one.
+    const SKIP_NEXT: u8 = 1 << 2;
+
+    /// CLIENT REPLY ON.
+    pub fn turn_on(&mut self) {
+        self.0 &= !(Self::OFF | Self::SKIP);
+    }
+
+    /// CLIENT REPLY OFF.
+    pub fn turn_off(&mut self) {
+        self.0 |= Self::OFF;
+    }
+
+    /// CLIENT REPLY SKIP.
+    pub fn skip_next(&mut self) {
+        if self.0 & Self::OFF == 0 {
+            self.0 |= Self::SKIP_NEXT;
+        }
+    }
+
+    /// RESET, whose own reply may be one that is skipped.
+    pub fn reset(&mut self) {
+        self.0 &= Self::SKIP;
+    }
+
+    /// The next command runs.
+    pub fn go_on(&mut self) {
+        let skips = self.0 & Self::SKIP_NEXT != 0;
+        self.0 = self.0 & Self::OFF | if skips { Self::SKIP } else { 0 };
+    }
+
     /// Whether the replies of the running command are dropped.
     #[must_use]
     pub fn are_dropped(self) -> bool {
-        matches!(self, Self::Off | Self::Skip)
+        self.0 & (Self::OFF | Self::SKIP) != 0
     }
 }
 

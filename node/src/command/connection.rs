@@ -1,10 +1,7 @@
 //! Commands about the connection itself: who is there, which protocol, and the way out.
 
 use super::{Command, CommandError, Context, Flags, Group, Keys, help, pubsub, transaction};
-use crate::{
-    client::Replies,
-    resp::{Request, Version, parse_integer},
-};
+use crate::resp::{Request, Version, parse_integer};
 
 /// The release of Redis whose answers these are.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -230,7 +227,8 @@ fn reset(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), Command
     transaction::end(ctx.client);
     pubsub::unsubscribe_all(ctx.server, ctx.client);
     ctx.client.handle.collect_mail(ctx.reply);
-    ctx.client.replies = Replies::On;
+    ctx.client.replies.reset();
+    ctx.tell();
     ctx.client.is_authenticated = !ctx.server.settings.asks_password();
     ctx.client.handle.labels.lock().name.clear();
     set_version(ctx, Version::Resp2);

@@ -33,7 +33,7 @@ pub fn execute(
     if let Err(error) = admit_and_run(server, client, (marks, now), request, reply) {
         refuse(client, reply, start, &error);
     }
-    if client.replies != Replies::On {
+    if client.replies != Replies::ALL {
         hold_back(client, reply, start);
     }
 }
@@ -251,9 +251,5 @@ pub(super) fn refuse(client: &mut Client, reply: &mut Reply, start: usize, error
 #[cold]
 fn hold_back(client: &mut Client, reply: &mut Reply, start: usize) {
     drop_unwanted(client, reply, start);
-    client.replies = match client.replies {
-        Replies::SkipNext => Replies::Skip,
-        Replies::Skip => Replies::On,
-        kept @ (Replies::On | Replies::Off) => kept,
-    };
+    client.replies.go_on();
 }

@@ -177,7 +177,7 @@ impl Context<'_, '_> {
     /// What is written so far reaches the client however few replies it wants: messages of channels and what confirms
     /// a subscription are no replies, and CLIENT REPLY within EXEC decides about what follows it.
     pub fn tell(&mut self) {
-        if self.client.replies != Replies::On {
+        if self.client.replies != Replies::ALL {
             self.client.told = self.reply.len();
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Command, CommandError, Context, Flags, Group, Keys};
 use crate::{
-    client::{Replies, Wait},
+    client::Wait,
     resp::{Request, parse_integer},
 };
 
@@ -36,7 +36,7 @@ fn wait(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
     ctx.client.wait = Some(Wait {
         regions,
         time_max: (millis > 0).then(|| Duration::from_millis(millis)),
-        is_silent: ctx.client.replies != Replies::On,
+        is_silent: ctx.client.replies.are_dropped(),
     });
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::{
     connection::{self, is_label},
     help,
 };
-use crate::{client::Replies, resp::Request};
+use crate::resp::Request;
 
 const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const ADMIN: Flags = FLAGS.and(Flags::ADMIN);
@@ -231,14 +231,14 @@ fn set_info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comma
 }
 
 fn reply(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
+    let replies = &mut ctx.client.replies;
     match request[2].to_ascii_lowercase().as_slice() {
         b"on" => {
-            ctx.client.replies = Replies::On;
+            replies.turn_on();
             ctx.reply.ok();
         }
-        b"off" => ctx.client.replies = Replies::Off,
-        b"skip" if ctx.client.replies != Replies::Off => ctx.client.replies = Replies::SkipNext,
-        b"skip" => {}
+        b"off" => replies.turn_off(),
+        b"skip" => replies.skip_next(),
         _ => return Err(CommandError::Syntax),
     }
     Ok(())
