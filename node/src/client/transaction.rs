@@ -1,7 +1,5 @@
 //! What a client has queued since MULTI, and what it watches.
 
-use greenwich_proto::hlc::Stamp;
-
 use crate::{command::table::Row, resp::RequestBuf};
 
 /// A transaction that is being queued takes no further command beyond this many bytes.
@@ -29,8 +27,8 @@ pub struct Queued {
 pub struct Watched {
     /// The key.
     pub key: Box<[u8]>,
-    /// When it was last written; `None` for an absent key.
-    pub stamp: Option<Stamp>,
+    /// The fingerprint of what it was; `None` for an absent key.
+    pub was: Option<u64>,
 }
 
 impl Transaction {

@@ -116,10 +116,10 @@ fn watch(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandE
         if watched.len() == WATCHED_MAX {
             return Err(CommandError::text("ERR too many watched keys"));
         }
-        let stamp = ctx.access.peek(key, |view| view.map(|view| view.newest()));
+        let was = fingerprint(ctx.access, key);
         watched.push(Watched {
             key: key.into(),
-            stamp,
+            was,
         });
     }
     ctx.reply.ok();
@@ -202,7 +202,11 @@ fn keys_of(commands: &[Queued], flags: Flags) -> Vec<&[u8]> {
 }
 
 fn is_unchanged(access: &mut Access<'_>, watched: &Watched) -> bool {
-    access.peek(&watched.key, |view| view.map(|view| view.newest())) == watched.stamp
+    fingerprint(access, &watched.key) == watched.was
+}
+
+fn fingerprint(access: &mut Access<'_>, key: &[u8]) -> Option<u64> {
+    access.peek(key, |view| view.map(|view| view.fingerprint()))
 }
 
 fn run_all(ctx: &mut Context<'_, '_>, commands: &[Queued]) -> Result<(), CommandError> {

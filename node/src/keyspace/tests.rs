@@ -238,6 +238,36 @@ fn counting_goes_on_while_only_one_side_has_forgotten_an_expiry() {
 }
 
 #[test]
+fn a_write_that_arrives_late_changes_the_fingerprint_although_it_is_not_the_newest() {
+    let fingerprint = |space: &Keyspace, now| {
+        at(space, now, |access| {
+            access.peek(b"n", |view| view.map(|view| view.fingerprint()))
+        })
+    };
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "n", "10", None);
+    exchange(&a, &b, NOW);
+    let (before, after) = (Wall(NOW.0 + 10), Wall(NOW.0 + 20));
+    add(&b, before, "n", 1);
+    add(&a, after, "n", 1);
+    let was = fingerprint(&a, after);
+    send(&b, &a, after);
+    assert_eq!(get(&a, after, "n").as_deref(), Some("12"));
+    let counted = fingerprint(&a, after);
+    assert_ne!(counted, was, "a total of another region");
+    at(&b, before, |access| {
+        access.update(b"n", |slot| slot.set_deadline(Some(LATER)))
+    });
+    add(&a, after, "n", 1);
+    let was = fingerprint(&a, after);
+    send(&b, &a, after);
+    assert_ne!(fingerprint(&a, after), was, "a deadline");
+    let unchanged = fingerprint(&a, after);
+    send(&b, &a, after);
+    assert_eq!(fingerprint(&a, after), unchanged, "what is known already");
+}
+
+#[test]
 fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
     let (a, b) = (keyspace(1), keyspace(2));
     add(&a, NOW, "n", 5);

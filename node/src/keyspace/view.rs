@@ -1,7 +1,11 @@
 //! A live value as commands see it.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, Hash, Hasher},
+};
 
+use foldhash::fast::FixedState;
 use greenwich_proto::{
     decimal::Decimal,
     entry::{Body, EntryRef, layout},
@@ -46,10 +50,33 @@ impl<'a> View<'a> {
         self.0.deadline.at
     }
 
-    /// When it was last written, in this region or another. Changes with every write.
+    /// When it was last written, in this region or another.
     #[must_use]
     pub fn newest(&self) -> Stamp {
         self.0.newest()
+    }
+
+    /// What differs after every write, in this region or another: a hash of all registers, because one that arrives
+    /// from another region need not be the newest. Two states share it by a chance of 2^-64.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let EntryRef {
+            version,
+            deadline,
+            totals,
+            ..
+        } = &self.0;
+        let mut hasher = FixedState::default().build_hasher();
+        let registers = [*version, deadline.version];
+        registers
+            .map(|version| (version.stamp.0, version.origin.0))
+            .hash(&mut hasher);
+        deadline.at.map(|at| at.0).hash(&mut hasher);
+        for total in totals.iter() {
+            let actor = (total.actor.origin.0, total.actor.incarnation);
+            (actor, total.stamp.0, total.sum.to_bits()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Whether it counts, so that its bytes are rendered on every read.
