@@ -12,9 +12,6 @@ use super::{
 };
 use crate::resp::{Reply, Request};
 
-/// The largest table: as redis-server, which limits it to `proto-max-bulk-len`.
-const TABLE_BYTES_MAX: usize = 512 << 20;
-
 pub(super) const ROWS: &[Command] = &[string(
     "lcs",
     -3,
@@ -37,7 +34,7 @@ fn lcs(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comman
             })
         })
     });
-    let table = Table::build(&a, &b)?;
+    let table = Table::build(&a, &b, context.server.limits.request.bulk_bytes_max)?;
     let reply = &mut *context.reply;
     if options.positions {
         reply_positions(reply, &table, options);
@@ -91,10 +88,11 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn build(a: &'a [u8], b: &'a [u8]) -> Result<Self, CommandError> {
+    /// A table of at most `bytes_max`: as redis-server, which limits it to `proto-max-bulk-len`.
+    fn build(a: &'a [u8], b: &'a [u8], bytes_max: usize) -> Result<Self, CommandError> {
         let row = b.len() + 1;
         let cells = (a.len() + 1).saturating_mul(row);
-        if cells.saturating_mul(size_of::<u32>()) > TABLE_BYTES_MAX {
+        if cells.saturating_mul(size_of::<u32>()) > bytes_max {
             return Err(CommandError::text(
                 "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
             ));
@@ -172,8 +170,10 @@ impl<'a> Table<'a> {
 mod tests {
     use super::*;
 
+    const BYTES_MAX: usize = 512 << 20;
+
     fn stretches(a: &str, b: &str) -> Vec<(u32, u32, u32)> {
-        let table = Table::build(a.as_bytes(), b.as_bytes()).unwrap();
+        let table = Table::build(a.as_bytes(), b.as_bytes(), BYTES_MAX).unwrap();
         let stretches = table.stretches();
         stretches
             .iter()
@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn subsequence(a: &str, b: &str) -> String {
-        let table = Table::build(a.as_bytes(), b.as_bytes()).unwrap();
+        let table = Table::build(a.as_bytes(), b.as_bytes(), BYTES_MAX).unwrap();
         let found = String::from_utf8(table.subsequence()).unwrap();
         assert_eq!(found.len(), table.len() as usize);
         found
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn short_stretches_can_be_left_out() {
-        let table = Table::build(b"ohmytext", b"mynewtext").unwrap();
+        let table = Table::build(b"ohmytext", b"mynewtext", BYTES_MAX).unwrap();
         let mut reply = Reply::default();
         let options = LcsOptions {
             positions: true,
@@ -224,6 +224,6 @@ mod tests {
     #[test]
     fn huge_tables_are_refused() {
         let long = vec![b'a'; 12_000];
-        assert!(Table::build(&long, &long).is_err());
+        assert!(Table::build(&long, &long, BYTES_MAX).is_err());
     }
 }

@@ -9,9 +9,6 @@ use super::{
 };
 use crate::{keyspace::View, resp::Request};
 
-/// The longest value: 512 MiB, as `proto-max-bulk-len` of redis-server.
-const VALUE_BYTES_MAX: usize = 512 << 20;
-
 pub(super) const ROWS: &[Command] = &[
     string(
         "append",
@@ -62,8 +59,9 @@ pub(super) const ROWS: &[Command] = &[
 
 fn append(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandError> {
     let suffix = &request[2];
+    let longest = context.server.limits.request.bulk_bytes_max;
     let len = context.access.update(&request[1], |slot| {
-        let (mut value, deadline) = copy_with_room(slot.view(), suffix.len())?;
+        let (mut value, deadline) = copy_with_room(slot.view(), suffix.len(), longest)?;
         value.extend_from_slice(suffix);
         slot.set(&value, deadline);
         Ok(value.len())
@@ -115,6 +113,7 @@ fn setrange(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), C
     let offset = integer(&request[2])?;
     let offset = usize::try_from(offset).map_err(|_| CommandError::OffsetOutOfRange)?;
     let patch = &request[3];
+    let longest = context.server.limits.request.bulk_bytes_max;
     let len = context.access.update(&request[1], |slot| {
         let view = slot.view();
         let old_len = view.map_or(0, |view| view.value().len());
@@ -122,10 +121,10 @@ fn setrange(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), C
             return Ok(old_len);
         }
         let end = offset.saturating_add(patch.len());
-        if end > VALUE_BYTES_MAX {
+        if end > longest {
             return Err(CommandError::StringTooLong);
         }
-        let (mut value, deadline) = copy_with_room(view, end.saturating_sub(old_len))?;
+        let (mut value, deadline) = copy_with_room(view, end.saturating_sub(old_len), longest)?;
         value.resize(end.max(old_len), 0);
         value[offset..end].copy_from_slice(patch);
         slot.set(&value, deadline);
@@ -135,14 +134,15 @@ fn setrange(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), C
     Ok(())
 }
 
-/// A copy of a value that may grow by `room` bytes, and its deadline.
+/// A copy of a value that may grow by `room` bytes, but not beyond `longest`, and its deadline.
 fn copy_with_room(
     view: Option<View<'_>>,
     room: usize,
+    longest: usize,
 ) -> Result<(Vec<u8>, Option<Wall>), CommandError> {
     let value = view.map(|view| view.value()).unwrap_or_default();
     let len = value.len().saturating_add(room);
-    if len > VALUE_BYTES_MAX {
+    if len > longest {
         return Err(CommandError::StringTooLong);
     }
     let mut copy = Vec::with_capacity(len);

@@ -202,3 +202,19 @@ fn a_stop_ends_every_connection_and_frees_the_port() {
     assert_eq!((quiet.rest(), waiting.rest()), (vec![], vec![]));
     assert!(std::net::TcpListener::bind(address).is_ok());
 }
+
+#[test]
+fn no_command_makes_a_value_longer_than_the_largest() {
+    let server = TestServer::with(0, |config| {
+        config.client.max_value_size = Bytes::kib(1);
+        config.client.query_buffer_limit = Bytes::mib(1);
+    });
+    let mut client = server.client();
+    let too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+    client.ask(&format!("SET k {}", "x".repeat(1023)), "+OK\r\n");
+    client.ask("APPEND k y", ":1024\r\n");
+    client.ask("APPEND k y", too_long);
+    client.ask("SETRANGE k 1023 yy", too_long);
+    client.ask("SETRANGE k 1022 yy", ":1024\r\n");
+    client.ask("STRLEN k", ":1024\r\n");
+}
