@@ -111,6 +111,14 @@ struct Segment {
     bytes: Vec<u8>,
 }
 
+impl Segment {
+    /// The stamp of its first record.
+    fn oldest(&self) -> Option<Stamp> {
+        let stamp = self.bytes.first_chunk()?;
+        Some(Stamp(u64::from_le_bytes(*stamp)))
+    }
+}
+
 /// A bounded queue of records with dense sequence numbers from 1.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -119,6 +127,8 @@ pub(super) struct Lane {
     head: u64,
     bytes: usize,
     limit_bytes: usize,
+    /// The oldest record that was dropped at the limit, and not read by all since.
+    dropped_since: Option<Stamp>,
 }
 
 impl Lane {
@@ -129,7 +139,13 @@ impl Lane {
             head: 0,
             bytes: 0,
             limit_bytes,
+            dropped_since: None,
         }
+    }
+
+    /// How old the oldest record may be that was dropped although not everybody had read it.
+    pub(super) fn dropped_since(&self) -> Option<Stamp> {
+        self.dropped_since
     }
 
     /// The last sequence number given.
@@ -196,6 +212,8 @@ impl Lane {
         self.bytes += segment.bytes.len() - before;
         self.head += 1;
         while self.bytes > self.limit_bytes && self.segments.len() > 1 {
+            let oldest = self.segments.front().and_then(Segment::oldest);
+            self.dropped_since = self.dropped_since.or(oldest);
             self.drop_oldest();
         }
         self.head
@@ -226,6 +244,9 @@ impl Lane {
             && oldest.first + oldest.count <= up_to + 1
         {
             self.drop_oldest();
+        }
+        if self.tail() <= up_to {
+            self.dropped_since = None;
         }
     }
 
@@ -262,5 +283,32 @@ impl Lane {
                 cursor.hint = Some((segment.first, segment.bytes.len() - reader.rest().len()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_dropped_unread_counts_until_everybody_is_past_it() {
+        let mut lane = Lane::new(SEGMENT_BYTES);
+        let key = [b'k'; 1000];
+        let append = |lane: &mut Lane, stamp| lane.append(Stamp(stamp), std::iter::once(&key[..]));
+        append(&mut lane, 7);
+        while lane.tail() == 0 {
+            append(&mut lane, 8);
+            let is_held = lane.tail() == 0;
+            assert_eq!(lane.dropped_since(), (!is_held).then_some(Stamp(7)));
+        }
+        let tail = lane.tail();
+        lane.trim(tail - 1);
+        assert_eq!(
+            lane.dropped_since(),
+            Some(Stamp(7)),
+            "one has not read all of it"
+        );
+        lane.trim(tail);
+        assert_eq!(lane.dropped_since(), None);
     }
 }

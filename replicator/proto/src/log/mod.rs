@@ -201,12 +201,18 @@ impl Log {
         (heads, stamp)
     }
 
-    /// The stamp of the first record after `seq`, if there is one.
+    /// The stamp of the first record after `seq`, if there is one. Where that was dropped at the limit it is the oldest
+    /// stamp that was dropped.
     #[must_use]
     pub fn stamp_after(&self, lane: usize, seq: u64) -> Option<Stamp> {
         let mut found = None;
         let mut cursor = Cursor::after(seq);
         let records = self.lanes[lane].lock();
+        if seq < records.tail()
+            && let Some(dropped) = records.dropped_since()
+        {
+            return Some(dropped);
+        }
         cursor.seq = cursor.seq.max(records.tail());
         records.read(&mut cursor, |record| {
             found = found.or(Some(record.stamp));
