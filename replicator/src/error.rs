@@ -48,7 +48,7 @@ pub enum LinkError {
         found: String,
     },
     /// The peer closed the link and said why.
-    #[error("the peer closed the link: {reason} (code {code})")]
+    #[error("the peer closed the link; in its words: {reason:?} (code {code})")]
     ClosedByPeer {
         /// The peer's code.
         code: u64,

@@ -316,7 +316,10 @@ impl Peer {
                 Ok(())
             }
             Control::Refuse(reason) => {
-                let reason = format!("refused by {}: {reason}", self.expected.region);
+                let reason = format!(
+                    "refused by {}; in its words: {reason:?}",
+                    self.expected.region
+                );
                 self.disconnect();
                 self.state = State::Refused(reason.clone());
                 out.push(Output::Close(reason));
