@@ -21,7 +21,7 @@ pub(super) struct CertsArgs {
 
 #[derive(Debug, Subcommand)]
 enum CertsCommand {
-    /// Make the authority: ca.pem and ca-key.pem.
+    /// Make the authority: ca.pem and ca-key.pem. A new one makes all earlier certificates worthless.
     Ca {
         /// Name of the cluster: lower-case letters, digits and dashes.
         #[arg(long, default_value = "greenwich")]
@@ -45,7 +45,7 @@ struct Destination {
     /// Directory of the certificates; it is made when missing.
     #[arg(long, default_value = "certs", value_name = "DIR")]
     out: PathBuf,
-    /// Replace files that exist. A new authority makes all earlier certificates worthless.
+    /// Replace files that exist.
     #[arg(long)]
     force: bool,
 }

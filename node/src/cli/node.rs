@@ -72,6 +72,7 @@ async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()>
         signals = signals.and_input_end();
     }
     warn_of_emulation(&config);
+    warn_of_open_door(&config);
     let listener = tokio::net::TcpListener::bind(config.admin.bind)
         .await
         .with_context(|| format!("cannot open the admin port {}", config.admin.bind))?;
@@ -105,6 +106,13 @@ async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()>
             Ok(())
         }
         Some(reason) => bail!("the node cannot go on: {reason}"),
+    }
+}
+
+fn warn_of_open_door(config: &Config) {
+    let bind = config.client.bind;
+    if !bind.ip().is_loopback() && config.client.password.is_none() {
+        warn!(%bind, "client port: open to everybody who reaches it; set client.password, or bind to loopback");
     }
 }
 
