@@ -1,0 +1,3 @@
+//! Measures servers of the Redis protocol over sockets: load, replication lag, and what regions do to each other.
+
+pub mod load;

@@ -1,0 +1,244 @@
+//! A thread that asks: takes slots from its schedule, spreads them over its connections, and records what comes back.
+//!
+//! In an open loop the latency of a request counts from the start that the schedule intended. A server that stalls
+//! is charged for all that should have been asked meanwhile; a generator that is late charges itself.
+
+use std::{
+    mem::MaybeUninit,
+    net::SocketAddr,
+    num::NonZeroU64,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    },
+    fd::OwnedFd,
+    thread::set_current_timer_slack,
+};
+
+use super::{
+    connection::{Connection, ConnectionError},
+    mix::Requests,
+    record::Record,
+    schedule::Schedule,
+};
+
+/// The longest wait, so that a stop is noticed.
+const WAIT_MAX: Duration = Duration::from_millis(20);
+/// How long replies are awaited after the last slot.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// The kernel may wake a waiting thread this much late; it does by 50 µs if nobody asks.
+const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::MIN;
+
+/// How requests follow each other.
+#[derive(Clone, Debug)]
+pub enum Pace {
+    /// At their intended times, whatever the server does. A slot holds `pipeline` requests.
+    Open(Schedule),
+    /// As soon as the replies before them are there, until so long after the start. The latency that such a loop shows
+    /// leaves out what waits while the server stalls.
+    Closed(Duration),
+}
+
+/// One thread's share of a load.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// Whether to speak RESP3.
+    pub resp3: bool,
+    /// Connections of this thread, at least one.
+    pub connections: usize,
+    /// Requests that are sent together on a connection.
+    pub pipeline: usize,
+    /// Requests that may wait for their replies on a connection; more wait in the schedule.
+    pub in_flight_max: usize,
+    /// How requests follow each other.
+    pub pace: Pace,
+    /// Requests intended before this are not recorded.
+    pub warm_up: Duration,
+}
+
+/// What threads of a load share while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Requests answered so far, warm-up included.
+    pub answered: AtomicU64,
+    /// Set to end the load early.
+    pub stop: AtomicBool,
+}
+
+/// Runs a share from `start`, and returns what it recorded, or why it had to give up.
+///
+/// # Errors
+/// [`ConnectionError`] when a connection cannot be opened or is lost.
+pub fn run(
+    share: Share,
+    requests: Requests,
+    start: Instant,
+    progress: &Progress,
+) -> Result<Record, ConnectionError> {
+    // It fails only where the kernel has no such setting: then wake-ups are late by its default, and that is recorded.
+    let _default = set_current_timer_slack(Some(TIMER_SLACK_NS));
+    let mut generator = Generator::open(share, requests, start)?;
+    while !generator.is_finished() && !progress.stop.load(Ordering::Relaxed) {
+        generator.ask()?;
+        let before = generator.answers;
+        generator.wait_and_hear()?;
+        progress
+            .answered
+            .fetch_add(generator.answers - before, Ordering::Relaxed);
+    }
+    Ok(generator.finish())
+}
+
+struct Generator {
+    share: Share,
+    requests: Requests,
+    start: Instant,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    next: usize,
+    answers: u64,
+    record: Record,
+}
+
+impl Generator {
+    fn open(share: Share, requests: Requests, start: Instant) -> Result<Self, ConnectionError> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        let mut connections = Vec::with_capacity(share.connections);
+        for index in 0..share.connections.max(1) {
+            let connection = Connection::open(share.address, share.resp3)?;
+            let data = EventData::new_u64(index as u64);
+            let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+            epoll::add(&epoll, connection.stream(), data, interest)
+                .map_err(std::io::Error::from)?;
+            connections.push(connection);
+        }
+        Ok(Self {
+            share,
+            requests,
+            start,
+            epoll,
+            connections,
+            next: 0,
+            answers: 0,
+            record: Record::default(),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Whether nothing is to be asked and nothing awaited any more.
+    fn is_finished(&self) -> bool {
+        let now = self.now();
+        let (is_over, end) = match &self.share.pace {
+            Pace::Open(schedule) => (schedule.next_at().is_none(), schedule.end()),
+            Pace::Closed(end) => (now >= *end, *end),
+        };
+        let is_idle = self
+            .connections
+            .iter()
+            .all(|connection| connection.in_flight() == 0);
+        (is_over && is_idle) || now >= end + DRAIN_LIMIT
+    }
+
+    /// Sends what is due and has room.
+    fn ask(&mut self) -> Result<(), ConnectionError> {
+        if self.start > Instant::now() {
+            return Ok(());
+        }
+        while let Some(index) = self.free_connection() {
+            let now = self.now();
+            let intended = match &mut self.share.pace {
+                Pace::Open(schedule) => schedule.take(now),
+                Pace::Closed(end) => (now < *end).then_some(now),
+            };
+            let Some(intended) = intended else {
+                return Ok(());
+            };
+            let connection = &mut self.connections[index];
+            for _ in 0..self.share.pipeline {
+                connection.queue(intended, |out| self.requests.put_next(out));
+            }
+            connection.send()?;
+            if intended >= self.share.warm_up {
+                self.record.send(self.start.elapsed() - intended);
+            }
+            self.next = index + 1;
+        }
+        Ok(())
+    }
+
+    /// The next connection, in turn, that has room for a slot.
+    fn free_connection(&self) -> Option<usize> {
+        let limit = match self.share.pace {
+            Pace::Open(_) => self.share.in_flight_max.max(self.share.pipeline),
+            Pace::Closed(_) => self.share.pipeline,
+        };
+        let count = self.connections.len();
+        (0..count)
+            .map(|offset| (self.next + offset) % count)
+            .find(|&index| self.connections[index].in_flight() + self.share.pipeline <= limit)
+    }
+
+    /// Waits until the next slot or the next reply, and takes in what has arrived.
+    fn wait_and_hear(&mut self) -> Result<(), ConnectionError> {
+        let timeout = Timespec::try_from(self.wait_time()).expect("it is at most WAIT_MAX");
+        let mut events = [MaybeUninit::<Event>::uninit(); 256];
+        let ready = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok((ready, _)) => &*ready,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        };
+        for event in ready {
+            let index = usize::try_from(event.data.u64()).expect("it is an index of ours");
+            let flags = event.flags;
+            let connection = &mut self.connections[index];
+            if flags.contains(EventFlags::OUT) {
+                connection.send()?;
+            }
+            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                let (record, start, warm_up) = (&mut self.record, self.start, self.share.warm_up);
+                let answers = &mut self.answers;
+                connection.receive(|answer| {
+                    *answers += 1;
+                    if answer.intended >= warm_up {
+                        let latency = start.elapsed().saturating_sub(answer.intended);
+                        record.answer(answer.operation, latency, answer.is_error);
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_time(&self) -> Duration {
+        let next_at = match &self.share.pace {
+            Pace::Open(schedule) if self.free_connection().is_some() => schedule.next_at(),
+            Pace::Open(_) | Pace::Closed(_) => None,
+        };
+        let next_at = next_at.map(|at| self.start + at);
+        next_at.map_or(WAIT_MAX, |at| {
+            at.saturating_duration_since(Instant::now()).min(WAIT_MAX)
+        })
+    }
+
+    fn finish(mut self) -> Record {
+        if let Pace::Open(schedule) = &self.share.pace {
+            self.record.missed = schedule.left() * self.share.pipeline as u64;
+        }
+        self.record.unanswered = self
+            .connections
+            .iter()
+            .map(|connection| connection.in_flight() as u64)
+            .sum();
+        self.record
+    }
+}

@@ -1,0 +1,137 @@
+//! Which key comes next.
+
+use rand::{Rng, RngExt, rngs::StdRng};
+use rand_distr::{Distribution, Zipf};
+
+/// How often keys are asked for, beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeySpread {
+    /// All alike.
+    Uniform,
+    /// A key's share falls with its rank to this power: 0.99 is YCSB's. The ranks are scattered over the keys.
+    Zipf(f64),
+    /// A fifth of the keys gets four fifths of the requests.
+    HotSet,
+}
+
+/// Picks numbers of keys.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    count: u64,
+    spread: Spread,
+}
+
+#[derive(Clone, Debug)]
+enum Spread {
+    Uniform,
+    Zipf(Zipf<f64>),
+    HotSet,
+}
+
+impl Keys {
+    /// `count` keys, at least one. `None` when the exponent is no positive number.
+    #[must_use]
+    pub fn new(count: u64, spread: KeySpread) -> Option<Self> {
+        let count = count.max(1);
+        let spread = match spread {
+            KeySpread::Uniform => Spread::Uniform,
+            KeySpread::Zipf(exponent) => Spread::Zipf(Zipf::new(count as f64, exponent).ok()?),
+            KeySpread::HotSet => Spread::HotSet,
+        };
+        Some(Self { count, spread })
+    }
+
+    /// The number of a key, below the count.
+    pub fn pick(&self, random: &mut StdRng) -> u64 {
+        match &self.spread {
+            Spread::Uniform => random.random_range(0..self.count),
+            // Ranks count from one. Scattered, so that the most popular keys are not neighbours.
+            Spread::Zipf(zipf) => scatter(zipf.sample(random) as u64 - 1) % self.count,
+            Spread::HotSet => {
+                let hot = (self.count / 5).max(1);
+                match random.next_u32() % 5 {
+                    0 if hot < self.count => random.random_range(hot..self.count),
+                    _ => random.random_range(0..hot),
+                }
+            }
+        }
+    }
+
+    /// One of the loaded keys and the `inserted` ones behind them: the newer, the likelier.
+    pub fn pick_latest(&self, inserted: u64, random: &mut StdRng) -> u64 {
+        let all = self.count + inserted;
+        let age = match &self.spread {
+            Spread::Zipf(zipf) => zipf.sample(random) as u64 - 1,
+            Spread::Uniform | Spread::HotSet => random.random_range(0..all),
+        };
+        all - 1 - age.min(all - 1)
+    }
+
+    /// The newest key after `inserted` ones.
+    #[must_use]
+    pub fn newest(&self, inserted: u64) -> u64 {
+        self.count + inserted - 1
+    }
+}
+
+/// FNV-1a over the bytes of a rank, as YCSB scatters them.
+fn scatter(rank: u64) -> u64 {
+    rank.to_le_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn counts(spread: KeySpread) -> Vec<u32> {
+        let keys = Keys::new(100, spread).expect("a valid spread");
+        let mut random = StdRng::seed_from_u64(7);
+        let mut counts = vec![0; 100];
+        for _ in 0..100_000 {
+            counts[usize::try_from(keys.pick(&mut random)).unwrap()] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn uniform_asks_for_all_alike() {
+        assert!(
+            counts(KeySpread::Uniform)
+                .iter()
+                .all(|count| (800..1200).contains(count))
+        );
+    }
+
+    #[test]
+    fn a_hot_fifth_gets_four_fifths() {
+        let counts = counts(KeySpread::HotSet);
+        let hot: u32 = counts[..20].iter().sum();
+        assert!((79_000..81_000).contains(&hot), "{hot}");
+    }
+
+    #[test]
+    fn zipf_gives_the_first_rank_its_share() {
+        // 1 / sum of 1 / n^0.99 up to 100 is 18.9 %; scattered ranks may share a key.
+        let most = counts(KeySpread::Zipf(0.99)).into_iter().max().unwrap();
+        assert!((18_000..25_000).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn the_latest_are_below_the_count_and_new_ones_come_most() {
+        let keys = Keys::new(50, KeySpread::Zipf(0.99)).unwrap();
+        let mut random = StdRng::seed_from_u64(1);
+        let picks: Vec<_> = (0..1000)
+            .map(|_| keys.pick_latest(10, &mut random))
+            .collect();
+        assert!(picks.iter().all(|&key| key < 60));
+        let newest = picks.iter().filter(|&&key| key == 59).count();
+        assert!(newest > 150, "{newest}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Load: what is asked of a server, when, and what it answered how soon. It knows sockets and the Redis protocol, and
+//! nothing of regions or of whose server it is.
+
+pub mod connection;
+pub mod generator;
+pub mod keys;
+pub mod mix;
+pub mod record;
+pub mod reply;
+pub mod schedule;
+pub mod values;
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+
+use self::{
+    connection::ConnectionError,
+    generator::{Pace, Progress, Share},
+    keys::{KeySpread, Keys},
+    mix::{Mix, Requests},
+    record::Record,
+    schedule::Schedule,
+    values::{ValueContent, ValueSize, Values},
+};
+
+/// Threads connect before the first slot, within this.
+const CONNECT_TIME: Duration = Duration::from_millis(300);
+
+/// A load on one server.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// What is asked.
+    pub mix: Mix,
+    /// Keys, and how often each is asked for.
+    pub keys: u64,
+    /// How often keys are asked for, beside each other.
+    pub spread: KeySpread,
+    /// How long values are.
+    pub value_size: ValueSize,
+    /// What values consist of.
+    pub value_content: ValueContent,
+    /// Requests per second of an open loop; `None` asks for as much as the server gives, in a closed one.
+    pub rate: Option<f64>,
+    /// How long, warm-up included.
+    pub length: Duration,
+    /// Requests intended before this are not recorded.
+    pub warm_up: Duration,
+    /// Connections of all threads.
+    pub connections: usize,
+    /// Requests that are sent together on a connection.
+    pub pipeline: usize,
+    /// Threads that ask.
+    pub threads: usize,
+    /// Whether to speak RESP3.
+    pub resp3: bool,
+    /// The same seed asks for the same things in the same order.
+    pub seed: u64,
+}
+
+/// Requests that may wait for their replies on a connection of an open loop.
+const IN_FLIGHT_MAX: usize = 1024;
+
+/// A load that cannot be run, or was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The exponent of the spread.
+    #[error("the Zipf exponent must be a positive number")]
+    Spread,
+    /// A connection.
+    #[error("{address}: {error}")]
+    Connection {
+        /// Of the server.
+        address: SocketAddr,
+        /// What happened.
+        error: ConnectionError,
+    },
+}
+
+impl Load {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// [`LoadError`] when it makes no sense, or the server is not there or goes away.
+    pub fn run(&self, progress: &Progress) -> Result<Record, LoadError> {
+        let keys = Keys::new(self.keys, self.spread).ok_or(LoadError::Spread)?;
+        let threads = self.threads.clamp(1, self.connections.max(1));
+        let start = Instant::now() + CONNECT_TIME;
+        let outcomes = thread::scope(|scope| {
+            let handles: Vec<_> = (0..threads)
+                .map(|index| {
+                    let (share, requests) = self.share(index, threads, &keys);
+                    scope.spawn(move || {
+                        let outcome = generator::run(share, requests, start, progress);
+                        if outcome.is_err() {
+                            progress
+                                .stop
+                                .store(true, std::sync::atomic::Ordering::Relaxed);
+                        }
+                        outcome
+                    })
+                })
+                .collect();
+            let join = |handle: thread::ScopedJoinHandle<'_, _>| {
+                handle.join().expect("a generator thread does not panic")
+            };
+            handles.into_iter().map(join).collect::<Vec<_>>()
+        });
+        let mut all = Record::default();
+        for outcome in outcomes {
+            let address = self.address;
+            all.add(&outcome.map_err(|error| LoadError::Connection { address, error })?);
+        }
+        Ok(all)
+    }
+
+    fn share(&self, index: usize, threads: usize, keys: &Keys) -> (Share, Requests) {
+        let mut random =
+            StdRng::seed_from_u64(self.seed.wrapping_mul(1009).wrapping_add(index as u64));
+        let values = Values::new(self.value_size, self.value_content, &mut random);
+        let requests = Requests::new(self.mix, keys.clone(), values, 'k', random);
+        let pipeline = self.pipeline.max(1);
+        let pace = match self.rate {
+            Some(rate) => Pace::Open(Schedule::new(
+                rate / pipeline as f64,
+                self.length,
+                index,
+                threads,
+            )),
+            None => Pace::Closed(self.length),
+        };
+        let extra = usize::from(index < self.connections % threads);
+        let share = Share {
+            address: self.address,
+            resp3: self.resp3,
+            connections: self.connections / threads + extra,
+            pipeline,
+            in_flight_max: IN_FLIGHT_MAX,
+            pace,
+            warm_up: self.warm_up,
+        };
+        (share, requests)
+    }
+}

@@ -1,0 +1,119 @@
+//! What was measured: a histogram per operation, and the counts that keep it honest.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hdrhistogram::Histogram;
+
+use super::mix::Operation;
+
+/// Latencies are kept in microseconds up to this, with three digits.
+const LATENCY_MAX: Duration = Duration::from_secs(600);
+
+/// A histogram of latencies.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3).expect("the bounds are valid")
+}
+
+/// One operation's record.
+#[derive(Clone, Debug)]
+pub struct OperationRecord {
+    /// From the intended start to the last reply, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// Replies that were errors.
+    pub errors: u64,
+}
+
+/// What a run showed.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Per operation.
+    pub operations: BTreeMap<Operation, OperationRecord>,
+    /// From the intended start until the request was handed to the kernel, in nanoseconds: the generator's own part of
+    /// the latency, and what it waited for a free connection.
+    pub lateness: Histogram<u64>,
+    /// Slots of the schedule that were never sent, because all connections were full until the end.
+    pub missed: u64,
+    /// Requests that had no reply when the run was given up.
+    pub unanswered: u64,
+    /// Requests within the measured time that were answered.
+    pub answered: u64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            operations: BTreeMap::new(),
+            lateness: histogram(),
+            missed: 0,
+            unanswered: 0,
+            answered: 0,
+        }
+    }
+}
+
+impl Record {
+    /// Counts one answered operation.
+    pub fn answer(&mut self, operation: Operation, latency: Duration, is_error: bool) {
+        let record = self
+            .operations
+            .entry(operation)
+            .or_insert_with(|| OperationRecord {
+                latency: histogram(),
+                errors: 0,
+            });
+        record.latency.saturating_record(nanos(latency));
+        record.errors += u64::from(is_error);
+        self.answered += 1;
+    }
+
+    /// Counts how late a request was sent.
+    pub fn send(&mut self, lateness: Duration) {
+        self.lateness.saturating_record(nanos(lateness));
+    }
+
+    /// Adds what another thread recorded.
+    pub fn add(&mut self, other: &Self) {
+        for (&operation, theirs) in &other.operations {
+            let ours = self
+                .operations
+                .entry(operation)
+                .or_insert_with(|| OperationRecord {
+                    latency: histogram(),
+                    errors: 0,
+                });
+            ours.latency
+                .add(&theirs.latency)
+                .expect("all histograms have the same bounds");
+            ours.errors += theirs.errors;
+        }
+        self.lateness
+            .add(&other.lateness)
+            .expect("all histograms have the same bounds");
+        self.missed += other.missed;
+        self.unanswered += other.unanswered;
+        self.answered += other.answered;
+    }
+
+    /// All operations together.
+    #[must_use]
+    pub fn total(&self) -> Histogram<u64> {
+        let mut total = histogram();
+        for record in self.operations.values() {
+            total
+                .add(&record.latency)
+                .expect("all histograms have the same bounds");
+        }
+        total
+    }
+
+    /// Replies that were errors.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.operations.values().map(|record| record.errors).sum()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
+}

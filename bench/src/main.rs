@@ -1,0 +1,3 @@
+//! `greenwich-bench`: the tool with which people decide.
+
+fn main() {}

@@ -1,0 +1,163 @@
+//! Whether the generator tells the truth: a server that delays and stalls knows when it answered what, and so knows every
+//! latency, counted from the start that the schedule intended.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use greenwich_bench::load::{
+    generator::{Pace, Progress, Share, run},
+    keys::{KeySpread, Keys},
+    mix::{Mix, Requests},
+    record::{Record, histogram},
+    reply,
+    schedule::Schedule,
+    values::{ValueContent, ValueSize, Values},
+};
+use rand::{SeedableRng, rngs::StdRng};
+
+const RATE: f64 = 500.0;
+const LENGTH: Duration = Duration::from_secs(3);
+/// The longest time to wait for a connection or a byte.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a server answers: after `delay`, and not at all while it stalls.
+#[derive(Clone, Copy)]
+struct Temper {
+    delay: Duration,
+    /// Since the start of the run.
+    stall: Option<(Duration, Duration)>,
+}
+
+impl Temper {
+    fn answers_at(self, arrival: Duration) -> Duration {
+        let at = arrival + self.delay;
+        match self.stall {
+            Some((from, length)) if (from..from + length).contains(&at) => from + length,
+            _ => at,
+        }
+    }
+}
+
+/// Serves one connection until it ends; tells when each request was answered, since `start`.
+fn serve(temper: Temper, start: Instant) -> (SocketAddr, mpsc::Receiver<Vec<Duration>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, truth) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut replies = stream.try_clone().unwrap();
+        let (arrived, due) = mpsc::channel::<Duration>();
+        let answering = thread::spawn(move || {
+            let mut answered = Vec::new();
+            for arrival in due {
+                let at = start + temper.answers_at(arrival);
+                thread::sleep(at.saturating_duration_since(Instant::now()));
+                if replies.write_all(b"+PONG\r\n").is_err() {
+                    break;
+                }
+                answered.push(start.elapsed());
+            }
+            answered
+        });
+        let mut unread = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            unread.extend_from_slice(&buffer[..read]);
+            while let Some(request) = reply::scan(&unread).unwrap() {
+                unread.drain(..request.bytes);
+                arrived.send(start.elapsed()).unwrap();
+            }
+        }
+        drop(arrived);
+        // The test may have failed and gone.
+        let _gone = told.send(answering.join().unwrap());
+    });
+    (address, truth)
+}
+
+/// Runs a load of PINGs, and returns what the generator says and what the server knows, in nanoseconds.
+fn measure(temper: Temper) -> (Record, hdrhistogram::Histogram<u64>) {
+    let start = Instant::now() + Duration::from_millis(100);
+    let (address, truth) = serve(temper, start);
+    let schedule = Schedule::new(RATE, LENGTH, 0, 1);
+    let share = Share {
+        address,
+        resp3: false,
+        connections: 1,
+        pipeline: 1,
+        in_flight_max: 4096,
+        pace: Pace::Open(schedule.clone()),
+        warm_up: Duration::ZERO,
+    };
+    let mut random = StdRng::seed_from_u64(1);
+    let values = Values::new(ValueSize::Fixed(1), ValueContent::Random, &mut random);
+    let keys = Keys::new(1, KeySpread::Uniform).unwrap();
+    let requests = Requests::new(Mix::Ping, keys, values, 'k', random);
+    let record = run(share, requests, start, &Progress::default()).unwrap();
+    let mut expected = histogram();
+    let mut schedule = schedule;
+    for answered in truth.recv_timeout(PATIENCE).unwrap() {
+        let intended = schedule
+            .take(Duration::MAX)
+            .expect("an answer for each slot");
+        let latency = answered
+            .checked_sub(intended)
+            .expect("answers follow their slots");
+        expected
+            .record(u64::try_from(latency.as_nanos()).unwrap())
+            .unwrap();
+    }
+    assert_eq!(schedule.left(), 0, "every slot was answered");
+    assert_eq!((record.missed, record.unanswered), (0, 0));
+    assert_eq!(record.answered, expected.len());
+    (record, expected)
+}
+
+fn assert_within_two_percent(record: &Record, expected: &hdrhistogram::Histogram<u64>) {
+    let measured = record.total();
+    for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+        let (measured, expected) = (
+            measured.value_at_quantile(quantile),
+            expected.value_at_quantile(quantile),
+        );
+        let error = measured as f64 / expected as f64 - 1.0;
+        assert!(
+            error.abs() <= 0.02,
+            "{name}: {measured} ns measured, {expected} ns true"
+        );
+    }
+}
+
+#[test]
+fn a_steady_delay_is_measured() {
+    let delay = Duration::from_millis(40);
+    let (record, expected) = measure(Temper { delay, stall: None });
+    assert!(expected.min() >= 39_000_000, "the server delays");
+    assert_within_two_percent(&record, &expected);
+}
+
+#[test]
+fn a_stall_is_charged_for_everything_that_should_have_been_asked_meanwhile() {
+    let delay = Duration::from_millis(20);
+    let stall = (Duration::from_secs(1), Duration::from_millis(600));
+    let (record, expected) = measure(Temper {
+        delay,
+        stall: Some(stall),
+    });
+    assert_within_two_percent(&record, &expected);
+    // 600 ms at 500 a second: a fifth of all requests waited, evenly from the whole stall down to nothing. A
+    // generator that waits with the server would have noticed one of them.
+    let waited = record.total().count_between(120_000_000, u64::MAX);
+    let share = waited as f64 / record.answered as f64;
+    assert!(
+        (0.15..0.19).contains(&share),
+        "{share} of all requests waited for longer than 120 ms"
+    );
+}
