@@ -1,3 +1,5 @@
 //! Measures servers of the Redis protocol over sockets: load, replication lag, and what regions do to each other.
 
+pub mod cli;
 pub mod load;
+pub mod report;

@@ -1,3 +1,7 @@
 //! `greenwich-bench`: the tool with which people decide.
 
-fn main() {}
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    greenwich_bench::cli::Cli::parse().run()
+}

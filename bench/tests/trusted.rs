@@ -1,6 +1,8 @@
 //! Whether the generator tells the truth: a server that delays and stalls knows when it answered what, and so knows every
 //! latency, counted from the start that the schedule intended.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},

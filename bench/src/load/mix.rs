@@ -66,6 +66,26 @@ pub enum Operation {
     AddItem,
 }
 
+impl Operation {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Read => "read",
+            Self::ReadLatest => "read-latest",
+            Self::Update => "update",
+            Self::Insert => "insert",
+            Self::ReadModifyWrite => "read-modify-write",
+            Self::Renew => "renew",
+            Self::SetSession => "set-session",
+            Self::Delete => "delete",
+            Self::Hit => "hit",
+            Self::AddItem => "add-item",
+        }
+    }
+}
+
 /// Seconds that a session lives without being used.
 const SESSION_SECONDS: u32 = 1800;
 /// Seconds that a rate limiter counts for.

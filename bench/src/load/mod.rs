@@ -1,6 +1,7 @@
 //! Load: what is asked of a server, when, and what it answered how soon. It knows sockets and the Redis protocol, and
 //! nothing of regions or of whose server it is.
 
+pub mod args;
 pub mod connection;
 pub mod generator;
 pub mod keys;

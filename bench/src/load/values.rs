@@ -41,7 +41,9 @@ impl ValueSize {
 }
 
 /// What values consist of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueContent {
     /// Bytes that no compression shortens.
