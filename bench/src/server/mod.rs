@@ -1,0 +1,139 @@
+//! Servers that can be measured: where their programs are, how one is started in each region, and how the regions are
+//! linked. Each adapter is one file.
+
+pub mod greenwich;
+pub mod process;
+pub mod redis;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use self::process::{Process, ProcessError};
+
+/// A region that a server is started in.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name.
+    pub region: String,
+    /// Where clients connect.
+    pub client: SocketAddr,
+    /// Where other regions connect.
+    pub link: IpAddr,
+    /// The network namespace that its server lives in; `None` for this one.
+    pub namespace: Option<String>,
+}
+
+impl Site {
+    /// Sites on loopback, all ports free when this returns.
+    ///
+    /// # Errors
+    /// When the system has no port left.
+    pub fn on_loopback(regions: &[&str]) -> std::io::Result<Vec<Self>> {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        // All are held together, so that none is given twice.
+        let held = regions
+            .iter()
+            .map(|_| std::net::TcpListener::bind((loopback, 0)))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        let sites = regions.iter().zip(&held).map(|(region, port)| {
+            Ok(Self {
+                region: (*region).to_owned(),
+                client: port.local_addr()?,
+                link: loopback,
+                namespace: None,
+            })
+        });
+        sites.collect()
+    }
+
+    /// `program` in this site's namespace.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// A server that runs in a region.
+#[derive(Debug)]
+pub struct Running {
+    /// Where.
+    pub site: Site,
+    /// Its process.
+    pub process: Process,
+    /// Whether clients may write here.
+    pub is_writable: bool,
+}
+
+/// Why a server cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file of its configuration.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A step of its set-up.
+    #[error("{step} failed: {output}")]
+    SetUp {
+        /// What was done.
+        step: String,
+        /// What it said.
+        output: String,
+    },
+    /// The regions did not find each other.
+    #[error("the regions are not linked after {seconds} s: {state}")]
+    Unlinked {
+        /// How long was waited.
+        seconds: u64,
+        /// What they say.
+        state: String,
+    },
+}
+
+/// One kind of server.
+pub trait Adapter: Sync {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+
+    /// The program's version; `None` when it is not installed.
+    fn version(&self) -> Option<String>;
+
+    /// Starts a server in each site and links them. `directory` is theirs.
+    ///
+    /// # Errors
+    /// [`ServerError`]; what was started has been ended.
+    fn start(&self, sites: &[Site], directory: &Path) -> Result<Vec<Running>, ServerError>;
+}
+
+/// A program of this name in the directories of `PATH`.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+}
+
+/// The first line that `program --version` prints.
+#[must_use]
+pub fn version_of(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(|line| line.trim().to_owned())
+}

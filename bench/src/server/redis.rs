@@ -1,0 +1,120 @@
+//! redis-server and those that are started as it is: a primary in the first region, replicas in the others. KeyDB's
+//! replicas are active: they take writes, and every region replicates from every other.
+
+use std::path::{Path, PathBuf};
+
+use super::{Adapter, Running, ServerError, Site, find_program, process::Process, version_of};
+
+/// A server with the command line of redis-server.
+#[derive(Debug)]
+pub struct RedisLike {
+    name: &'static str,
+    program: Option<PathBuf>,
+    is_active: bool,
+}
+
+impl RedisLike {
+    /// `redis-server` of the system.
+    #[must_use]
+    pub fn redis() -> Self {
+        Self {
+            name: "redis",
+            program: find_program("redis-server"),
+            is_active: false,
+        }
+    }
+
+    /// `valkey-server` of the system.
+    #[must_use]
+    pub fn valkey() -> Self {
+        Self {
+            name: "valkey",
+            program: find_program("valkey-server"),
+            is_active: false,
+        }
+    }
+
+    /// `keydb-server` of the system, with active replicas.
+    #[must_use]
+    pub fn keydb() -> Self {
+        Self {
+            name: "keydb",
+            program: find_program("keydb-server"),
+            is_active: true,
+        }
+    }
+
+    fn links<'a>(&self, index: usize, sites: &'a [Site]) -> Vec<&'a Site> {
+        match (self.is_active, index) {
+            (true, _) => sites
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index)
+                .map(|(_, site)| site)
+                .collect(),
+            (false, 0) => Vec::new(),
+            (false, _) => vec![&sites[0]],
+        }
+    }
+}
+
+impl Adapter for RedisLike {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn version(&self) -> Option<String> {
+        version_of(self.program.as_ref()?)
+    }
+
+    fn start(&self, sites: &[Site], directory: &Path) -> Result<Vec<Running>, ServerError> {
+        let program = self.program.as_deref().unwrap_or_else(|| Path::new(self.name));
+        let mut running = Vec::new();
+        for (index, site) in sites.iter().enumerate() {
+            let home = directory.join(&site.region);
+            std::fs::create_dir_all(&home).map_err(|error| ServerError::Write {
+                path: home.clone(),
+                error,
+            })?;
+            let mut command = site.command(program);
+            command
+                .args([
+                    "--bind",
+                    "0.0.0.0",
+                    "--protected-mode",
+                    "no",
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                ])
+                .args([
+                    "--databases",
+                    "1",
+                    "--port",
+                    &site.client.port().to_string(),
+                ])
+                .arg("--dir")
+                .arg(&home);
+            if self.is_active && sites.len() > 1 {
+                command.args(["--multi-master", "yes", "--active-replica", "yes"]);
+            }
+            for other in self.links(index, sites) {
+                command.args([
+                    "--replicaof",
+                    &other.link.to_string(),
+                    &other.client.port().to_string(),
+                ]);
+            }
+            let mut process = Process::start(command, &home.join("server.log"))?;
+            process.await_port(site.client)?;
+            let is_writable = index == 0 || self.is_active;
+            running.push(Running {
+                site: site.clone(),
+                process,
+                is_writable,
+            });
+        }
+        Ok(running)
+    }
+}
