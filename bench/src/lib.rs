@@ -3,4 +3,5 @@
 pub mod cli;
 pub mod load;
 pub mod report;
+pub mod scenario;
 pub mod server;

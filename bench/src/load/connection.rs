@@ -29,6 +29,9 @@ pub enum ConnectionError {
     /// The server does not speak the protocol.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The server refused what it must accept.
+    #[error("the server refused a command: {0}")]
+    Refused(String),
     /// More replies than requests.
     #[error("the server sent a reply to nothing")]
     Unasked,
@@ -91,7 +94,7 @@ impl Connection {
                 let text = String::from_utf8_lossy(&unread[1..greeting.bytes])
                     .trim()
                     .to_owned();
-                return Err(io::Error::other(format!("HELLO 3 was refused: {text}")).into());
+                return Err(ConnectionError::Refused(format!("HELLO 3: {text}")));
             }
             unread.drain(..greeting.bytes);
         }

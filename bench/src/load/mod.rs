@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod connection;
+pub mod fill;
 pub mod generator;
 pub mod keys;
 pub mod mix;

@@ -48,6 +48,14 @@ pub enum ProcessError {
         /// Its output.
         log: PathBuf,
     },
+    /// It does not come to rest, so that nothing can be charged to what comes next.
+    #[error("process {pid} is still busy {limit:?} after its load")]
+    Restless {
+        /// The process.
+        pid: u32,
+        /// How long was waited.
+        limit: Duration,
+    },
     /// What the kernel says of it cannot be read.
     #[error("cannot read what process {pid} uses: it may have ended")]
     Gone {

@@ -11,6 +11,7 @@ pub struct RedisLike {
     name: &'static str,
     program: Option<PathBuf>,
     is_active: bool,
+    is_alone: bool,
 }
 
 impl RedisLike {
@@ -21,6 +22,17 @@ impl RedisLike {
             name: "redis",
             program: find_program("redis-server"),
             is_active: false,
+            is_alone: false,
+        }
+    }
+
+    /// The same without replicas: one server for the first region, and none in the others.
+    #[must_use]
+    pub fn redis_alone() -> Self {
+        Self {
+            name: "redis-alone",
+            is_alone: true,
+            ..Self::redis()
         }
     }
 
@@ -31,6 +43,7 @@ impl RedisLike {
             name: "valkey",
             program: find_program("valkey-server"),
             is_active: false,
+            is_alone: false,
         }
     }
 
@@ -41,6 +54,7 @@ impl RedisLike {
             name: "keydb",
             program: find_program("keydb-server"),
             is_active: true,
+            is_alone: false,
         }
     }
 
@@ -68,8 +82,12 @@ impl Adapter for RedisLike {
     }
 
     fn start(&self, sites: &[Site], directory: &Path) -> Result<Vec<Running>, ServerError> {
-        let program = self.program.as_deref().unwrap_or_else(|| Path::new(self.name));
+        let program = self
+            .program
+            .as_deref()
+            .unwrap_or_else(|| Path::new(self.name));
         let mut running = Vec::new();
+        let sites = if self.is_alone { &sites[..1] } else { sites };
         for (index, site) in sites.iter().enumerate() {
             let home = directory.join(&site.region);
             std::fs::create_dir_all(&home).map_err(|error| ServerError::Write {

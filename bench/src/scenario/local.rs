@@ -1,0 +1,225 @@
+//! `local`: throughput, CPU per command and memory per key of the first region, while the others replicate from it.
+//!
+//! Servers take turns: A B C, A B C, so that what else the machine does falls on all of them alike.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use rand::{SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    load::{
+        Load,
+        fill::fill,
+        generator::Progress,
+        keys::KeySpread,
+        mix::Mix,
+        values::{ValueContent, ValueSize, Values},
+    },
+    server::{
+        Adapter, Running, Site,
+        process::{ProcessError, usage},
+    },
+};
+
+/// What to measure.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// Keys that each server holds.
+    pub keys: u64,
+    /// How long values are.
+    pub value_size: ValueSize,
+    /// Connections of the load.
+    pub connections: usize,
+    /// Turns of each server in each case.
+    pub rounds: usize,
+    /// Length of one turn.
+    #[serde(with = "humantime_serde")]
+    pub turn: Duration,
+    /// What is asked.
+    pub cases: Vec<Case>,
+}
+
+/// One kind of load.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What is asked.
+    pub mix: Mix,
+    /// Requests that are sent together on a connection.
+    pub pipeline: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct LocalReport {
+    /// Per server: resident memory of the first region when empty and with all keys.
+    pub memory: Vec<Memory>,
+    /// Every turn.
+    pub turns: Vec<Turn>,
+}
+
+/// Memory of a server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Memory {
+    /// Of which server.
+    pub server: String,
+    /// Without a key.
+    pub empty_bytes: u64,
+    /// With all keys.
+    pub full_bytes: u64,
+    /// The difference by the number of keys.
+    pub bytes_per_key: f64,
+}
+
+/// One turn of one server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Turn {
+    /// Of which server.
+    pub server: String,
+    /// Under which load.
+    pub case: Case,
+    /// Which round, from zero.
+    pub round: usize,
+    /// Answered requests a second: as many as the server gives, in a closed loop.
+    pub per_second: f64,
+    /// Time of the server's process on processors for each request, replication included, in microseconds.
+    pub cpu_us_per_command: f64,
+    /// Replies that were errors.
+    pub errors: u64,
+}
+
+/// A process is quiet when it uses no more than this share of a processor for the window.
+const QUIET_SHARE: f64 = 0.05;
+const QUIET_WINDOW: Duration = Duration::from_millis(200);
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
+
+impl Local {
+    /// Measures `servers` beside each other.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    pub fn run(
+        &self,
+        servers: &[&dyn Adapter],
+        regions: &[&str],
+        directory: &Path,
+        seed: u64,
+        tell: &dyn Fn(String),
+    ) -> anyhow::Result<LocalReport> {
+        let mut report = LocalReport::default();
+        let mut running = Vec::new();
+        for server in servers {
+            tell(format!("{}: loading {} keys", server.name(), self.keys));
+            let sites = Site::on_loopback(regions).context("no free port")?;
+            let home = directory.join(server.name());
+            let regions = server
+                .start(&sites, &home)
+                .with_context(|| format!("cannot start {}", server.name()))?;
+            report
+                .memory
+                .push(self.load(server.name(), &regions, seed)?);
+            running.push((server.name(), regions));
+        }
+        for round in 0..self.rounds {
+            for case in &self.cases {
+                for (server, regions) in &running {
+                    tell(format!(
+                        "{server}: {:?} at pipeline {}, round {}",
+                        case.mix,
+                        case.pipeline,
+                        round + 1
+                    ));
+                    report
+                        .turns
+                        .push(self.turn(server, regions, *case, round, seed)?);
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    fn load(&self, server: &str, regions: &[Running], seed: u64) -> anyhow::Result<Memory> {
+        let first = &regions[0];
+        let empty_bytes = usage(first.process.pid())?.resident_bytes;
+        let mut random = StdRng::seed_from_u64(seed);
+        let values = Values::new(self.value_size, ValueContent::Random, &mut random);
+        fill(first.site.client, self.keys, &values, seed)?;
+        regions
+            .iter()
+            .try_for_each(|region| settle(region.process.pid()))?;
+        let full_bytes = usage(first.process.pid())?.resident_bytes;
+        Ok(Memory {
+            server: server.to_owned(),
+            empty_bytes,
+            full_bytes,
+            bytes_per_key: full_bytes.saturating_sub(empty_bytes) as f64 / self.keys as f64,
+        })
+    }
+
+    fn turn(
+        &self,
+        server: &str,
+        regions: &[Running],
+        case: Case,
+        round: usize,
+        seed: u64,
+    ) -> anyhow::Result<Turn> {
+        let first = &regions[0];
+        let load = Load {
+            address: first.site.client,
+            mix: case.mix,
+            keys: self.keys,
+            spread: KeySpread::Uniform,
+            value_size: self.value_size,
+            value_content: ValueContent::Random,
+            rate: None,
+            length: self.turn,
+            warm_up: Duration::ZERO,
+            connections: self.connections,
+            pipeline: case.pipeline,
+            threads: 1,
+            resp3: false,
+            seed: seed.wrapping_add(round as u64),
+        };
+        let before = usage(first.process.pid())?.cpu;
+        let record = load.run(&Progress::default())?;
+        regions
+            .iter()
+            .try_for_each(|region| settle(region.process.pid()))?;
+        let cpu = usage(first.process.pid())?.cpu - before;
+        Ok(Turn {
+            server: server.to_owned(),
+            case,
+            round,
+            per_second: record.answered as f64 / self.turn.as_secs_f64(),
+            cpu_us_per_command: cpu.as_secs_f64() * 1e6 / (record.answered as f64).max(1.0),
+            errors: record.errors(),
+        })
+    }
+}
+
+/// Waits until a process is quiet, so that what a load leaves behind counts as its cost and not as the next one's.
+fn settle(pid: u32) -> Result<(), ProcessError> {
+    let deadline = Instant::now() + QUIET_LIMIT;
+    loop {
+        let before = usage(pid)?.cpu;
+        thread::sleep(QUIET_WINDOW);
+        let share = (usage(pid)?.cpu - before).as_secs_f64() / QUIET_WINDOW.as_secs_f64();
+        if share <= QUIET_SHARE {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(ProcessError::Restless {
+                pid,
+                limit: QUIET_LIMIT,
+            });
+        }
+    }
+}

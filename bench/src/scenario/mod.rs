@@ -1,0 +1,3 @@
+//! What is measured: each scenario is a file here, and its settings are a table of `scenarios/*.toml`.
+
+pub mod local;
