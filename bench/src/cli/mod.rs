@@ -1,6 +1,11 @@
 //! The command line.
 
 mod load;
+mod suite;
+
+use std::path::PathBuf;
+
+use crate::scenario::file::{ScenarioFile, Suite};
 
 /// Measures servers of the Redis protocol over sockets: load, replication lag, and what regions do to each other.
 #[derive(Debug, clap::Parser)]
@@ -12,6 +17,18 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Measure within five minutes.
+    Quick(suite::SuiteArgs),
+    /// Measure within an hour.
+    Full(suite::SuiteArgs),
+    /// Measure what files describe.
+    Run {
+        /// Scenarios, as bench/scenarios/ has them.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        args: suite::SuiteArgs,
+    },
     /// Ask one server, and show how soon it answered.
     Load(crate::load::args::LoadArgs),
 }
@@ -23,6 +40,12 @@ impl Cli {
     /// What went wrong, for a person.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Quick(args) => suite::run(&args, &Suite::Quick.scenarios()),
+            Command::Full(args) => suite::run(&args, &Suite::Full.scenarios()),
+            Command::Run { files, args } => {
+                let files = files.iter().map(|file| ScenarioFile::read(file));
+                suite::run(&args, &files.collect::<Result<Vec<_>, _>>()?)
+            }
             Command::Load(args) => load::run(&args),
         }
     }

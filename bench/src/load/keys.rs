@@ -1,11 +1,13 @@
 //! Which key comes next.
 
+use std::{fmt, str::FromStr};
+
 use rand::{Rng, RngExt, rngs::StdRng};
 use rand_distr::{Distribution, Zipf};
 
 /// How often keys are asked for, beside each other.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum KeySpread {
     /// All alike.
     Uniform,
@@ -13,6 +15,51 @@ pub enum KeySpread {
     Zipf(f64),
     /// A fifth of the keys gets four fifths of the requests.
     HotSet,
+}
+
+/// YCSB's exponent.
+const ZIPF_EXPONENT: f64 = 0.99;
+
+impl FromStr for KeySpread {
+    type Err = String;
+
+    /// Reads `uniform`, `zipf`, `zipf:0.8` or `hot-set`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("zipf:").map(str::parse)) {
+            ("uniform", _) => Ok(Self::Uniform),
+            ("zipf", _) => Ok(Self::Zipf(ZIPF_EXPONENT)),
+            ("hot-set", _) => Ok(Self::HotSet),
+            (_, Some(Ok(exponent))) if exponent > 0.0 && exponent < 10.0 => {
+                Ok(Self::Zipf(exponent))
+            }
+            (_, Some(_)) => Err("the exponent of zipf must be a number from 0 to 10".to_owned()),
+            (_, None) => Err("must be uniform, zipf, zipf:EXPONENT or hot-set".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for KeySpread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uniform => f.write_str("uniform"),
+            Self::Zipf(exponent) => write!(f, "zipf:{exponent}"),
+            Self::HotSet => f.write_str("hot-set"),
+        }
+    }
+}
+
+impl TryFrom<String> for KeySpread {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<KeySpread> for String {
+    fn from(spread: KeySpread) -> Self {
+        spread.to_string()
+    }
 }
 
 /// Picks numbers of keys.
@@ -133,5 +180,25 @@ mod tests {
         assert!(picks.iter().all(|&key| key < 60));
         let newest = picks.iter().filter(|&&key| key == 59).count();
         assert!(newest > 150, "{newest}");
+    }
+
+    #[test]
+    fn spreads_are_read_as_they_are_written_or_refused_with_a_reason() {
+        for text in ["uniform", "zipf:0.8", "hot-set"] {
+            assert_eq!(text.parse::<KeySpread>().unwrap().to_string(), text);
+        }
+        assert_eq!("zipf".parse(), Ok(KeySpread::Zipf(0.99)));
+        assert!(
+            "zipf:x"
+                .parse::<KeySpread>()
+                .unwrap_err()
+                .contains("must be a number")
+        );
+        assert!(
+            "pareto"
+                .parse::<KeySpread>()
+                .unwrap_err()
+                .contains("must be uniform")
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What is asked: operations of the well-known mixes, as commands that every Redis-compatible server has.
 
-use std::io::Write;
+use std::{fmt, io::Write};
 
+use clap::ValueEnum;
 use rand::{RngExt, rngs::StdRng};
 
 use super::{keys::Keys, values::Values};
@@ -64,6 +65,13 @@ pub enum Operation {
     Hit,
     /// `APPEND` of an item.
     AddItem,
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no mix is hidden");
+        f.write_str(value.get_name())
+    }
 }
 
 impl Operation {
@@ -237,7 +245,6 @@ pub fn put_command(out: &mut Vec<u8>, words: &[&[u8]]) -> u32 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use clap::ValueEnum;
     use rand::SeedableRng;
 
     use super::*;

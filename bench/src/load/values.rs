@@ -1,5 +1,8 @@
 //! What is written: sizes and content. Values are cut from one pool, so that making one costs nothing.
 
+use std::{fmt, str::FromStr};
+
+use bytesize::ByteSize;
 use rand::{RngExt, rngs::StdRng};
 
 /// Bytes of the pool beyond the largest value: so many different values there are.
@@ -7,7 +10,7 @@ const VARIETY_BYTES: usize = 1 << 20;
 
 /// How long values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum ValueSize {
     /// All of so many bytes.
     Fixed(usize),
@@ -37,6 +40,67 @@ impl ValueSize {
                 random.random_range(low..=high).exp().round() as usize
             }
         }
+    }
+}
+
+impl FromStr for ValueSize {
+    type Err = String;
+
+    /// Reads `100`, `64..4KiB` or `64..1MiB:log`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (range, is_log) = match text.strip_suffix(":log") {
+            Some(range) => (range, true),
+            None => (text, false),
+        };
+        match range.split_once("..") {
+            None if is_log => Err("\":log\" needs a range, such as 64..4KiB:log".to_owned()),
+            None => Ok(Self::Fixed(bytes(range)?)),
+            Some((least, most)) => {
+                let (least, most) = (bytes(least)?, bytes(most)?);
+                match (least <= most, is_log) {
+                    (false, _) => Err(format!("the range {range} is empty")),
+                    (true, true) => Ok(Self::LogUniform(least, most)),
+                    (true, false) => Ok(Self::Uniform(least, most)),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for ValueSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(bytes) => write!(f, "{bytes}"),
+            Self::Uniform(least, most) => write!(f, "{least}..{most}"),
+            Self::LogUniform(least, most) => write!(f, "{least}..{most}:log"),
+        }
+    }
+}
+
+impl TryFrom<String> for ValueSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ValueSize> for String {
+    fn from(size: ValueSize) -> Self {
+        size.to_string()
+    }
+}
+
+/// The largest value that servers take.
+const VALUE_BYTES_MAX: u64 = 512 << 20;
+
+fn bytes(text: &str) -> Result<usize, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.0 <= VALUE_BYTES_MAX => Ok(size.0 as usize),
+        Ok(_) => Err(format!(
+            "{text:?} is more than 512MiB, the largest value that servers take"
+        )),
+        Err(_) => Err(format!("{text:?} is no size, such as 100 or 4KiB")),
     }
 }
 
@@ -139,5 +203,23 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(text).is_ok(),
             "{text}"
         );
+    }
+
+    #[test]
+    fn sizes_are_read_as_they_are_written_or_refused_with_a_reason() {
+        for text in ["100", "64..4096", "64..1048576:log"] {
+            assert_eq!(text.parse::<ValueSize>().unwrap().to_string(), text);
+        }
+        assert_eq!("4KiB".parse(), Ok(ValueSize::Fixed(4096)));
+        let refusals = [
+            ("x", "is no size"),
+            ("9..1", "is empty"),
+            ("9:log", "needs a range"),
+            ("1GiB", "more than"),
+        ];
+        for (text, reason) in refusals {
+            let refusal = text.parse::<ValueSize>().unwrap_err();
+            assert!(refusal.contains(reason), "{text}: {refusal}");
+        }
     }
 }

@@ -1,3 +1,71 @@
 //! What was measured, for people and for programs.
 
+pub mod local;
+pub mod provenance;
 pub mod terminal;
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use self::provenance::Provenance;
+use crate::scenario::{Outcome, Scenario};
+
+/// Everything that a run showed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Report {
+    /// Where, when, how and with what it was measured.
+    pub provenance: Provenance,
+    /// What each scenario showed.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+/// What one scenario showed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ScenarioReport {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: Scenario,
+    /// What was measured.
+    pub outcome: Outcome,
+    /// Why it ended early; what was measured until then is in the outcome.
+    pub partial: Option<String>,
+}
+
+/// The file that programs read.
+pub const JSON_FILE: &str = "report.json";
+
+impl Report {
+    /// Writes `report.json` into `directory`.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        let path = directory.join(JSON_FILE);
+        let text =
+            serde_json::to_string_pretty(self).context("the report cannot be written as JSON")?;
+        std::fs::write(&path, text + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Prints its tables.
+    pub fn print(&self) {
+        for (server, version) in &self.provenance.servers {
+            match version {
+                Some(version) => println!("{server}: {version}"),
+                None => println!("{server}: not run, it is not installed"),
+            }
+        }
+        for scenario in &self.scenarios {
+            println!("\n{}", scenario.name);
+            match &scenario.outcome {
+                Outcome::Local(report) => local::print(report),
+            }
+            if let Some(reason) = &scenario.partial {
+                println!("PARTIAL: {reason}");
+            }
+        }
+    }
+}

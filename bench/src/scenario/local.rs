@@ -3,8 +3,7 @@
 //! Servers take turns: A B C, A B C, so that what else the machine does falls on all of them alike.
 
 use std::{
-    path::Path,
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
@@ -21,8 +20,9 @@ use crate::{
         mix::Mix,
         values::{ValueContent, ValueSize, Values},
     },
+    scenario::Stage,
     server::{
-        Adapter, Running, Site,
+        Running, Site,
         process::{ProcessError, usage},
     },
 };
@@ -47,13 +47,19 @@ pub struct Local {
 }
 
 /// One kind of load.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What is asked.
     pub mix: Mix,
     /// Requests that are sent together on a connection.
     pub pipeline: usize,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at pipeline {}", self.mix, self.pipeline)
+    }
 }
 
 /// What was found.
@@ -101,48 +107,36 @@ const QUIET_WINDOW: Duration = Duration::from_millis(200);
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 impl Local {
-    /// Measures `servers` beside each other.
-    ///
-    /// # Errors
-    /// What went wrong, for a person.
-    pub fn run(
-        &self,
-        servers: &[&dyn Adapter],
-        regions: &[&str],
-        directory: &Path,
-        seed: u64,
-        tell: &dyn Fn(String),
-    ) -> anyhow::Result<LocalReport> {
-        let mut report = LocalReport::default();
+    /// Measures the stage's servers beside each other, and adds what it finds to `report`.
+    pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LocalReport) -> anyhow::Result<()> {
         let mut running = Vec::new();
-        for server in servers {
-            tell(format!("{}: loading {} keys", server.name(), self.keys));
-            let sites = Site::on_loopback(regions).context("no free port")?;
-            let home = directory.join(server.name());
+        for server in &stage.servers {
+            (stage.tell)(format!("{}: loading {} keys", server.name(), self.keys));
+            let sites = Site::on_loopback(&stage.regions).context("no free port")?;
+            let home = stage.directory.join(server.name());
             let regions = server
                 .start(&sites, &home)
                 .with_context(|| format!("cannot start {}", server.name()))?;
             report
                 .memory
-                .push(self.load(server.name(), &regions, seed)?);
+                .push(self.load(server.name(), &regions, stage.seed)?);
             running.push((server.name(), regions));
         }
         for round in 0..self.rounds {
             for case in &self.cases {
                 for (server, regions) in &running {
-                    tell(format!(
-                        "{server}: {:?} at pipeline {}, round {}",
-                        case.mix,
-                        case.pipeline,
-                        round + 1
+                    (stage.tell)(format!(
+                        "round {} of {}: {server}, {case}",
+                        round + 1,
+                        self.rounds
                     ));
                     report
                         .turns
-                        .push(self.turn(server, regions, *case, round, seed)?);
+                        .push(self.turn(server, regions, *case, round, stage.seed)?);
                 }
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     fn load(&self, server: &str, regions: &[Running], seed: u64) -> anyhow::Result<Memory> {

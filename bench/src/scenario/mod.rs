@@ -1,3 +1,65 @@
-//! What is measured: each scenario is a file here, and its settings are a table of `scenarios/*.toml`.
+//! What is measured: each scenario is a file here, and its settings are a table of `scenarios/*/*.toml`.
 
+pub mod file;
 pub mod local;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use self::local::{Local, LocalReport};
+use crate::server::Adapter;
+
+/// What a scenario is given.
+pub struct Stage<'a> {
+    /// The servers that are installed.
+    pub servers: Vec<&'a dyn Adapter>,
+    /// Names of the regions.
+    pub regions: Vec<&'a str>,
+    /// Where servers keep their files.
+    pub directory: &'a Path,
+    /// The same seed asks for the same things in the same order.
+    pub seed: u64,
+    /// Told of each step.
+    pub tell: &'a dyn Fn(String),
+}
+
+impl std::fmt::Debug for Stage<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage")
+            .field("regions", &self.regions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of the scenarios, with its settings.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// One region beside others' servers.
+    Local(Local),
+}
+
+/// What a scenario showed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// One region beside others' servers.
+    Local(LocalReport),
+}
+
+impl Scenario {
+    /// Runs it. What was measured before a failure is in the outcome.
+    ///
+    /// # Errors
+    /// What went wrong, for a person, beside what was measured until then.
+    pub fn run(&self, stage: &Stage<'_>) -> (Outcome, anyhow::Result<()>) {
+        match self {
+            Self::Local(local) => {
+                let mut report = LocalReport::default();
+                let result = local.run(stage, &mut report);
+                (Outcome::Local(report), result)
+            }
+        }
+    }
+}

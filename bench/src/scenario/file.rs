@@ -1,0 +1,163 @@
+//! Files that describe scenarios.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Scenario, local::Local};
+
+/// A described scenario.
+#[derive(Clone, Debug)]
+pub struct ScenarioFile {
+    /// Its name: the file's.
+    pub name: String,
+    /// Servers to measure, by name.
+    pub servers: Vec<String>,
+    /// Names of the regions.
+    pub regions: Vec<String>,
+    /// What is measured.
+    pub scenario: Scenario,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read the scenario {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It does not describe a scenario.
+    #[error("the scenario {name} is wrong: {reason}")]
+    Wrong {
+        /// The scenario.
+        name: String,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    servers: Vec<String>,
+    regions: Vec<String>,
+    local: Option<Local>,
+}
+
+/// Regions of a scenario.
+const REGIONS_MAX: usize = 8;
+
+impl ScenarioFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = path
+            .file_stem()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy();
+        Self::parse(&name, &text)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// [`FileError::Wrong`].
+    pub fn parse(name: &str, text: &str) -> Result<Self, FileError> {
+        let wrong = |reason: String| FileError::Wrong {
+            name: name.to_owned(),
+            reason,
+        };
+        let Text {
+            servers,
+            regions,
+            local,
+        } = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if servers.is_empty() {
+            return Err(wrong("it names no server".to_owned()));
+        }
+        if !(1..=REGIONS_MAX).contains(&regions.len()) {
+            return Err(wrong(format!(
+                "it has {} regions, and there may be 1 to {REGIONS_MAX}",
+                regions.len()
+            )));
+        }
+        let scenario = match local {
+            Some(local) => Scenario::Local(local),
+            None => {
+                return Err(wrong(
+                    "a table says what is measured, and there is none: [local]".to_owned(),
+                ));
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            servers,
+            regions,
+            scenario,
+        })
+    }
+}
+
+/// A suite of scenarios that comes with the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Within five minutes.
+    Quick,
+    /// Within an hour.
+    Full,
+}
+
+impl Suite {
+    /// Its scenarios.
+    ///
+    /// # Panics
+    /// When a file that comes with the program is wrong, which a test excludes.
+    #[must_use]
+    pub fn scenarios(self) -> Vec<ScenarioFile> {
+        let files = match self {
+            Self::Quick => [("local", include_str!("../../scenarios/quick/local.toml"))],
+            Self::Full => [("local", include_str!("../../scenarios/full/local.toml"))],
+        };
+        files
+            .into_iter()
+            .map(|(name, text)| ScenarioFile::parse(name, text).expect("a test reads every file"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_come_with_the_program_are_read() {
+        assert!(!Suite::Quick.scenarios().is_empty());
+        assert_eq!(
+            Suite::Quick.scenarios().len(),
+            Suite::Full.scenarios().len()
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let refusal = |text: &str| ScenarioFile::parse("x", text).unwrap_err().to_string();
+        let start = "servers = [\"redis\"]\nregions = [\"a\"]\n";
+        assert!(refusal("servers = []\nregions = [\"a\"]\n").contains("names no server"));
+        assert!(refusal(start).contains("there is none"));
+        let unknown = refusal(&format!("{start}[local]\nkyes = 3\n"));
+        assert!(
+            unknown.contains("line 4") && unknown.contains("kyes"),
+            "{unknown}"
+        );
+    }
+}
