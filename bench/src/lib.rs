@@ -5,3 +5,4 @@ pub mod load;
 pub mod report;
 pub mod scenario;
 pub mod server;
+pub mod wan;

@@ -1,0 +1,225 @@
+//! Network namespaces of regions, made and removed with `ip`.
+//!
+//! Each has two ways out: a TUN device to the other regions, whose other end is the forwarder, and a pair of virtual
+//! Ethernet devices to this namespace, over which clients connect without delay.
+
+use std::{
+    fs::File,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+};
+
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::server::Site;
+
+/// Why regions cannot be set apart.
+#[derive(Debug, thiserror::Error)]
+pub enum WanError {
+    /// Not root.
+    #[error(
+        "network namespaces need root: run it with sudo, or choose a scenario that emulates inside the nodes' own sockets"
+    )]
+    NotRoot,
+    /// A command failed.
+    #[error("`{command}` failed: {output}")]
+    Command {
+        /// What was run.
+        command: String,
+        /// What it said.
+        output: String,
+    },
+    /// The lock of a run.
+    #[error("cannot open {path}: {error}")]
+    Lock {
+        /// The file.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Too many run at the same time.
+    #[error(
+        "{RUNS_MAX} runs with namespaces are under way on this machine, and there is no room for more"
+    )]
+    Crowded,
+    /// A TUN device.
+    #[error("cannot make the TUN device {name}: {error}")]
+    Tun {
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The forwarder.
+    #[error("the forwarder failed: {0}")]
+    Forwarder(std::io::Error),
+}
+
+/// Port of the servers in their namespaces.
+const CLIENT_PORT: u16 = 6379;
+/// Regions are told apart in the last byte but one of client addresses, runs too, and in the last of link addresses.
+const LINK_NET: [u8; 3] = [10, 201, 0];
+const CLIENT_NET: [u8; 2] = [10, 202];
+/// Runs side by side, and regions of one.
+const RUNS_MAX: u8 = 32;
+const REGIONS_MAX: u8 = 8;
+
+/// A number that no other run on this machine has, as long as this lives.
+#[derive(Debug)]
+struct Claim {
+    run: u8,
+    _locked: File,
+}
+
+impl Claim {
+    /// Takes the first free number, and removes what a run that was killed has left of it.
+    fn take() -> Result<Self, WanError> {
+        for run in 0..RUNS_MAX {
+            let path = format!("/run/greenwich-bench-{run}.lock");
+            let file = File::create(&path).map_err(|error| WanError::Lock { path, error })?;
+            if file.try_lock().is_ok() {
+                let leftovers = (1..=REGIONS_MAX).map(|number| namespace(run, number));
+                for name in leftovers.filter(|name| Path::new("/run/netns").join(name).exists()) {
+                    ip(&["netns", "delete", &name])?;
+                }
+                return Ok(Self { run, _locked: file });
+            }
+        }
+        Err(WanError::Crowded)
+    }
+}
+
+fn namespace(run: u8, number: u8) -> String {
+    format!("gwb{run}-{number}")
+}
+
+/// The namespaces of a run; dropping it removes them.
+#[derive(Debug)]
+pub struct Namespaces {
+    claim: Claim,
+    names: Vec<String>,
+    /// Where a server of each region lives.
+    pub sites: Vec<Site>,
+}
+
+impl Namespaces {
+    /// One for each region, and the forwarder's ends of their TUN devices, in the same order.
+    ///
+    /// # Errors
+    /// [`WanError`]; what was made has been removed.
+    pub fn make(regions: &[&str]) -> Result<(Self, Vec<SyncDevice>), WanError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(WanError::NotRoot);
+        }
+        let mut made = Self {
+            claim: Claim::take()?,
+            names: Vec::new(),
+            sites: Vec::new(),
+        };
+        let mut devices = Vec::new();
+        for (index, region) in regions.iter().enumerate() {
+            let number = u8::try_from(index + 1).expect("there are at most 8 regions");
+            devices.push(made.add(number, region)?);
+        }
+        Ok((made, devices))
+    }
+
+    fn add(&mut self, number: u8, region: &str) -> Result<SyncDevice, WanError> {
+        let run = self.claim.run;
+        let name = namespace(run, number);
+        let (tun, veth, inner) = (
+            format!("gwt{run}-{number}"),
+            format!("gwv{run}-{number}"),
+            format!("gwi{run}-{number}"),
+        );
+        ip(&["netns", "add", &name])?;
+        self.names.push(name.clone());
+        let device = DeviceBuilder::new()
+            .name(&tun)
+            .build_sync()
+            .map_err(|error| WanError::Tun {
+                name: tun.clone(),
+                error,
+            })?;
+        ip(&["link", "set", &tun, "netns", &name])?;
+        let link = Ipv4Addr::new(LINK_NET[0], LINK_NET[1], LINK_NET[2], number);
+        let subnet = run * REGIONS_MAX + number - 1;
+        let client = |host| Ipv4Addr::new(CLIENT_NET[0], CLIENT_NET[1], subnet, host);
+        ip(&[
+            "link", "add", &veth, "type", "veth", "peer", "name", &inner, "netns", &name,
+        ])?;
+        ip(&["address", "add", &format!("{}/30", client(1)), "dev", &veth])?;
+        ip(&["link", "set", &veth, "up"])?;
+        let inside = |words: &[&str]| ip(&[&["-n", &name], words].concat());
+        inside(&["link", "set", "lo", "up"])?;
+        inside(&[
+            "address",
+            "add",
+            &format!("{}/30", client(2)),
+            "dev",
+            &inner,
+        ])?;
+        inside(&["link", "set", &inner, "up"])?;
+        inside(&["address", "add", &format!("{link}/24"), "dev", &tun])?;
+        inside(&["link", "set", &tun, "up"])?;
+        self.sites.push(Site {
+            region: region.to_owned(),
+            client: SocketAddr::from((client(2), CLIENT_PORT)),
+            link: IpAddr::V4(link),
+            namespace: Some(name),
+        });
+        Ok(device)
+    }
+}
+
+/// The region, from zero, that a packet goes to.
+#[must_use]
+pub fn destination(packet: &[u8]) -> Option<usize> {
+    let is_v4 = packet.first()? >> 4 == 4;
+    let [a, b, c, number] = *packet.get(16..)?.first_chunk::<4>()?;
+    (is_v4 && [a, b, c] == LINK_NET).then(|| usize::from(number).checked_sub(1))?
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // Devices go with their namespace; a virtual Ethernet device goes with its other end.
+            if let Err(error) = ip(&["netns", "delete", name]) {
+                eprintln!("greenwich-bench: {error}; remove it by hand");
+            }
+        }
+    }
+}
+
+fn ip(words: &[&str]) -> Result<(), WanError> {
+    let failed = |output| WanError::Command {
+        command: format!("ip {}", words.join(" ")),
+        output,
+    };
+    match Command::new("ip").args(words).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        )),
+        Err(error) => Err(failed(format!("{error}; it is part of iproute2"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_go_to_the_region_of_their_address() {
+        let mut packet = [0_u8; 20];
+        packet[0] = 0x45;
+        packet[16..].copy_from_slice(&[10, 201, 0, 3]);
+        assert_eq!(destination(&packet), Some(2));
+        packet[18] = 9;
+        assert_eq!(destination(&packet), None, "another network");
+        packet[0] = 0x60;
+        assert_eq!(destination(&packet), None, "IPv6");
+        assert_eq!(destination(&packet[..19]), None, "cut short");
+    }
+}

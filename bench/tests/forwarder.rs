@@ -1,0 +1,230 @@
+//! Whether the forwarder does what it says: delay, loss and rate as packets see them, and counts as the kernel has them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::{
+    fs::File,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use greenwich_bench::{
+    server::Site,
+    wan::{
+        LinkPlan,
+        forwarder::Forwarder,
+        namespaces::{Namespaces, WanError},
+    },
+};
+use rustix::{
+    fd::AsFd,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+
+const PORT: u16 = 9000;
+const PAYLOAD_BYTES: usize = 1000;
+/// With the headers of UDP and IPv4.
+const PACKET_BYTES: usize = PAYLOAD_BYTES + 28;
+/// No packet takes longer, unless it is lost.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// A socket within a region. It stays there when its thread is gone.
+fn socket(site: &Site) -> UdpSocket {
+    let (name, link) = (site.namespace.clone().unwrap(), site.link);
+    let inside = move || {
+        let namespace = File::open(format!("/run/netns/{name}")).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        let socket = UdpSocket::bind((link, PORT)).unwrap();
+        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        socket
+    };
+    thread::spawn(inside).join().unwrap()
+}
+
+/// Packets that a region's device has sent and received, as its kernel counts them.
+fn kernel_counts(site: &Site) -> (u64, u64) {
+    let output = Command::new("ip")
+        .args([
+            "-n",
+            site.namespace.as_ref().unwrap(),
+            "-j",
+            "-s",
+            "link",
+            "show",
+        ])
+        .output()
+        .unwrap();
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_tun = |link: &&serde_json::Value| link["ifname"].as_str().unwrap().starts_with("gwt");
+    let link = links.as_array().unwrap().iter().find(is_tun).unwrap();
+    let packets = |way: &str| link["stats64"][way]["packets"].as_u64().unwrap();
+    (packets("tx"), packets("rx"))
+}
+
+/// What became of packets: when each was sent, and which arrived when.
+struct Crossing {
+    sent: Vec<Duration>,
+    arrived: Vec<(usize, Duration)>,
+}
+
+/// Sends `count` packets with `pause` between them.
+fn cross(
+    from: &UdpSocket,
+    to: &UdpSocket,
+    address: SocketAddr,
+    count: u32,
+    pause: Duration,
+) -> Crossing {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let mut arrived = Vec::new();
+            let mut payload = [0; PAYLOAD_BYTES];
+            while to.recv(&mut payload).is_ok() {
+                let number = u32::from_le_bytes(*payload.first_chunk().unwrap());
+                arrived.push((number as usize, start.elapsed()));
+            }
+            arrived
+        });
+        let mut sent = Vec::new();
+        for number in 0..count {
+            let due = start + pause * number;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let mut payload = [0; PAYLOAD_BYTES];
+            payload[..4].copy_from_slice(&number.to_le_bytes());
+            sent.push(start.elapsed());
+            from.send_to(&payload, address).unwrap();
+        }
+        Crossing {
+            sent,
+            arrived: receiving.join().unwrap(),
+        }
+    })
+}
+
+/// When each packet should arrive: a link of 10 Mbit/s takes one after the other, and each then travels for `delay`.
+fn planned_arrivals(sent: &[Duration], delay: Duration) -> Vec<Duration> {
+    let spent = Duration::from_secs_f64(PACKET_BYTES as f64 * 8.0 / 10e6);
+    let mut idle_at = Duration::ZERO;
+    let arrival = |&at: &Duration| {
+        idle_at = idle_at.max(at) + spent;
+        idle_at + delay
+    };
+    sent.iter().map(arrival).collect()
+}
+
+#[test]
+fn packets_are_delayed_lost_and_limited_as_planned() {
+    let (namespaces, devices) = match Namespaces::make(&["a", "b"]) {
+        Ok(made) => made,
+        Err(error) => {
+            // Nothing else may keep regions from being set apart.
+            assert!(matches!(error, WanError::NotRoot), "{error}");
+            return;
+        }
+    };
+    let plan = LinkPlan {
+        rtt: Duration::from_millis(40),
+        jitter: Duration::ZERO,
+        loss_percent: 5.0,
+        rate_mbit: Some(10.0),
+    };
+    let forwarder = Forwarder::start(devices, 7, |_, _| plan.profile()).unwrap();
+    let [a, b] = [socket(&namespaces.sites[0]), socket(&namespaces.sites[1])];
+    let address = SocketAddr::new(IpAddr::V4("10.201.0.2".parse().unwrap()), PORT);
+
+    let paced = cross(&a, &b, address, 1500, Duration::from_micros(1200));
+    let planned = planned_arrivals(&paced.sent, Duration::from_millis(20));
+    let mut delays: Vec<f64> = paced
+        .arrived
+        .iter()
+        .map(|&(number, at)| at.as_secs_f64() - planned[number].as_secs_f64() + 0.020)
+        .collect();
+    delays.sort_by(f64::total_cmp);
+    let median = delays[delays.len() / 2];
+    assert!(
+        (median / 0.020 - 1.0).abs() < 0.02,
+        "a median of {median} s for 0.020 s"
+    );
+    let lost = 1.0 - paced.arrived.len() as f64 / 1500.0;
+    // Four standard deviations of 1500 chances of 5 %.
+    assert!((lost - 0.05).abs() < 0.0226, "{lost} lost");
+
+    let burst = cross(&a, &b, address, 600, Duration::ZERO);
+    let (first, last) = (
+        burst.arrived.first().unwrap(),
+        burst.arrived.last().unwrap(),
+    );
+    let took = (last.1 - first.1).as_secs_f64();
+    // Those that were lost on the way have used the rate.
+    let bits = (last.0 - first.0) as f64 * PACKET_BYTES as f64 * 8.0;
+    assert!(
+        (bits / took / 10e6 - 1.0).abs() < 0.03,
+        "{bits} bits in {took} s"
+    );
+
+    let report = forwarder.take_report();
+    let (sent, _) = kernel_counts(&namespaces.sites[0]);
+    let (_, received) = kernel_counts(&namespaces.sites[1]);
+    let arrived = (paced.arrived.len() + burst.arrived.len()) as u64;
+    let counts = report.counts;
+    assert_eq!(counts.taken, 2100, "{counts:?}");
+    assert!(sent >= counts.taken, "the kernel sent {sent}");
+    assert_eq!((counts.given, received), (arrived, arrived), "{counts:?}");
+    assert_eq!(counts.given + counts.lost, counts.taken, "{counts:?}");
+    assert!(
+        report.cpu_share > 0.0 && report.cpu_share < 1.0,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_cut_drops_everything_until_it_heals() {
+    let Ok((namespaces, devices)) = Namespaces::make(&["a", "b", "c"]) else {
+        // The test above says why.
+        return;
+    };
+    let plan = LinkPlan {
+        rtt: Duration::from_millis(4),
+        jitter: Duration::ZERO,
+        loss_percent: 0.0,
+        rate_mbit: None,
+    };
+    let forwarder = Forwarder::start(devices, 1, |_, _| plan.profile()).unwrap();
+    let sockets: Vec<_> = namespaces.sites.iter().map(socket).collect();
+    let address = |index: usize| SocketAddr::new(namespaces.sites[index].link, PORT);
+    let crosses = |from: usize, to: usize| {
+        cross(
+            &sockets[from],
+            &sockets[to],
+            address(to),
+            10,
+            Duration::from_millis(1),
+        )
+        .arrived
+        .len()
+    };
+    forwarder.set_cut(0, 1, true);
+    assert_eq!(
+        [crosses(0, 1), crosses(1, 0), crosses(0, 2)],
+        [0, 10, 10],
+        "cut one way"
+    );
+    forwarder.set_cut(0, 1, false);
+    assert_eq!(crosses(0, 1), 10, "healed");
+    assert_eq!(forwarder.take_report().counts.cut, 10);
+    let names: Vec<_> = namespaces
+        .sites
+        .iter()
+        .filter_map(|site| site.namespace.clone())
+        .collect();
+    drop(namespaces);
+    assert!(
+        names
+            .iter()
+            .all(|name| !std::path::Path::new("/run/netns").join(name).exists()),
+        "all are removed"
+    );
+}
