@@ -58,6 +58,15 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     let out = out
         .canonicalize()
         .with_context(|| format!("cannot find {}", out.display()))?;
+    let server_files = out.join("servers");
+    if server_files.exists() {
+        std::fs::remove_dir_all(&server_files).with_context(|| {
+            format!(
+                "cannot remove {}, which an earlier run left",
+                server_files.display()
+            )
+        })?;
+    }
     let mut report = Report {
         provenance: Provenance::look(args.seed, named),
         scenarios: Vec::new(),
@@ -74,7 +83,7 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         let stage = Stage {
             servers: of_file.collect(),
             regions: file.regions.iter().map(String::as_str).collect(),
-            directory: &out.join("servers").join(&file.name),
+            directory: &server_files.join(&file.name),
             seed: args.seed,
             tell: &tell,
         };

@@ -1,24 +1,18 @@
 //! Writes every key once, so that a server holds exactly so many.
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::net::SocketAddr;
 
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
+    client::Client,
     connection::ConnectionError,
     mix::{key_name, put_command},
-    reply,
     values::Values,
 };
 
 /// Writes that are sent together.
-const TOGETHER: u64 = 256;
-/// The longest wait for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const TOGETHER: usize = 256;
 
 /// Sets the keys `0..keys` that loads ask for.
 ///
@@ -31,13 +25,10 @@ pub fn fill(
     seed: u64,
 ) -> Result<(), ConnectionError> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let mut client = Client::connect(address)?;
     let mut requests = Vec::new();
-    let mut unread = Vec::new();
-    for first in (0..keys).step_by(TOGETHER as usize) {
-        let numbers = first..keys.min(first + TOGETHER);
+    for first in (0..keys).step_by(TOGETHER) {
+        let numbers = first..keys.min(first + TOGETHER as u64);
         requests.clear();
         for number in numbers.clone() {
             put_command(
@@ -49,31 +40,7 @@ pub fn fill(
                 ],
             );
         }
-        stream.write_all(&requests)?;
-        for _ in numbers {
-            take_answer(&mut stream, &mut unread)?;
-        }
+        client.exchange(&requests, numbers.count(), |_| {})?;
     }
     Ok(())
-}
-
-/// Reads one reply, and what follows it into `unread`.
-fn take_answer(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Result<(), ConnectionError> {
-    loop {
-        if let Some(answer) = reply::scan(unread)? {
-            if answer.is_error {
-                let text = String::from_utf8_lossy(&unread[1..answer.bytes])
-                    .trim()
-                    .to_owned();
-                return Err(ConnectionError::Refused(text));
-            }
-            unread.drain(..answer.bytes);
-            return Ok(());
-        }
-        let mut buffer = [0; 16 * 1024];
-        match stream.read(&mut buffer)? {
-            0 => return Err(ConnectionError::Closed),
-            read => unread.extend_from_slice(&buffer[..read]),
-        }
-    }
 }

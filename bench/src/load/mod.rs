@@ -2,6 +2,7 @@
 //! nothing of regions or of whose server it is.
 
 pub mod args;
+pub mod client;
 pub mod connection;
 pub mod fill;
 pub mod generator;

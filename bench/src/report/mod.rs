@@ -1,5 +1,6 @@
 //! What was measured, for people and for programs.
 
+pub mod lag;
 pub mod local;
 pub mod provenance;
 pub mod terminal;
@@ -62,6 +63,7 @@ impl Report {
             println!("\n{}", scenario.name);
             match &scenario.outcome {
                 Outcome::Local(report) => local::print(report),
+                Outcome::Lag(report) => lag::print(report),
             }
             if let Some(reason) = &scenario.partial {
                 println!("PARTIAL: {reason}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Scenario, local::Local};
+use super::{Scenario, lag::Lag, local::Local};
 
 /// A described scenario.
 #[derive(Clone, Debug)]
@@ -46,6 +46,7 @@ struct Text {
     servers: Vec<String>,
     regions: Vec<String>,
     local: Option<Local>,
+    lag: Option<Lag>,
 }
 
 /// Regions of a scenario.
@@ -81,6 +82,7 @@ impl ScenarioFile {
             servers,
             regions,
             local,
+            lag,
         } = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if servers.is_empty() {
             return Err(wrong("it names no server".to_owned()));
@@ -91,11 +93,12 @@ impl ScenarioFile {
                 regions.len()
             )));
         }
-        let scenario = match local {
-            Some(local) => Scenario::Local(local),
-            None => {
+        let scenario = match (local, lag) {
+            (Some(local), None) => Scenario::Local(local),
+            (None, Some(lag)) => Scenario::Lag(lag),
+            _ => {
                 return Err(wrong(
-                    "a table says what is measured, and there is none: [local]".to_owned(),
+                    "exactly one table says what is measured: [local] or [lag]".to_owned(),
                 ));
             }
         };
@@ -125,8 +128,14 @@ impl Suite {
     #[must_use]
     pub fn scenarios(self) -> Vec<ScenarioFile> {
         let files = match self {
-            Self::Quick => [("local", include_str!("../../scenarios/quick/local.toml"))],
-            Self::Full => [("local", include_str!("../../scenarios/full/local.toml"))],
+            Self::Quick => [
+                ("local", include_str!("../../scenarios/quick/local.toml")),
+                ("lag", include_str!("../../scenarios/quick/lag.toml")),
+            ],
+            Self::Full => [
+                ("local", include_str!("../../scenarios/full/local.toml")),
+                ("lag", include_str!("../../scenarios/full/lag.toml")),
+            ],
         };
         files
             .into_iter()
@@ -153,7 +162,7 @@ mod tests {
         let refusal = |text: &str| ScenarioFile::parse("x", text).unwrap_err().to_string();
         let start = "servers = [\"redis\"]\nregions = [\"a\"]\n";
         assert!(refusal("servers = []\nregions = [\"a\"]\n").contains("names no server"));
-        assert!(refusal(start).contains("there is none"));
+        assert!(refusal(start).contains("exactly one table"));
         let unknown = refusal(&format!("{start}[local]\nkyes = 3\n"));
         assert!(
             unknown.contains("line 4") && unknown.contains("kyes"),

@@ -1,13 +1,17 @@
 //! What is measured: each scenario is a file here, and its settings are a table of `scenarios/*/*.toml`.
 
 pub mod file;
+pub mod lag;
 pub mod local;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use self::local::{Local, LocalReport};
+use self::{
+    lag::{Lag, LagReport},
+    local::{Local, LocalReport},
+};
 use crate::server::Adapter;
 
 /// What a scenario is given.
@@ -38,6 +42,8 @@ impl std::fmt::Debug for Stage<'_> {
 pub enum Scenario {
     /// One region beside others' servers.
     Local(Local),
+    /// Replication lag behind emulated links.
+    Lag(Lag),
 }
 
 /// What a scenario showed.
@@ -46,6 +52,8 @@ pub enum Scenario {
 pub enum Outcome {
     /// One region beside others' servers.
     Local(LocalReport),
+    /// Replication lag behind emulated links.
+    Lag(LagReport),
 }
 
 impl Scenario {
@@ -59,6 +67,11 @@ impl Scenario {
                 let mut report = LocalReport::default();
                 let result = local.run(stage, &mut report);
                 (Outcome::Local(report), result)
+            }
+            Self::Lag(lag) => {
+                let mut report = LagReport::default();
+                let result = lag.run(stage, &mut report);
+                (Outcome::Lag(report), result)
             }
         }
     }

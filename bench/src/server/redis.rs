@@ -1,9 +1,14 @@
 //! redis-server and those that are started as it is: a primary in the first region, replicas in the others. KeyDB's
 //! replicas are active: they take writes, and every region replicates from every other.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{Adapter, Running, ServerError, Site, find_program, process::Process, version_of};
+use crate::load::{client::Client, connection::ConnectionError, mix::put_command};
 
 /// A server with the command line of redis-server.
 #[derive(Debug)]
@@ -133,6 +138,43 @@ impl Adapter for RedisLike {
                 is_writable,
             });
         }
+        for (index, region) in running.iter_mut().enumerate() {
+            await_links(region, self.links(index, sites).len())?;
+        }
         Ok(running)
     }
+}
+
+/// How long a region may take to find those that it replicates.
+const LINK_LIMIT: Duration = Duration::from_secs(30);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Waits until a server says that it replicates `links` others.
+fn await_links(region: &mut Running, links: usize) -> Result<(), ServerError> {
+    let deadline = Instant::now() + LINK_LIMIT;
+    loop {
+        let state = match replication(region) {
+            Ok(state) if state.matches("link_status:up").count() >= links => return Ok(()),
+            Ok(state) => state,
+            // It refuses commands while it loads what it was sent.
+            Err(error) => error.to_string(),
+        };
+        region.process.check()?;
+        if Instant::now() > deadline {
+            let seconds = LINK_LIMIT.as_secs();
+            return Err(ServerError::Unlinked { seconds, state });
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// What `INFO replication` says.
+fn replication(region: &Running) -> Result<String, ConnectionError> {
+    let mut request = Vec::new();
+    let count = put_command(&mut request, &[b"INFO", b"replication"]);
+    let mut state = String::new();
+    Client::connect(region.site.client)?.exchange(&request, count as usize, |reply| {
+        state = String::from_utf8_lossy(reply).into_owned();
+    })?;
+    Ok(state)
 }

@@ -182,6 +182,15 @@ impl Forwarder {
         })
     }
 
+    /// Changes what all links do to packets that are sent from here on.
+    pub fn set_profile(&self, profile: LinkProfile) {
+        let mut links = self.shared.links.lock();
+        links
+            .links
+            .iter_mut()
+            .for_each(|link| link.set_profile(profile));
+    }
+
     /// Cuts the link from one region to another, or heals it.
     pub fn set_cut(&self, from: usize, to: usize, cut: bool) {
         if let Some(link) = self.shared.links.lock().at(from, to) {

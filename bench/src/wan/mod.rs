@@ -6,7 +6,7 @@
 pub mod forwarder;
 pub mod namespaces;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use greenwich_proto::netem::{LinkProfile, QUEUE_BYTES_DEFAULT};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,22 @@ pub struct LinkPlan {
     /// Megabits per second; without it everything passes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_mbit: Option<f64>,
+}
+
+impl fmt::Display for LinkPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rtt {}", humantime::format_duration(self.rtt))?;
+        if !self.jitter.is_zero() {
+            write!(f, " ± {}", humantime::format_duration(self.jitter))?;
+        }
+        if self.loss_percent > 0.0 {
+            write!(f, ", {} % loss", self.loss_percent)?;
+        }
+        match self.rate_mbit {
+            Some(rate) => write!(f, ", {rate} Mbit/s"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl LinkPlan {

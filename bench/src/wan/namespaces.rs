@@ -61,6 +61,9 @@ const CLIENT_PORT: u16 = 6379;
 /// Regions are told apart in the last byte but one of client addresses, runs too, and in the last of link addresses.
 const LINK_NET: [u8; 3] = [10, 201, 0];
 const CLIENT_NET: [u8; 2] = [10, 202];
+/// What names of namespaces and of the outer ends of virtual Ethernet devices begin with.
+const NAMESPACE: &str = "gwb";
+const VETH: &str = "gwv";
 /// Runs side by side, and regions of one.
 const RUNS_MAX: u8 = 32;
 const REGIONS_MAX: u8 = 8;
@@ -79,10 +82,7 @@ impl Claim {
             let path = format!("/run/greenwich-bench-{run}.lock");
             let file = File::create(&path).map_err(|error| WanError::Lock { path, error })?;
             if file.try_lock().is_ok() {
-                let leftovers = (1..=REGIONS_MAX).map(|number| namespace(run, number));
-                for name in leftovers.filter(|name| Path::new("/run/netns").join(name).exists()) {
-                    ip(&["netns", "delete", &name])?;
-                }
+                (1..=REGIONS_MAX).try_for_each(|number| remove(&namespace(run, number)))?;
                 return Ok(Self { run, _locked: file });
             }
         }
@@ -91,7 +91,7 @@ impl Claim {
 }
 
 fn namespace(run: u8, number: u8) -> String {
-    format!("gwb{run}-{number}")
+    format!("{NAMESPACE}{run}-{number}")
 }
 
 /// The namespaces of a run; dropping it removes them.
@@ -130,7 +130,7 @@ impl Namespaces {
         let name = namespace(run, number);
         let (tun, veth, inner) = (
             format!("gwt{run}-{number}"),
-            format!("gwv{run}-{number}"),
+            name.replace(NAMESPACE, VETH),
             format!("gwi{run}-{number}"),
         );
         ip(&["netns", "add", &name])?;
@@ -184,11 +184,22 @@ pub fn destination(packet: &[u8]) -> Option<usize> {
 impl Drop for Namespaces {
     fn drop(&mut self) {
         for name in &self.names {
-            // Devices go with their namespace; a virtual Ethernet device goes with its other end.
-            if let Err(error) = ip(&["netns", "delete", name]) {
+            if let Err(error) = remove(name) {
                 eprintln!("greenwich-bench: {error}; remove it by hand");
             }
         }
+    }
+}
+
+/// Removes what there is of a namespace. Its own devices go later: connections that were not ended keep it for minutes.
+fn remove(name: &str) -> Result<(), WanError> {
+    let veth = name.replace(NAMESPACE, VETH);
+    if Path::new("/sys/class/net").join(&veth).exists() {
+        ip(&["link", "delete", &veth])?;
+    }
+    match Path::new("/run/netns").join(name).exists() {
+        true => ip(&["netns", "delete", name]),
+        false => Ok(()),
     }
 }
 

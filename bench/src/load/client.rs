@@ -1,0 +1,84 @@
+//! A client that waits for its answers, for what is not measured, and for probes.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::{connection::ConnectionError, reply};
+
+/// The longest wait for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes read at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A connection that blocks.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the server is not there.
+    pub fn connect(address: SocketAddr) -> Result<Self, ConnectionError> {
+        let stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        Ok(Self {
+            stream,
+            unread: Vec::new(),
+        })
+    }
+
+    /// Sends `requests`, and calls `answered` with each of their `count` replies, as bytes of the protocol.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the server goes away, is silent for too long, or refuses one of them.
+    pub fn exchange(
+        &mut self,
+        requests: &[u8],
+        count: usize,
+        mut answered: impl FnMut(&[u8]),
+    ) -> Result<(), ConnectionError> {
+        self.stream.write_all(requests)?;
+        let mut left = count;
+        let mut at = 0;
+        while left > 0 {
+            match reply::scan(&self.unread[at..])? {
+                Some(reply) => {
+                    let bytes = &self.unread[at..at + reply.bytes];
+                    if reply.is_error {
+                        let text = String::from_utf8_lossy(&bytes[1..]).trim().to_owned();
+                        return Err(ConnectionError::Refused(text));
+                    }
+                    answered(bytes);
+                    at += reply.bytes;
+                    left -= 1;
+                }
+                None => {
+                    self.unread.drain(..at);
+                    at = 0;
+                    self.read()?;
+                }
+            }
+        }
+        self.unread.drain(..at);
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), ConnectionError> {
+        let mut buffer = [0; READ_BYTES];
+        match self.stream.read(&mut buffer)? {
+            0 => Err(ConnectionError::Closed),
+            read => {
+                self.unread.extend_from_slice(&buffer[..read]);
+                Ok(())
+            }
+        }
+    }
+}
