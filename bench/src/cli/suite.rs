@@ -32,58 +32,39 @@ pub(super) struct SuiteArgs {
     seed: u64,
 }
 
+/// Where servers keep their files, in the report's directory.
+const SERVER_FILES: &str = "servers";
 /// How often the line of progress moves.
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()> {
     let servers = adapters(args)?;
     check_names(&args.servers, files, &servers)?;
-    let versions = servers
-        .iter()
-        .map(|server| (server.name(), server.version()))
-        .collect::<BTreeMap<_, _>>();
-    let wanted = |name: &str| {
-        let is_named = files
-            .iter()
-            .any(|file| file.servers.iter().any(|server| server == name));
-        is_named && (args.servers.is_empty() || args.servers.iter().any(|server| server == name))
+    let is_asked = |server: &str| {
+        let is_named = files.iter().any(|file| names(&file.servers, server));
+        is_named && (args.servers.is_empty() || names(&args.servers, server))
     };
-    let named = versions.iter().filter(|(name, _)| wanted(name));
-    let named = named
-        .map(|(name, version)| ((*name).to_owned(), version.clone()))
+    let versions: BTreeMap<String, Option<String>> = servers
+        .iter()
+        .filter(|server| is_asked(server.name()))
+        .map(|server| (server.name().to_owned(), server.version()))
         .collect();
-    let out = args.out.clone().unwrap_or_else(default_directory);
-    std::fs::create_dir_all(&out)
-        .with_context(|| format!("cannot make the directory {}", out.display()))?;
-    let out = out
-        .canonicalize()
-        .with_context(|| format!("cannot find {}", out.display()))?;
-    let server_files = out.join("servers");
-    if server_files.exists() {
-        std::fs::remove_dir_all(&server_files).with_context(|| {
-            format!(
-                "cannot remove {}, which an earlier run left",
-                server_files.display()
-            )
-        })?;
-    }
+    let is_there = |server: &str| versions.get(server).is_some_and(Option::is_some);
+    let out = directories(args)?;
     let mut report = Report {
-        provenance: Provenance::look(args.seed, named),
+        provenance: Provenance::look(args.seed, versions.clone()),
         scenarios: Vec::new(),
     };
     for (index, file) in files.iter().enumerate() {
         let of_file = servers.iter().map(|server| &**server as &dyn Adapter);
-        let of_file = of_file
-            .filter(|server| {
-                wanted(server.name()) && file.servers.iter().any(|name| name == server.name())
-            })
-            .filter(|server| versions[server.name()].is_some());
+        let of_file =
+            of_file.filter(|server| is_there(server.name()) && names(&file.servers, server.name()));
         let bar = bar(format!("{} ({} of {})", file.name, index + 1, files.len()));
         let tell = |step: String| bar.set_message(step);
         let stage = Stage {
             servers: of_file.collect(),
             regions: file.regions.iter().map(String::as_str).collect(),
-            directory: &server_files.join(&file.name),
+            directory: &out.join(SERVER_FILES).join(&file.name),
             seed: args.seed,
             tell: &tell,
         };
@@ -99,18 +80,38 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     }
     report.print();
     println!("\nreport: {}", out.display());
-    match report
-        .scenarios
-        .iter()
-        .filter(|scenario| scenario.partial.is_some())
-        .count()
-    {
+    let is_partial = |scenario: &&ScenarioReport| scenario.partial.is_some();
+    match report.scenarios.iter().filter(is_partial).count() {
         0 => Ok(()),
         partial => bail!(
             "{partial} of {} scenarios ended early; the report marks them as partial",
             files.len()
         ),
     }
+}
+
+fn names(servers: &[String], server: &str) -> bool {
+    servers.iter().any(|name| name == server)
+}
+
+/// The report's directory, without what servers of an earlier run have left in it.
+fn directories(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
+    let out = args.out.clone().unwrap_or_else(default_directory);
+    std::fs::create_dir_all(&out)
+        .with_context(|| format!("cannot make the directory {}", out.display()))?;
+    let out = out
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", out.display()))?;
+    let left = out.join(SERVER_FILES);
+    if left.exists() {
+        std::fs::remove_dir_all(&left).with_context(|| {
+            format!(
+                "cannot remove {}, which an earlier run left",
+                left.display()
+            )
+        })?;
+    }
+    Ok(out)
 }
 
 /// Every server that there is an adapter for.
