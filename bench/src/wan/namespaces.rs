@@ -61,6 +61,8 @@ const CLIENT_PORT: u16 = 6379;
 /// Regions are told apart in the last byte but one of client addresses, runs too, and in the last of link addresses.
 const LINK_NET: [u8; 3] = [10, 201, 0];
 const CLIENT_NET: [u8; 2] = [10, 202];
+/// Packets that wait in a TUN device while the forwarder does something else; the kernel's 500 are a burst of 0.6 MB.
+const QUEUE_PACKETS: &str = "20000";
 /// What names of namespaces and of the outer ends of virtual Ethernet devices begin with.
 const NAMESPACE: &str = "gwb";
 const VETH: &str = "gwv";
@@ -162,6 +164,7 @@ impl Namespaces {
         ])?;
         inside(&["link", "set", &inner, "up"])?;
         inside(&["address", "add", &format!("{link}/24"), "dev", &tun])?;
+        inside(&["link", "set", &tun, "txqueuelen", QUEUE_PACKETS])?;
         inside(&["link", "set", &tun, "up"])?;
         self.sites.push(Site {
             region: region.to_owned(),
