@@ -45,7 +45,7 @@ fn set_apart(regions: &[&str]) -> Option<(Namespaces, Vec<SyncDevice>)> {
             error.kind(),
             ErrorKind::NotFound | ErrorKind::PermissionDenied
         ),
-        WanError::Lock { .. } | WanError::Crowded | WanError::Forwarder(_) => false,
+        WanError::Lock { .. } | WanError::Crowded => false,
     };
     assert!(is_forbidden, "{error}");
     eprintln!("not checked here: {error}");

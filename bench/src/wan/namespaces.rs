@@ -51,9 +51,6 @@ pub enum WanError {
         /// Why not.
         error: std::io::Error,
     },
-    /// The forwarder.
-    #[error("the forwarder failed: {0}")]
-    Forwarder(std::io::Error),
 }
 
 /// Port of the servers in their namespaces.

@@ -1,5 +1,7 @@
 //! The keyspace on its own, and two keyspaces that exchange what they hold.
 
+mod late;
+
 use std::{sync::Arc, time::Duration};
 
 use greenwich_proto::{
@@ -190,103 +192,6 @@ fn the_dead_are_forgotten_once_settled_and_do_not_come_back() {
         a.join(&[layout::decode(entry).unwrap()], Stamp::ZERO, LATER);
     }
     assert_eq!((get(&a, LATER, "k"), get(&a, LATER, "n")), (None, None));
-}
-
-#[test]
-fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
-    let (a, b) = (keyspace(1), keyspace(2));
-    add(&a, NOW, "n", 7);
-    exchange(&a, &b, NOW);
-    delete(&b, NOW, "n");
-    exchange(&a, &b, NOW);
-    a.settle(Stamp::at(LATER));
-    a.tend(LATER, 0, SHARDS);
-    let after = Wall(LATER.0 + 1);
-    add(&a, after, "n", 1);
-    add(&b, after, "n", 10);
-    exchange(&a, &b, after);
-    assert_eq!(
-        (get(&a, after, "n"), get(&b, after, "n")),
-        (Some("11".into()), Some("11".into()))
-    );
-}
-
-#[test]
-fn counting_goes_on_while_only_one_side_has_forgotten_an_expiry() {
-    let (a, b) = (keyspace(1), keyspace(2));
-    // A counter that nobody ever set: its base is that of a key that never was.
-    add(&a, NOW, "n", 7);
-    exchange(&a, &b, NOW);
-    let deadline = Wall(NOW.0 + 1);
-    at(&b, NOW, |access| {
-        access.update(b"n", |slot| slot.set_deadline(Some(deadline)))
-    });
-    exchange(&a, &b, NOW);
-    a.settle(Stamp::at(LATER + Duration::from_secs(60)));
-    let after = LATER + Duration::from_secs(60);
-    a.tend(after, 0, SHARDS);
-    assert_eq!(a.usage().husks + a.usage().keys, 0, "it is forgotten");
-    add(&a, after, "n", 1);
-    send(&a, &b, after);
-    assert_eq!(get(&b, after, "n").as_deref(), Some("1"));
-    add(&b, after, "n", 10);
-    exchange(&a, &b, after);
-    assert_eq!(
-        (get(&a, after, "n"), get(&b, after, "n")),
-        (Some("11".into()), Some("11".into()))
-    );
-}
-
-#[test]
-fn a_write_that_arrives_late_changes_the_fingerprint_although_it_is_not_the_newest() {
-    let fingerprint = |space: &Keyspace, now| {
-        at(space, now, |access| {
-            access.peek(b"n", |view| view.map(|view| view.fingerprint()))
-        })
-    };
-    let (a, b) = (keyspace(1), keyspace(2));
-    set(&a, NOW, "n", "10", None);
-    exchange(&a, &b, NOW);
-    let (before, after) = (Wall(NOW.0 + 10), Wall(NOW.0 + 20));
-    add(&b, before, "n", 1);
-    add(&a, after, "n", 1);
-    let was = fingerprint(&a, after);
-    send(&b, &a, after);
-    assert_eq!(get(&a, after, "n").as_deref(), Some("12"));
-    let counted = fingerprint(&a, after);
-    assert_ne!(counted, was, "a total of another region");
-    at(&b, before, |access| {
-        access.update(b"n", |slot| slot.set_deadline(Some(LATER)))
-    });
-    add(&a, after, "n", 1);
-    let was = fingerprint(&a, after);
-    send(&b, &a, after);
-    assert_ne!(fingerprint(&a, after), was, "a deadline");
-    let unchanged = fingerprint(&a, after);
-    send(&b, &a, after);
-    assert_eq!(fingerprint(&a, after), unchanged, "what is known already");
-}
-
-#[test]
-fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
-    let (a, b) = (keyspace(1), keyspace(2));
-    add(&a, NOW, "n", 5);
-    let deadline = Wall(NOW.0 + 100);
-    at(&a, NOW, |access| {
-        access.update(b"n", |slot| slot.set_deadline(Some(deadline)))
-    });
-    exchange(&a, &b, NOW);
-    // Stamps run ahead of the clock of b, where the deadline is still to come.
-    b.settle(Stamp::at(deadline));
-    add(&b, NOW, "n", 7);
-    let after = Wall(deadline.0 + 1);
-    add(&a, after, "n", 3);
-    send(&b, &a, after);
-    send(&a, &b, after);
-    assert_eq!(
-        (get(&a, after, "n"), get(&b, after, "n")),
-        (Some("3".into()), Some("3".into()))
-    );
 }
 
 #[test]
