@@ -103,6 +103,21 @@ pub struct Direction {
 const LOOK_AFTER: f64 = 0.9;
 
 impl Lag {
+    /// Why this cannot be measured, if so.
+    pub(super) fn problem(&self) -> Option<String> {
+        if self.cases.is_empty() || self.keys == 0 || self.connections == 0 {
+            return Some("cases, keys and connections must be at least one".to_owned());
+        }
+        if self.warm_up >= self.length {
+            return Some("warm_up must be shorter than length".to_owned());
+        }
+        let of_case = |case: &LagCase| match case.rate > 0.0 && case.rate.is_finite() {
+            true => case.link.problem(),
+            false => Some(format!("rate must be above 0, and is {}", case.rate)),
+        };
+        self.cases.iter().find_map(of_case)
+    }
+
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LagReport) -> anyhow::Result<()> {
         for server in &stage.servers {

@@ -107,6 +107,13 @@ const QUIET_WINDOW: Duration = Duration::from_millis(200);
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 impl Local {
+    /// Why this cannot be measured, if so.
+    pub(super) fn problem(&self) -> Option<String> {
+        let counts = [self.cases.len(), self.rounds, self.connections];
+        let is_empty = counts.contains(&0) || self.keys == 0 || self.turn.is_zero();
+        is_empty.then(|| "cases, rounds, connections, keys and turn must be above 0".to_owned())
+    }
+
     /// Measures the stage's servers beside each other, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LocalReport) -> anyhow::Result<()> {
         let mut running = Vec::new();

@@ -57,6 +57,15 @@ pub enum Outcome {
 }
 
 impl Scenario {
+    /// Why its settings make no sense, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Local(local) => local.problem(),
+            Self::Lag(lag) => lag.problem(),
+        }
+    }
+
     /// Runs it. What was measured before a failure is in the outcome.
     ///
     /// # Errors

@@ -46,6 +46,21 @@ impl fmt::Display for LinkPlan {
 }
 
 impl LinkPlan {
+    /// Why no link can be like this, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if !(0.0..=100.0).contains(&self.loss_percent) {
+            return Some(format!(
+                "loss_percent must be 0 to 100, and is {}",
+                self.loss_percent
+            ));
+        }
+        let rate = self
+            .rate_mbit
+            .filter(|rate| !(*rate > 0.0 && rate.is_finite()));
+        rate.map(|rate| format!("rate_mbit must be above 0, and is {rate}"))
+    }
+
     /// The model of one direction.
     #[must_use]
     pub fn profile(&self) -> LinkProfile {
