@@ -1,5 +1,6 @@
 //! What was measured, for people and for programs.
 
+pub mod distribution;
 pub mod lag;
 pub mod local;
 pub mod provenance;

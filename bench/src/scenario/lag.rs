@@ -19,6 +19,7 @@ use crate::{
         record::Record,
         values::{ValueContent, ValueSize},
     },
+    report::distribution::Distribution,
     scenario::Stage,
     server::{Adapter, Running},
     wan::{
@@ -95,6 +96,8 @@ pub struct Direction {
     pub to: String,
     /// Percentiles.
     pub lag: LagFigures,
+    /// More of them, for plots.
+    pub distribution: Distribution,
     /// When probes were written, since the start, and how long they took, both in milliseconds.
     pub series_ms: Vec<(f64, f64)>,
 }
@@ -275,6 +278,7 @@ fn directions_of(regions: &[Running], from: usize, lags: &[MeasuredLag]) -> Vec<
             from: regions[from].site.region.clone(),
             to: to.site.region.clone(),
             lag: lag.figures(),
+            distribution: Distribution::of(&lag.seen_after),
             series_ms: lag
                 .series
                 .iter()
