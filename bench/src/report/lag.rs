@@ -19,15 +19,14 @@ pub fn print(report: &LagReport) {
     ];
     let mut rows = table(header);
     for run in &report.runs {
-        let one_way_ms = run.case.link.rtt.as_secs_f64() * 500.0;
-        let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - one_way_ms);
         for direction in &run.directions {
+            let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - direction.one_way_ms);
             let lag = &direction.lag;
             rows.add_row([
                 run.server.clone(),
                 format!("{} to {}", direction.from, direction.to),
                 format!("{:.0}", run.updates_per_second),
-                run.case.link.to_string(),
+                run.case.network().to_string(),
                 over(lag.p50_ms),
                 over(lag.p90_ms),
                 over(lag.p99_ms),
@@ -47,15 +46,15 @@ pub fn print(report: &LagReport) {
         println!(
             "{}, {}: the forwarder was late by {:.0} µs (p50), {:.0} µs (p99), and used {:.0} % of a processor",
             run.server,
-            run.case.link,
+            run.case.network(),
             forwarder.error_us_p50,
             forwarder.error_us_p99,
             forwarder.cpu_share * 100.0,
         );
-        if run.missed > 0 {
+        if run.missed() > 0 {
             println!(
                 "  {} updates were never sent: the server took fewer",
-                run.missed
+                run.missed()
             );
         }
         if let Some(bottleneck) = &run.bottleneck {

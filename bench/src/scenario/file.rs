@@ -102,7 +102,7 @@ impl ScenarioFile {
                 ));
             }
         };
-        if let Some(problem) = scenario.problem() {
+        if let Some(problem) = scenario.problem(&regions) {
             return Err(wrong(problem));
         }
         Ok(Self {

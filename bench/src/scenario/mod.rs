@@ -1,8 +1,14 @@
 //! What is measured: each scenario is a file here, and its settings are a table of `scenarios/*/*.toml`.
 
+pub mod drive;
+pub mod faults;
 pub mod file;
 pub mod lag;
 pub mod local;
+mod equal;
+mod place;
+pub mod conflict;
+pub mod partition;
 
 use std::path::Path;
 
@@ -57,12 +63,12 @@ pub enum Outcome {
 }
 
 impl Scenario {
-    /// Why its settings make no sense, if so.
+    /// Why its settings make no sense for these regions, if so.
     #[must_use]
-    pub fn problem(&self) -> Option<String> {
+    pub fn problem(&self, regions: &[String]) -> Option<String> {
         match self {
             Self::Local(local) => local.problem(),
-            Self::Lag(lag) => lag.problem(),
+            Self::Lag(lag) => lag.problem(regions),
         }
     }
 

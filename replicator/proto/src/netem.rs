@@ -171,6 +171,12 @@ impl Link {
         self.cut = cut;
     }
 
+    /// How long a packet that is sent at `now` would wait for the link's rate, in microseconds.
+    #[must_use]
+    pub const fn wait_us(&self, now: Time) -> u64 {
+        (self.idle_at_ns / 1_000).saturating_sub(now.0)
+    }
+
     /// Whether the link is cut.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
