@@ -1,6 +1,7 @@
 //! What was measured, for people and for programs.
 
 pub mod distribution;
+pub mod figure;
 pub mod lag;
 pub mod local;
 pub mod provenance;
