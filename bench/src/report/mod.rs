@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use self::provenance::Provenance;
+use self::{figure::Section, provenance::Provenance};
 use crate::scenario::{Outcome, Scenario};
 
 /// Everything that a run showed.
@@ -40,6 +40,17 @@ pub struct ScenarioReport {
 /// The file that programs read.
 pub const JSON_FILE: &str = "report.json";
 
+impl ScenarioReport {
+    /// What terminals and pages show of it.
+    #[must_use]
+    pub fn section(&self) -> Section {
+        match &self.outcome {
+            Outcome::Local(report) => local::section(report),
+            Outcome::Lag(report) => lag::section(report),
+        }
+    }
+}
+
 impl Report {
     /// Writes `report.json` into `directory`.
     ///
@@ -63,10 +74,7 @@ impl Report {
         }
         for scenario in &self.scenarios {
             println!("\n{}", scenario.name);
-            match &scenario.outcome {
-                Outcome::Local(report) => local::print(report),
-                Outcome::Lag(report) => lag::print(report),
-            }
+            terminal::print(&scenario.section());
             if let Some(reason) = &scenario.partial {
                 println!("PARTIAL: {reason}");
             }
