@@ -1,12 +1,7 @@
 //! `conflict`: the same keys are written in all regions at the same time. How many differ afterwards, and how many
 //! updates are lost that should add up, by type.
 
-use std::{
-    net::SocketAddr,
-    sync::Barrier,
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Barrier, thread, time::Duration};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -92,7 +87,9 @@ impl ConflictType {
         let value = format!("{region}:{round}");
         let value = value.as_bytes();
         match (self, region) {
-            (Self::Set, _) | (Self::Delete | Self::Expire, 1..) => put_command(out, &[b"SET", key, value]),
+            (Self::Set, _) | (Self::Delete | Self::Expire, 1..) => {
+                put_command(out, &[b"SET", key, value])
+            }
             (Self::Counter, _) => put_command(out, &[b"INCR", key]),
             (Self::Append, _) => put_command(out, &[b"APPEND", key, b"x"]),
             (Self::Delete, 0) => put_command(out, &[b"DEL", key]),
@@ -171,7 +168,11 @@ impl Conflict {
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut ConflictReport) -> anyhow::Result<()> {
         for server in &stage.servers {
             let place = Place::open(stage, *server, server.name(), &self.network())?;
-            let addresses: Vec<_> = place.regions.iter().map(|region| region.site.client).collect();
+            let addresses: Vec<_> = place
+                .regions
+                .iter()
+                .map(|region| region.site.client)
+                .collect();
             for &kind in &self.types {
                 (stage.tell)(format!("{}: {}", server.name(), kind.name()));
                 let run = self.conflict(*server, kind, &addresses);
@@ -188,7 +189,9 @@ impl Conflict {
         kind: ConflictType,
         addresses: &[SocketAddr],
     ) -> Result<ConflictRun, ConnectionError> {
-        let keys: Vec<String> = (0..self.keys).map(|key| key_name(kind.prefix(), key)).collect();
+        let keys: Vec<String> = (0..self.keys)
+            .map(|key| key_name(kind.prefix(), key))
+            .collect();
         let barrier = Barrier::new(addresses.len());
         let accepted = thread::scope(|scope| {
             let (keys, barrier) = (&keys, &barrier);
@@ -196,7 +199,9 @@ impl Conflict {
                 scope.spawn(move || self.write(kind, region, address, keys, barrier))
             });
             let writing: Vec<_> = writing.collect();
-            let accepted = writing.into_iter().map(|region| region.join().expect("a writer does not panic"));
+            let accepted = writing
+                .into_iter()
+                .map(|region| region.join().expect("a writer does not panic"));
             accepted.collect::<Result<Vec<_>, _>>()
         })?;
         let writes = self.keys * u64::from(self.rounds);
@@ -230,7 +235,8 @@ impl Conflict {
         for round in 0..self.rounds {
             for keys in keys.chunks(TOGETHER) {
                 let mut requests = Vec::new();
-                keys.iter().for_each(|key| kind.put(&mut requests, key, region, round));
+                keys.iter()
+                    .for_each(|key| kind.put(&mut requests, key, region, round));
                 barrier.wait();
                 if let Ok(connected) = &mut client {
                     match connected.ask(&requests, keys.len(), |reply| {
@@ -267,7 +273,10 @@ mod tests {
             key: String::new(),
             values: vec![first.to_vec(), second.to_vec()],
         };
-        let counters = [held(b"$2\r\n12\r\n-", b"$2\r\n10\r\n-"), held(b"$1\r\n5\r\n-", b"$-1\r\n-")];
+        let counters = [
+            held(b"$2\r\n12\r\n-", b"$2\r\n10\r\n-"),
+            held(b"$1\r\n5\r\n-", b"$-1\r\n-"),
+        ];
         assert_eq!(lost(ConflictType::Counter, &counters, 17), Some(7));
         let appended = [held(b"$4\r\nxxxx\r\n-", b"$3\r\nxxx\r\n-")];
         assert_eq!(lost(ConflictType::Append, &appended, 4), Some(1));

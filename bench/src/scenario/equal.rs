@@ -71,7 +71,11 @@ impl Readers {
                     match number % 2 {
                         0 => held.values.push(reply.to_vec()),
                         // What is left of a deadline is less in the region that is asked last.
-                        _ => held.values.last_mut().expect("a value comes first").push(deadline(reply)),
+                        _ => held
+                            .values
+                            .last_mut()
+                            .expect("a value comes first")
+                            .push(deadline(reply)),
                     }
                     number += 1;
                 })?;

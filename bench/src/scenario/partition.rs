@@ -128,7 +128,11 @@ impl Partition {
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
-    pub(super) fn run(&self, stage: &Stage<'_>, report: &mut PartitionReport) -> anyhow::Result<()> {
+    pub(super) fn run(
+        &self,
+        stage: &Stage<'_>,
+        report: &mut PartitionReport,
+    ) -> anyhow::Result<()> {
         for server in &stage.servers {
             for (index, case) in self.cases.iter().enumerate() {
                 let run = self.case(stage, *server, index, case)?;
@@ -167,8 +171,15 @@ impl Partition {
             seed: stage.seed,
         };
         let Driven { loads, marks, .. } = drive.run(&mut place)?;
-        (stage.tell)(format!("{}: case {number} of {count}, healing", server.name()));
-        let addresses: Vec<_> = place.regions.iter().map(|region| region.site.client).collect();
+        (stage.tell)(format!(
+            "{}: case {number} of {count}, healing",
+            server.name()
+        ));
+        let addresses: Vec<_> = place
+            .regions
+            .iter()
+            .map(|region| region.site.client)
+            .collect();
         let mut readers = Readers::connect(&addresses).context("comparing regions")?;
         let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
         let _before = place.take_report()?;
