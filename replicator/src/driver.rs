@@ -233,7 +233,12 @@ impl<S: Store> Driver<S> {
                 return end;
             }
             if Instant::now() >= stats_due {
-                self.note_stats(sender.stats());
+                let stats = sender.stats();
+                self.cell
+                    .peer
+                    .lock()
+                    .set_path(stats.congestion_window_bytes);
+                self.note_stats(stats);
                 stats_due = Instant::now() + STATS_INTERVAL;
             }
             let due = self.due().min(stats_due);

@@ -11,6 +11,7 @@
 
 mod authority;
 pub mod certs;
+mod congestion;
 mod driver;
 pub mod emulation;
 pub mod endpoint;

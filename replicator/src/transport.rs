@@ -4,11 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use quinn::{AckFrequencyConfig, IdleTimeout, VarInt, congestion};
 
+use crate::congestion::SteadyConfig;
+
 /// How the sender reacts to loss and delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Congestion {
-    /// Follows the measured rate: keeps its speed under random loss.
+    /// Follows the measured rate, and keeps the path's queue short; see [`crate::congestion`].
     #[default]
+    Steady,
+    /// Follows the measured rate: keeps its speed under random loss.
     Bbr,
     /// Halves on loss, as TCP does: fair to neighbours, slow on lossy long links.
     Cubic,
@@ -31,7 +35,7 @@ pub struct TransportConfig {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
-            congestion: Congestion::Bbr,
+            congestion: Congestion::Steady,
             initial_rtt: None,
             keep_alive: Duration::from_millis(500),
             idle_timeout: Duration::from_secs(5),
@@ -74,6 +78,12 @@ impl TransportConfig {
     pub(crate) fn to_quinn(&self) -> Arc<quinn::TransportConfig> {
         let mut transport = quinn::TransportConfig::default();
         match self.congestion {
+            Congestion::Steady => {
+                let steady = SteadyConfig {
+                    initial_window: INITIAL_WINDOW_BYTES,
+                };
+                transport.congestion_controller_factory(Arc::new(steady));
+            }
             Congestion::Bbr => {
                 let mut bbr = congestion::BbrConfig::default();
                 bbr.initial_window(INITIAL_WINDOW_BYTES);

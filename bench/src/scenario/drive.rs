@@ -134,7 +134,6 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 impl Drive<'_> {
     /// Goes on until all is answered and seen.
     pub(super) fn run(&self, place: &mut Place) -> anyhow::Result<Driven> {
-        let _before = place.take_report()?;
         let start = Instant::now() + CONNECT_TIME;
         let mut sources = place.sources();
         let name = |&region: &usize| &place.regions[region].site.region;
@@ -207,11 +206,17 @@ impl Drive<'_> {
             .collect();
         let mut marks = Vec::new();
         let mut sample_at = Duration::ZERO;
+        let mut is_warm = false;
         // A load that was given up ends the whole.
         while sample_at <= self.length && !progress.stop.load(Ordering::Relaxed) {
             let fault = faults.next_if(|fault| fault.at <= sample_at);
             let at = fault.map_or(sample_at, |fault| fault.at);
             thread::sleep((start + at).saturating_duration_since(Instant::now()));
+            if at >= self.warm_up && !is_warm {
+                // What links did before is not counted.
+                let _warm_up = place.take_report()?;
+                is_warm = true;
+            }
             let Some(Fault { action, .. }) = fault else {
                 let each = samples.iter_mut().zip(&place.regions);
                 each.for_each(|(samples, region)| samples.look(region));

@@ -242,10 +242,9 @@ impl Lag {
         let measured = (self.length - self.warm_up).as_secs_f64();
         let answered: u64 = loads.iter().map(|load| load.answered).sum();
         let updates_per_second = answered as f64 / measured;
-        // The warm-up's updates have crossed too, and so have probes.
-        let length = self.length.as_secs_f64();
-        let probes = loads.len() as f64 * length / PROBE_INTERVAL.as_secs_f64();
-        let updates = updates_per_second * length + probes;
+        // Probes have crossed too.
+        let probes = loads.len() as f64 * measured / PROBE_INTERVAL.as_secs_f64();
+        let updates = answered as f64 + probes;
         let crossings = updates * (place.regions.len() - 1).max(1) as f64;
         Ok(LagRun {
             server: server.name().to_owned(),

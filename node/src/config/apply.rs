@@ -44,6 +44,7 @@ impl Replication {
     /// Settings of QUIC.
     pub fn transport(&self) -> TransportConfig {
         let congestion = match self.congestion {
+            Congestion::Steady => transport::Congestion::Steady,
             Congestion::Bbr => transport::Congestion::Bbr,
             Congestion::Cubic => transport::Congestion::Cubic,
         };

@@ -159,7 +159,7 @@ impl Default for Replication {
             ca: "ca.pem".into(),
             cert: "cert.pem".into(),
             key: "key.pem".into(),
-            congestion: Congestion::Bbr,
+            congestion: Congestion::Steady,
             log_limit: Bytes::mib(256),
             batch_limit: Bytes::kib(64),
             flush_interval: Period::millis(1),
@@ -175,6 +175,7 @@ impl Default for Replication {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Congestion {
+    Steady,
     Bbr,
     Cubic,
 }

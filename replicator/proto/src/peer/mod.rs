@@ -71,7 +71,7 @@ impl Default for Limits {
                 min_bytes: 1024 * 1024,
                 max_bytes: 64 * 1024 * 1024,
             },
-            ack_delay: Duration::from_millis(1),
+            ack_delay: Duration::from_millis(5),
             watermark_interval: Duration::from_millis(250),
             hello_timeout: Duration::from_secs(5),
         }
@@ -248,6 +248,11 @@ impl Peer {
         self.state == State::Up && self.sender.is_idle()
     }
 
+    /// The link lets so many bytes be in flight on its path: what goes beyond waits in the log.
+    pub fn set_path(&mut self, bytes: u64) {
+        self.sender.set_path(bytes);
+    }
+
     /// When [`Input::Tick`] is due if nothing happens before. `None` while there is no link.
     #[must_use]
     pub fn deadline(&self, log: &Log) -> Option<Time> {
@@ -393,10 +398,17 @@ impl Peer {
             State::Handshaking => return,
             State::Up => {}
         }
+        let outputs = out.len();
         self.sender
             .fill(now, node, &mut |batch| out.push(Output::Batch(batch)));
+        // Beside a batch they cost a few bytes, alone a packet.
+        let has_company = out.len() > outputs;
+        let delay = match has_company {
+            true => self.limits.ack_delay / 2,
+            false => self.limits.ack_delay,
+        };
         if let Some((since, count)) = self.receiver.acks_waiting()
-            && (count >= ACKS_AT_ONCE || now >= since + self.limits.ack_delay)
+            && (count >= ACKS_AT_ONCE || now >= since + delay)
         {
             out.push(Output::Control(
                 Control::Ack(self.receiver.take_acks()).encode(),

@@ -329,6 +329,10 @@ impl Sender {
         self.window.in_flight_bytes()
     }
 
+    pub(super) fn set_path(&mut self, bytes: u64) {
+        self.window.set_path(bytes);
+    }
+
     pub(super) fn window_bytes(&self) -> u64 {
         self.window.size_bytes()
     }

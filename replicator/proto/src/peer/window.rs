@@ -3,7 +3,8 @@
 //! About 1.5 × delivery rate × round trip: enough that an acknowledgement lost on the way does not stall the sender,
 //! little enough that the rest waits in the log, where it still coalesces, and not in queues along the path. The rate
 //! is the largest of recent samples, as in BBR (Cardwell et al., 2016); while the window limits, each round grows it by
-//! half.
+//! half. A link that knows its path says what that holds: the window is then never smaller than a little more, and is as
+//! small as that where the path is slow.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -52,6 +53,8 @@ pub(super) struct Window {
     /// Largest rate of each recent round in bytes per second.
     rates: VecDeque<u64>,
     round_trip: Option<(Duration, Time)>,
+    /// What the link lets be in flight on its path, if it says so.
+    path_bytes: Option<u64>,
 }
 
 impl Window {
@@ -66,6 +69,7 @@ impl Window {
             round_ends_at: 0,
             rates: VecDeque::from([0]),
             round_trip: None,
+            path_bytes: None,
         }
     }
 
@@ -84,9 +88,19 @@ impl Window {
             .round_trip
             .map_or(Duration::ZERO, |(shortest, _)| shortest);
         let product = u128::from(rate) * round_trip.as_micros() * 3 / 2 / 1_000_000;
+        // Beyond what is on the path, a little waits in the link, so that the path never does.
+        let path = self.path_bytes.map(|bytes| bytes + bytes / 4);
+        let least = path.map_or(self.limits.min_bytes, |path| {
+            path.min(self.limits.min_bytes)
+        });
         u64::try_from(product)
             .unwrap_or(u64::MAX)
-            .clamp(self.limits.min_bytes, self.limits.max_bytes)
+            .clamp(least, self.limits.max_bytes)
+    }
+
+    /// The link lets so many bytes be in flight on its path.
+    pub(super) fn set_path(&mut self, bytes: u64) {
+        self.path_bytes = Some(bytes);
     }
 
     pub(super) fn send(&mut self, bytes: u64, now: Time) -> Sent {
@@ -133,6 +147,7 @@ impl Window {
 
     /// The link is gone: nothing that was in flight will be acknowledged.
     pub(super) fn lose_all(&mut self) {
+        self.path_bytes = None;
         (self.in_flight, self.counted, self.large_in_flight) = (0, 0, 0);
     }
 
@@ -195,6 +210,15 @@ mod tests {
         assert!(window.has_room());
         window.acknowledge(another, Time(60_000_001));
         assert_eq!((window.in_flight_bytes(), window.size_bytes()), (0, before));
+    }
+
+    #[test]
+    fn a_slow_path_makes_it_smaller_than_the_least_and_no_path_larger() {
+        let mut window = Window::new(LIMITS, Time(0));
+        window.set_path(400);
+        assert_eq!(window.size_bytes(), 500);
+        window.set_path(1_000_000);
+        assert_eq!(window.size_bytes(), LIMITS.min_bytes);
     }
 
     #[test]
