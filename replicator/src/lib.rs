@@ -3,6 +3,7 @@
 //! ```text
 //!  certs ──▶ identity ──▶ tls ──▶ endpoint ──Connection──▶ link ──▶ LinkSender    control frames, batches out
 //!                                    │                         └──▶ LinkReceiver  control frames, batches in
+//!                                    │       compression: shorter batches, for the peers that read them
 //!                              emulation (rehearsals only): delays outgoing datagrams by proto's link model
 //! ```
 //!
@@ -11,8 +12,10 @@
 
 mod authority;
 pub mod certs;
+pub mod compression;
 mod driver;
 pub mod emulation;
+mod encoding;
 pub mod endpoint;
 pub mod error;
 pub mod identity;
