@@ -13,6 +13,8 @@
 mod decoder;
 mod dictionary;
 mod encoder;
+#[cfg(test)]
+mod tests;
 
 pub use self::{decoder::Decoder, encoder::Encoder};
 

@@ -156,10 +156,10 @@ async fn refusal_of(stream: &[u8]) -> CompressionError {
     let error = closed_with(&mut raw).await;
     let told = raw.peer.closed().await.to_string();
     assert!(told.contains(&error.to_string()), "{told}, but {error}");
-    match error {
-        LinkError::Compression(error) => error,
-        other => panic!("{other}"),
-    }
+    let LinkError::Compression(error) = error else {
+        panic!("{error}")
+    };
+    error
 }
 
 fn compressed(batch: &[u8]) -> Vec<u8> {
