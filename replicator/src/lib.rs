@@ -1,9 +1,8 @@
 //! What regions say to each other, over QUIC: certificates, endpoints and links that carry frames.
 //!
 //! ```text
-//!  certs ──▶ identity ──▶ tls ──▶ endpoint ──Connection──▶ link ──▶ LinkSender    control frames, batches out
+//!  certs ──▶ identity ──▶ tls ──▶ endpoint ──Connection──▶ link ──▶ LinkSender    control frames, batches out, compressed on request
 //!                                    │                         └──▶ LinkReceiver  control frames, batches in
-//!                                    │       compression: shorter batches, for the peers that read them
 //!                              emulation (rehearsals only): delays outgoing datagrams by proto's link model
 //! ```
 //!

@@ -86,7 +86,7 @@ impl Encoder {
 
     /// The batch as a zstd frame; `None` when it is better sent plain.
     pub fn encode(&mut self, batch: &[u8], now: Instant) -> Option<Bytes> {
-        self.sample(batch);
+        self.sample(batch, now);
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
@@ -153,7 +153,16 @@ impl Encoder {
         }
     }
 
-    fn sample(&mut self, batch: &[u8]) {
+    #[cfg(test)]
+    pub(super) const fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Resting)
+    }
+
+    fn sample(&mut self, batch: &[u8], now: Instant) {
+        // Without a dictionary small batches are not tried, and no ratio says that one is due.
+        if self.dictionary.is_none() {
+            self.sample_again(TRAINING_PAUSE, now);
+        }
         let Stage::Sampling(samples) = &mut self.stage else {
             return;
         };
@@ -184,9 +193,18 @@ impl Encoder {
             self.paused_until = Some(now + PAUSE);
         }
         let is_worse = !pays || ratio > WORSE_FACTOR * *self.ratio_first.get_or_insert(ratio);
-        let age = now.duration_since(self.trained_at);
-        let is_due = age >= DICTIONARY_AGE_MAX || is_worse && age >= TRAINING_PAUSE;
-        if is_due && matches!(self.stage, Stage::Resting) {
+        self.sample_again(
+            match is_worse {
+                true => TRAINING_PAUSE,
+                false => DICTIONARY_AGE_MAX,
+            },
+            now,
+        );
+    }
+
+    /// Begins with the next dictionary when the last training is as old as this.
+    fn sample_again(&mut self, age_min: Duration, now: Instant) {
+        if matches!(self.stage, Stage::Resting) && now.duration_since(self.trained_at) >= age_min {
             self.stage = Stage::Sampling(Samples::default());
         }
     }

@@ -242,6 +242,27 @@ async fn a_dictionary_that_became_worse_is_replaced_a_minute_after_it_was_made()
     assert!(new < old, "{old} {new}");
 }
 
+#[tokio::test]
+async fn small_batches_get_a_dictionary_though_the_first_ones_had_nothing_in_common() {
+    let mut ends = Ends::new();
+    let mut rng = Rng::new(3);
+    // Twice the samples: the trainer's answer is looked for meanwhile.
+    for _ in 0..5000 {
+        ends.pass(&random(&mut rng, 100));
+        assert!(ends.encoder.take_offer(ends.now).is_none());
+        tokio::task::yield_now().await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ends.encoder.is_resting() {
+        assert!(Instant::now() < deadline, "the trainer does not end");
+        assert!(ends.encoder.take_offer(ends.now).is_none());
+        tokio::task::yield_now().await;
+    }
+    ends.now += Duration::from_secs(60);
+    let dictionary = ends.offered(records).await;
+    assert_eq!(ends.take(&dictionary), 2);
+}
+
 #[test]
 fn the_last_four_dictionaries_are_held() {
     let mut decoder = Decoder::new(COMPRESSED_BATCH_BYTES_MAX);
