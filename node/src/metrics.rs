@@ -165,6 +165,16 @@ const LINK: &[Metric<Link>] = &[
         Counter(|l| l.batches.received),
     ),
     metric(
+        "greenwich_link_sent_batch_bytes",
+        "Bytes of batches sent, before compression",
+        Counter(|l| l.batches.sent_bytes),
+    ),
+    metric(
+        "greenwich_link_sent_encoded_batch_bytes",
+        "Bytes of batches sent, after compression",
+        Counter(|l| l.batches.sent_encoded_bytes),
+    ),
+    metric(
         "greenwich_link_sent_updates",
         "Updates sent",
         Counter(|l| l.updates.sent),

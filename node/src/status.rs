@@ -165,6 +165,10 @@ pub struct Batches {
     pub sent: u64,
     /// Received and applied.
     pub received: u64,
+    /// Bytes of those that were sent, as they were built.
+    pub sent_bytes: u64,
+    /// The same as they were encoded: fewer with compression.
+    pub sent_encoded_bytes: u64,
 }
 
 /// Updates over a link since the start.

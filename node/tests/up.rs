@@ -365,6 +365,56 @@ fn an_idle_region_gives_the_memory_of_a_large_value_back() {
     up.end("TERM");
 }
 
+/// Bytes of the batches that a region sent, as they were built and as they were encoded.
+fn batch_bytes(up: &Up, region: usize) -> (u64, u64) {
+    let status: Value = serde_json::from_slice(&up.status().stdout).unwrap();
+    let batches = &status["regions"][region]["status"]["links"][0]["batches"];
+    let bytes = |name: &str| batches[name].as_u64().expect("bytes are a number");
+    (bytes("sent_bytes"), bytes("sent_encoded_bytes"))
+}
+
+#[test]
+fn regions_that_compress_hold_the_same_and_send_less() {
+    const KEYS: usize = 500;
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = Up::start(directory.path(), 33_000, &["--compression", "zstd"]);
+    let record = up.record();
+    let mut clients =
+        [0, 1].map(|region| connect(record["regions"][region]["redis"].as_str().unwrap()));
+    let mut round = 0;
+    // One at a time, so that batches are too small to shrink without a dictionary.
+    until("both regions to send less than two thirds", || {
+        round += 1;
+        for key in 0..KEYS {
+            for (region, client) in clients.iter_mut().enumerate() {
+                let score = (key * 7919 + round * 31 + region) % 100_000;
+                let value = format!(r#"{{"user":"user-{key}","state":"active","score":{score}}}"#);
+                let set = format!(
+                    "*3\r\n$3\r\nSET\r\n$4\r\nk{key:03}\r\n${}\r\n{value}\r\n",
+                    value.len()
+                );
+                assert_eq!(ask(client, set.as_bytes()), "+OK\r\n");
+            }
+        }
+        [0, 1].into_iter().all(|region| {
+            let (bytes, encoded_bytes) = batch_bytes(&up, region);
+            3 * encoded_bytes < 2 * bytes
+        })
+    });
+    let mut values = |region: usize| {
+        let client = &mut clients[region];
+        let mut get = |key: usize| {
+            let length = ask(client, format!("GET k{key:03}\r\n").as_bytes());
+            let value = ask(client, b"");
+            assert_eq!(length, format!("${}\r\n", value.trim_end().len()));
+            value
+        };
+        (0..KEYS).map(&mut get).collect::<Vec<_>>()
+    };
+    until("both regions to hold the same", || values(0) == values(1));
+    up.end("TERM");
+}
+
 /// Runs a transaction that writes and asks for INFO, and returns what INFO said.
 fn info_inside_exec(client: &mut BufReader<TcpStream>, key: &str) -> String {
     let request = format!("MULTI\r\nSET {key} v\r\nINCR n\r\nINFO replication\r\nEXEC\r\n");

@@ -97,6 +97,8 @@ pub struct LinkView {
     pub stats: LinkStats,
     /// UDP payload of earlier links, sent and received.
     pub past_bytes: (u64, u64),
+    /// Batches sent over earlier links, as they were built and as they were encoded.
+    pub past_batch_bytes: (u64, u64),
 }
 
 /// What a driver and the status page share.
@@ -206,6 +208,9 @@ impl<S: Store> Driver<S> {
             view.past_bytes.0 += view.stats.sent_bytes;
             view.past_bytes.1 += view.stats.received_bytes;
             (view.stats.sent_bytes, view.stats.received_bytes) = (0, 0);
+            view.past_batch_bytes.0 += view.stats.batch_bytes;
+            view.past_batch_bytes.1 += view.stats.encoded_batch_bytes;
+            (view.stats.batch_bytes, view.stats.encoded_batch_bytes) = (0, 0);
         }
         let reason = match &end {
             End::Link(error) => error.to_string(),
@@ -244,7 +249,7 @@ impl<S: Store> Driver<S> {
             let due = self.due().min(stats_due);
             tokio::select! {
                 event = receiver.next() => {
-                    if let Err(end) = self.take_events(event, receiver, &mut out) {
+                    if let Err(end) = self.take_events(event, sender, receiver, &mut out) {
                         return end;
                     }
                 }
@@ -281,34 +286,37 @@ impl<S: Store> Driver<S> {
     fn take_events(
         &self,
         first: Event,
+        sender: &mut LinkSender,
         receiver: &mut LinkReceiver,
         out: &mut Outbox,
     ) -> Result<(), End> {
         let mut next = Some(first);
         for _ in 0..EVENTS_AT_ONCE {
-            match next {
-                Some(Event::Control(frame)) => {
-                    self.handle(Input::Control(&frame), out);
-                    self.shared.acknowledged.notify_waiters();
-                }
-                Some(Event::Batch(batch)) => self.handle(Input::Batch(&batch), out),
-                Some(Event::Closed(error)) => return Err(End::Link(error)),
-                None => return Ok(()),
-            }
+            let Some(event) = next else {
+                return Ok(());
+            };
+            self.take_event(event, sender, out)?;
             next = receiver.next().now_or_never();
         }
-        match next {
-            Some(Event::Closed(error)) => Err(End::Link(error)),
-            Some(Event::Control(frame)) => {
+        next.map_or(Ok(()), |event| self.take_event(event, sender, out))
+    }
+
+    fn take_event(
+        &self,
+        event: Event,
+        sender: &mut LinkSender,
+        out: &mut Outbox,
+    ) -> Result<(), End> {
+        match event {
+            Event::Control(frame) => {
                 self.handle(Input::Control(&frame), out);
-                Ok(())
+                self.shared.acknowledged.notify_waiters();
             }
-            Some(Event::Batch(batch)) => {
-                self.handle(Input::Batch(&batch), out);
-                Ok(())
-            }
-            None => Ok(()),
+            Event::Batch(batch) => self.handle(Input::Batch(&batch), out),
+            Event::Notice(notice) => sender.hear(notice).map_err(End::Link)?,
+            Event::Closed(error) => return Err(End::Link(error)),
         }
+        Ok(())
     }
 
     fn handle(&self, input: Input<'_>, out: &mut Outbox) {

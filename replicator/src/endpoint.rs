@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::{
     authority,
     certs::Credentials,
+    compression::Compression,
     emulation::{EmulatedSocket, Emulation, EmulationConfig},
     error::{LinkError, is_no_certificate},
     identity::{BadName, NodeName},
@@ -46,6 +47,9 @@ pub struct EndpointConfig {
     /// A link whose connection owes bytes but moves none for this long is given up; an unfinished batch of which nothing
     /// arrives for three times as long, too. 10 s. It limits silence, never the length of a transfer.
     pub stall_limit: Duration,
+    /// What this node does to the batches that it sends; nothing by default. A peer that cannot read compressed ones is
+    /// sent plain ones.
+    pub compression: Compression,
     /// Emulated links, for a rehearsal.
     pub emulation: Option<EmulationConfig>,
 }
@@ -61,6 +65,7 @@ impl EndpointConfig {
             reset_key: None,
             batch_bytes_max: wire::BATCH_BYTES_MAX,
             stall_limit: STALL_LIMIT,
+            compression: Compression::None,
             emulation: None,
         }
     }
@@ -149,6 +154,7 @@ impl Endpoint {
         let limits = LinkLimits {
             batch_bytes_max: config.batch_bytes_max,
             stall_limit: config.stall_limit,
+            compression: config.compression,
         };
         let credentials = config.credentials;
         tracing::info!(%addr, node = %credentials.name, "listening for peers");

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use quinn::ConnectionError;
 
-use crate::{identity::NodeName, tls};
+use crate::{compression::CompressionError, identity::NodeName, tls};
 
 /// Why there is no link, or no longer one. The text names what was expected and what was found.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -124,6 +124,12 @@ pub enum LinkError {
     /// The peer reads nothing, though the connection lives.
     #[error("the peer has taken nothing for {0:?} though bytes wait")]
     Stalled(Duration),
+    /// A control frame of a kind that this node does not know.
+    #[error("control frame of unknown kind {0}")]
+    ControlFrameKind(u8),
+    /// A batch, a dictionary or its confirmation cannot be used.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
     /// The peer ended the control stream.
     #[error("the peer ended the control stream")]
     ControlEnded,
@@ -164,7 +170,9 @@ impl LinkError {
             | Self::WireVersion { .. }
             | Self::Transport(_)
             | Self::ControlFrameTooLarge { .. }
+            | Self::ControlFrameKind(_)
             | Self::BatchTooLarge { .. }
+            | Self::Compression(_)
             | Self::ReceiveBacklog { .. } => Redial::Rarely,
             Self::ClosedHere => Redial::Never,
         }

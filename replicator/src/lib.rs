@@ -1,7 +1,7 @@
 //! What regions say to each other, over QUIC: certificates, endpoints and links that carry frames.
 //!
 //! ```text
-//!  certs ──▶ identity ──▶ tls ──▶ endpoint ──Connection──▶ link ──▶ LinkSender    control frames, batches out
+//!  certs ──▶ identity ──▶ tls ──▶ endpoint ──Connection──▶ link ──▶ LinkSender    control frames, batches out, compressed on request
 //!                                    │                         └──▶ LinkReceiver  control frames, batches in
 //!                              emulation (rehearsals only): delays outgoing datagrams by proto's link model
 //! ```
@@ -11,9 +11,11 @@
 
 mod authority;
 pub mod certs;
+pub mod compression;
 mod congestion;
 mod driver;
 pub mod emulation;
+mod encoding;
 pub mod endpoint;
 pub mod error;
 pub mod identity;

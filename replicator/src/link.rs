@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quinn::VarInt;
 use tokio::time::timeout;
 
-use crate::{endpoint::Connection, error::LinkError};
+use crate::{compression::Compression, endpoint::Connection, error::LinkError, tls};
 pub use crate::{link_receiver::LinkReceiver, link_sender::LinkSender};
 
 /// The longest control frame, its prefix not counted. An empty one is legal and is skipped by the receiver.
@@ -19,8 +19,26 @@ pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// as can be, one of ten packets ten times as often.
 pub const SMALL_BATCH_BYTES_MAX: usize = 256 * 1024;
 
-/// A control frame is preceded by its length, u32 little endian.
+/// A control frame is preceded by its length, u24 little endian, and its [`FrameKind`].
 pub(crate) const PREFIX_BYTES: usize = 4;
+
+/// Whose a control frame is. All but the first are sent only where compression was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameKind {
+    /// The users of the link.
+    Control = 0,
+    /// This layer's: a dictionary that the sender would like to use.
+    Dictionary = 1,
+    /// This layer's: the number, u32 little endian, of a dictionary that the sender holds.
+    DictionaryHeld = 2,
+}
+
+/// What precedes a control frame of this length.
+pub(crate) fn prefix(kind: FrameKind, bytes: usize) -> [u8; PREFIX_BYTES] {
+    let bytes = u32::try_from(bytes).expect("the limit is below 16 MiB");
+    let [first, second, third, _] = bytes.to_le_bytes();
+    [first, second, third, kind as u8]
+}
 
 /// The control stream goes before batches: it carries the acknowledgements that let batches go.
 pub(crate) const CONTROL_PRIORITY: i32 = i32::MAX;
@@ -31,13 +49,15 @@ const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// This layer's close code for a peer that broke a limit.
 pub(crate) const CLOSE_CODE_LIMIT: u32 = 2;
 
-/// What a link bears, the same for both of its halves.
+/// How a link behaves, the same for both of its halves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkLimits {
     /// The longest batch.
     pub(crate) batch_bytes_max: usize,
     /// A connection that owes bytes and moves none for this long is given up.
     pub(crate) stall_limit: Duration,
+    /// What is done to batches that are sent, if the peer reads it.
+    pub(crate) compression: Compression,
 }
 
 /// Room for other batches beside the largest one: a session has 64 MiB in flight before it sends that one, all of which
@@ -77,8 +97,19 @@ pub enum Event {
     Control(Bytes),
     /// A whole batch, in no order.
     Batch(Bytes),
+    /// To be told to [`LinkSender::hear`] at once.
+    Notice(Notice),
     /// The link is gone; every later event is this one again.
     Closed(LinkError),
+}
+
+/// What the receiving half of a link has to tell the sending half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The peer sent this dictionary, and wants to know that it is held.
+    DictionaryReceived(u32),
+    /// The peer holds this dictionary.
+    DictionaryHeld(u32),
 }
 
 /// How a link fares; counted since it was opened.
@@ -100,6 +131,10 @@ pub struct LinkStats {
     pub sent_bytes: u64,
     /// UDP payload received.
     pub received_bytes: u64,
+    /// Batches sent, as they were handed over; counted by the sending half.
+    pub batch_bytes: u64,
+    /// The same batches as they were written to their streams.
+    pub encoded_batch_bytes: u64,
     /// Times that the peer's windows held this side up.
     pub blocked_by_peer: u64,
     /// The largest UDP payload in use.
@@ -118,6 +153,8 @@ impl LinkStats {
             lost_packets: stats.path.lost_packets,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
+            batch_bytes: 0,
+            encoded_batch_bytes: 0,
             blocked_by_peer: stats.frame_tx.data_blocked
                 + stats.frame_tx.stream_data_blocked
                 + stats.frame_tx.streams_blocked_uni,
@@ -146,12 +183,16 @@ impl Connection {
         };
         let (send, receive) = timeout(OPEN_LIMIT, opening).await.map_err(timed_out)??;
         let _closed_already = send.set_priority(CONTROL_PRIORITY);
-        let mut sender = LinkSender::new(self.quinn.clone(), send, self.limits);
+        let compressible = tls::is_compression_agreed(&self.quinn);
+        let mut sender = LinkSender::new(self.quinn.clone(), send, self.limits, compressible);
         if self.dialled {
             // A stream shows at the peer with its first byte: an empty frame opens it.
             sender.send_control(&[])?;
         }
-        Ok((sender, LinkReceiver::new(self.quinn, receive, self.limits)))
+        Ok((
+            sender,
+            LinkReceiver::new(self.quinn, receive, self.limits, compressible),
+        ))
     }
 }
 

@@ -15,9 +15,11 @@ use quinn::{ReadError, RecvStream};
 use tokio::time::timeout;
 
 use crate::{
+    compression::Decoder,
     error::LinkError,
     link::{
-        self, CLOSE_CODE_LIMIT, CONTROL_FRAME_BYTES_MAX, Event, LinkLimits, LinkStats, PREFIX_BYTES,
+        self, CLOSE_CODE_LIMIT, CONTROL_FRAME_BYTES_MAX, Event, FrameKind, LinkLimits, LinkStats,
+        Notice, PREFIX_BYTES,
     },
 };
 
@@ -30,6 +32,8 @@ pub struct LinkReceiver {
     control: ControlReader,
     batches: FuturesUnordered<BoxFuture<'static, Result<Bytes, LinkError>>>,
     limits: LinkLimits,
+    /// For a peer that says how each batch is encoded.
+    decoder: Option<Decoder>,
     unfinished_bytes: Arc<AtomicUsize>,
     closed: Option<LinkError>,
 }
@@ -38,17 +42,23 @@ impl LinkReceiver {
     pub(crate) fn new(
         connection: quinn::Connection,
         control: RecvStream,
-        limits: LinkLimits,
+        mut limits: LinkLimits,
+        compressible: bool,
     ) -> Self {
+        let decoder = compressible.then(|| Decoder::new(limits.batch_bytes_max));
+        // A stream is longer than its batch by the byte that says how that is encoded.
+        limits.batch_bytes_max += usize::from(compressible);
         Self {
             connection,
             control: ControlReader {
                 stream: control,
                 received: BytesMut::new(),
                 ended: false,
+                has_kinds: compressible,
             },
             batches: FuturesUnordered::new(),
             limits,
+            decoder,
             unfinished_bytes: Arc::new(AtomicUsize::new(0)),
             closed: None,
         }
@@ -73,20 +83,46 @@ impl LinkReceiver {
     }
 
     async fn step(&mut self) -> Result<Option<Event>, LinkError> {
-        if let Some(frame) = self.control.take_frame()? {
-            return Ok(Some(Event::Control(frame)));
+        if let Some((kind, frame)) = self.control.take_frame()? {
+            return self.take_frame(kind, frame).map(Some);
         }
         tokio::select! {
             // Control first: acknowledgements make room on both sides.
             biased;
             read = self.control.read(), if !self.control.ended => read.map(|()| None),
             Some(batch) = self.batches.next(), if !self.batches.is_empty() => {
-                batch.map(|batch| Some(Event::Batch(batch)))
+                self.decode(batch?).map(Some)
             }
             accepted = self.connection.accept_uni(), if self.batches.len() < BATCHES_READ_MAX => {
                 self.start_batch(accepted?)
             }
         }
+    }
+
+    fn take_frame(&mut self, kind: u8, frame: Bytes) -> Result<Event, LinkError> {
+        const CONTROL: u8 = FrameKind::Control as u8;
+        const DICTIONARY: u8 = FrameKind::Dictionary as u8;
+        const DICTIONARY_HELD: u8 = FrameKind::DictionaryHeld as u8;
+        let notice = match (kind, &mut self.decoder) {
+            (CONTROL, _) => return Ok(Event::Control(frame)),
+            (DICTIONARY, Some(decoder)) => {
+                Notice::DictionaryReceived(decoder.add_dictionary(&frame)?)
+            }
+            (DICTIONARY_HELD, Some(_)) => {
+                let id = <[u8; 4]>::try_from(&frame[..]);
+                let id = id.map_err(|_| LinkError::ControlFrameKind(kind))?;
+                Notice::DictionaryHeld(u32::from_le_bytes(id))
+            }
+            _ => return Err(LinkError::ControlFrameKind(kind)),
+        };
+        Ok(Event::Notice(notice))
+    }
+
+    fn decode(&mut self, stream: Bytes) -> Result<Event, LinkError> {
+        Ok(Event::Batch(match &mut self.decoder {
+            Some(decoder) => decoder.decode(stream)?,
+            None => stream,
+        }))
     }
 
     /// Most batches arrive with all of their packets together: those are told without a timer.
@@ -95,7 +131,7 @@ impl LinkReceiver {
         let mut reader = BatchReader::new(stream, self.limits, unfinished_bytes);
         while let Some(more) = reader.read_more().now_or_never() {
             if !more? {
-                return Ok(Some(Event::Batch(reader.take())));
+                return self.decode(reader.take()).map(Some);
             }
         }
         self.batches.push(Box::pin(reader.read_to_end()));
@@ -127,6 +163,8 @@ impl fmt::Debug for LinkReceiver {
 struct ControlReader {
     stream: RecvStream,
     received: BytesMut,
+    /// Whether the last byte of a prefix is the frame's kind; it belongs to the length otherwise.
+    has_kinds: bool,
     /// The connection is gone: what is left of the batches says why.
     ended: bool,
 }
@@ -145,12 +183,17 @@ impl ControlReader {
         Ok(())
     }
 
-    fn take_frame(&mut self) -> Result<Option<Bytes>, LinkError> {
+    /// The next whole frame and its kind.
+    fn take_frame(&mut self) -> Result<Option<(u8, Bytes)>, LinkError> {
         loop {
-            let Some(prefix) = self.received.first_chunk::<PREFIX_BYTES>() else {
+            let Some(mut prefix) = self.received.first_chunk::<PREFIX_BYTES>().copied() else {
                 return Ok(None);
             };
-            let bytes = u32::from_le_bytes(*prefix) as usize;
+            let kind = match self.has_kinds {
+                true => std::mem::take(&mut prefix[PREFIX_BYTES - 1]),
+                false => FrameKind::Control as u8,
+            };
+            let bytes = u32::from_le_bytes(prefix) as usize;
             if bytes > CONTROL_FRAME_BYTES_MAX {
                 let limit = CONTROL_FRAME_BYTES_MAX;
                 return Err(LinkError::ControlFrameTooLarge { bytes, limit });
@@ -160,7 +203,7 @@ impl ControlReader {
             }
             self.received.advance(PREFIX_BYTES);
             if bytes > 0 {
-                return Ok(Some(self.received.split_to(bytes).freeze()));
+                return Ok(Some((kind, self.received.split_to(bytes).freeze())));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The sending half of a link. Sending never waits: what the connection does not take at once is kept, within a
 //! limit, and written by [`LinkSender::drive`].
 
-use std::{collections::VecDeque, fmt, slice, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -9,9 +9,10 @@ use quinn::{SendStream, VarInt, WriteError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    encoding::{Encoded, Encoding},
     error::LinkError,
     link::{
-        self, CONTROL_FRAME_BYTES_MAX, CONTROL_PRIORITY, LinkLimits, LinkStats, PREFIX_BYTES,
+        self, CONTROL_FRAME_BYTES_MAX, CONTROL_PRIORITY, FrameKind, LinkLimits, LinkStats, Notice,
         SMALL_BATCH_BYTES_MAX,
     },
 };
@@ -24,6 +25,7 @@ const IDLE_PIECES_MAX: u64 = 32;
 pub struct LinkSender {
     connection: quinn::Connection,
     limits: LinkLimits,
+    encoding: Encoding,
     order: Order,
     control: SendStream,
     control_waiting: BytesMut,
@@ -31,7 +33,7 @@ pub struct LinkSender {
     batches: FuturesUnordered<BoxFuture<'static, Result<BatchWriter, LinkError>>>,
     /// Behind the large batch that is among the others. One at a time, because several would take the connection's
     /// windows from the small ones, and would all be unfinished at the peer.
-    large_waiting: VecDeque<Bytes>,
+    large_waiting: VecDeque<Encoded>,
     large_is_writing: bool,
     batches_waiting_bytes: usize,
     /// When the connection last took or sent something, or began to owe.
@@ -46,11 +48,13 @@ impl LinkSender {
         connection: quinn::Connection,
         control: SendStream,
         limits: LinkLimits,
+        compressible: bool,
     ) -> Self {
         let now = Instant::now();
         Self {
             connection,
             limits,
+            encoding: Encoding::new(compressible, limits.compression),
             order: Order {
                 opened_at: now,
                 passing_limit: limits.passing_limit(),
@@ -72,14 +76,16 @@ impl LinkSender {
     /// # Errors
     /// [`LinkError`] when the frame is too long, too much waits already, or the link is gone.
     pub fn send_control(&mut self, frame: &[u8]) -> Result<(), LinkError> {
+        self.send_frame(FrameKind::Control, frame)
+    }
+
+    fn send_frame(&mut self, kind: FrameKind, frame: &[u8]) -> Result<(), LinkError> {
         if frame.len() > CONTROL_FRAME_BYTES_MAX {
             let (bytes, limit) = (frame.len(), CONTROL_FRAME_BYTES_MAX);
             return Err(LinkError::ControlFrameTooLarge { bytes, limit });
         }
-        let prefix = u32::try_from(frame.len())
-            .expect("the limit is below 4 GiB")
-            .to_le_bytes();
-        self.reserve(PREFIX_BYTES + frame.len())?;
+        let prefix = link::prefix(kind, frame.len());
+        self.reserve(prefix.len() + frame.len())?;
         self.control_waiting.extend_from_slice(&prefix);
         self.control_waiting.extend_from_slice(frame);
         while !self.control_waiting.is_empty() {
@@ -105,6 +111,11 @@ impl LinkSender {
             return Err(LinkError::BatchTooLarge { bytes, limit });
         }
         self.reserve(bytes)?;
+        let (batch, dictionary) = self.encoding.encode(batch);
+        if let Some(dictionary) = dictionary {
+            self.send_frame(FrameKind::Dictionary, &dictionary)?;
+        }
+        let bytes = batch.len();
         self.batches_waiting_bytes += bytes;
         let is_large = bytes > SMALL_BATCH_BYTES_MAX;
         if is_large && self.large_is_writing {
@@ -122,6 +133,19 @@ impl LinkSender {
         self.large_is_writing |= is_large;
         self.go_on(writer);
         Ok(())
+    }
+
+    /// Takes in what the receiving half has heard.
+    ///
+    /// # Errors
+    /// [`LinkError`] when the peer speaks of a dictionary that was not sent to it, or as [`Self::send_control`].
+    pub fn hear(&mut self, notice: Notice) -> Result<(), LinkError> {
+        match notice {
+            Notice::DictionaryReceived(id) => {
+                self.send_frame(FrameKind::DictionaryHeld, &id.to_le_bytes())
+            }
+            Notice::DictionaryHeld(id) => self.encoding.confirm(id).map_err(LinkError::from),
+        }
     }
 
     /// Has [`Self::drive`] write more of this batch.
@@ -206,7 +230,11 @@ impl LinkSender {
     /// How the link fares.
     #[must_use]
     pub fn stats(&self) -> LinkStats {
-        LinkStats::of(&self.connection)
+        LinkStats {
+            batch_bytes: self.encoding.batch_bytes,
+            encoded_batch_bytes: self.encoding.encoded_batch_bytes,
+            ..LinkStats::of(&self.connection)
+        }
     }
 
     /// Closes the link at once; what the peer has not acknowledged may be lost. Use codes from
@@ -258,7 +286,7 @@ impl Order {
 
 /// A batch on its way into the connection.
 struct BatchWriter {
-    left: Bytes,
+    left: Encoded,
     is_large: bool,
     written_last: usize,
     /// Opened with the first write.
@@ -266,7 +294,7 @@ struct BatchWriter {
 }
 
 impl BatchWriter {
-    const fn new(batch: Bytes) -> Self {
+    const fn new(batch: Encoded) -> Self {
         Self {
             is_large: batch.len() > SMALL_BATCH_BYTES_MAX,
             left: batch,
@@ -294,8 +322,7 @@ impl BatchWriter {
         };
         self.written_last = 0;
         if !self.left.is_empty() {
-            let pieces = slice::from_mut(&mut self.left);
-            let written = stream.stream.write_chunks(pieces).await;
+            let written = stream.stream.write_chunks(&mut self.left.0).await;
             self.written_last = written.map_err(write_failed)?.bytes;
         }
         if self.is_large {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quinn::{
-    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+    crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig},
     rustls::{
         self, CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme,
         client::{
@@ -29,6 +29,24 @@ use crate::{authority, certs::Credentials, identity::NodeName};
 
 /// The version of the link, agreed on as TLS's application protocol: a peer that speaks another one is refused during the handshake.
 pub(crate) const WIRE_VERSION: &str = "greenwich/1";
+
+/// The same version between two nodes that both read compressed batches ([`crate::compression`]).
+const WIRE_VERSION_COMPRESSION: &str = "greenwich/1+zstd";
+
+/// What is offered, and of the peer's offers the first of these is taken: a release that knows nothing of compression
+/// gets plain batches.
+fn protocols() -> Vec<Vec<u8>> {
+    vec![WIRE_VERSION_COMPRESSION.into(), WIRE_VERSION.into()]
+}
+
+/// Whether both ends of a connection read compressed batches.
+pub(crate) fn is_compression_agreed(connection: &quinn::Connection) -> bool {
+    let agreed = connection
+        .handshake_data()
+        .and_then(|any| any.downcast::<HandshakeData>().ok())
+        .and_then(|data| data.protocol);
+    agreed.is_some_and(|protocol| protocol == WIRE_VERSION_COMPRESSION.as_bytes())
+}
 
 /// Why credentials cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +77,7 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<QuicServerConfi
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())?;
-    config.alpn_protocols = vec![WIRE_VERSION.into()];
+    config.alpn_protocols = protocols();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config.try_into()?)
@@ -83,7 +101,7 @@ pub(crate) fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())?;
-    config.alpn_protocols = vec![WIRE_VERSION.into()];
+    config.alpn_protocols = protocols();
     config.resumption = Resumption::disabled();
     Ok((config.try_into()?, mismatch))
 }

@@ -133,6 +133,7 @@ fn replicate(
     let credentials = Credentials::load(&config.replication.certificate_files())?;
     let mut endpoint = EndpointConfig::new(config.replication.bind, Arc::new(credentials));
     endpoint.transport = config.replication.transport();
+    endpoint.compression = config.replication.compression();
     endpoint.reset_key = Some(config.data_dir.join("reset.key"));
     let links = config
         .emulation

@@ -163,6 +163,8 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     link.batches = Batches {
         sent: report.sent.batches,
         received: report.received.batches,
+        sent_bytes: view.past_batch_bytes.0 + view.stats.batch_bytes,
+        sent_encoded_bytes: view.past_batch_bytes.1 + view.stats.encoded_batch_bytes,
     };
     link.updates = Updates {
         sent: report.sent.updates,

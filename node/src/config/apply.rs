@@ -3,9 +3,10 @@
 use greenwich_proto::netem::LinkProfile;
 use greenwich_proto::peer::{self, WindowLimits};
 use greenwich_replicator::certs::CertificateFiles;
+use greenwich_replicator::compression;
 use greenwich_replicator::transport::{self, TransportConfig};
 
-use super::{Client, Congestion, Emulation, Replication};
+use super::{Client, Compression, Congestion, Emulation, Replication};
 use crate::resp;
 
 impl Client {
@@ -54,6 +55,14 @@ impl Replication {
         }
     }
 
+    /// What is done to batches.
+    pub const fn compression(&self) -> compression::Compression {
+        match self.compression {
+            Compression::None => compression::Compression::None,
+            Compression::Zstd => compression::Compression::Zstd,
+        }
+    }
+
     /// Where this node's credentials are.
     pub fn certificate_files(&self) -> CertificateFiles {
         CertificateFiles {
@@ -92,6 +101,7 @@ mod tests {
         config.client.threads = 3;
         config.replication.in_flight_max = Bytes::mib(9);
         config.replication.congestion = Congestion::Cubic;
+        config.replication.compression = Compression::Zstd;
         let limits = config.client.request_limits();
         assert_eq!(
             (limits.bulk_bytes_max, limits.request_bytes_max),
@@ -105,6 +115,10 @@ mod tests {
         assert_eq!(
             config.replication.transport().congestion,
             transport::Congestion::Cubic
+        );
+        assert_eq!(
+            config.replication.compression(),
+            compression::Compression::Zstd
         );
         let link = Emulation {
             peer: "b".into(),
@@ -127,5 +141,9 @@ mod tests {
         assert_eq!(config.client.request_limits(), resp::Limits::default());
         assert_eq!(config.replication.session_limits(), peer::Limits::default());
         assert_eq!(config.replication.transport(), TransportConfig::default());
+        assert_eq!(
+            config.replication.compression(),
+            compression::Compression::default()
+        );
     }
 }

@@ -18,7 +18,8 @@ use thiserror::Error;
 
 use documented::write_table;
 pub use sections::{
-    Admin, Client, Config, Congestion, Emulation, Format, Level, Log, Peer, Region, Replication,
+    Admin, Client, Compression, Config, Congestion, Emulation, Format, Level, Log, Peer, Region,
+    Replication,
 };
 pub use units::{BitRate, Bytes, Percent, Period, Secret};
 

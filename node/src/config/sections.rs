@@ -133,6 +133,10 @@ documented! {
         /// Congestion control: "bbr" keeps its rate when packets are lost, "cubic" is gentler to
         /// other traffic on a link without loss.
         pub congestion: Congestion,
+        /// What is done to the batches that this node sends: "none", or "zstd", which takes some
+        /// CPU and makes text such as JSON two to four times shorter. A peer that cannot read it
+        /// is sent plain batches.
+        pub compression: Compression,
         /// Memory of the log of updates that peers have not acknowledged. At the limit the oldest
         /// are dropped, and a peer that still needed them is caught up by a sweep over all keys.
         pub log_limit: Bytes,
@@ -160,6 +164,7 @@ impl Default for Replication {
             cert: "cert.pem".into(),
             key: "key.pem".into(),
             congestion: Congestion::Steady,
+            compression: Compression::None,
             log_limit: Bytes::mib(256),
             batch_limit: Bytes::kib(64),
             flush_interval: Period::millis(1),
@@ -178,6 +183,14 @@ pub enum Congestion {
     Steady,
     Bbr,
     Cubic,
+}
+
+/// What is done to batches before they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    None,
+    Zstd,
 }
 
 documented! {

@@ -50,6 +50,7 @@ fn every_default_is_what_the_printed_configuration_says() {
             "cert = \"cert.pem\"",
             "key = \"key.pem\"",
             "congestion = \"bbr\"",
+            "compression = \"none\"",
             "log_limit = \"256MiB\"",
             "batch_limit = \"64KiB\"",
             "flush_interval = \"1ms\"",

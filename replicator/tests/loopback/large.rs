@@ -111,7 +111,9 @@ async fn small_batches_pass_a_large_one() {
                 assert!(batch == large);
                 break;
             }
-            other @ (Event::Control(_) | Event::Closed(_)) => panic!("{other:?}"),
+            other @ (Event::Control(_) | Event::Notice(_) | Event::Closed(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
     assert_eq!(small_arrived, 200);
@@ -139,7 +141,7 @@ async fn what_the_connection_has_taken_of_a_large_batch_is_passed_too() {
         passed.push(last);
         last = match next(&mut acceptor.1).await {
             Event::Batch(bytes) | Event::Control(bytes) => bytes,
-            Event::Closed(error) => panic!("{error}"),
+            other @ (Event::Notice(_) | Event::Closed(_)) => panic!("{other:?}"),
         };
     }
     passed.sort_unstable();
@@ -175,7 +177,9 @@ async fn a_large_batch_gets_through_a_link_that_is_always_full() {
         match event {
             Event::Batch(batch) if batch.len() == small.len() => small_under_way -= 1,
             Event::Batch(batch) => break assert!(batch == large),
-            other @ (Event::Control(_) | Event::Closed(_)) => panic!("{other:?}"),
+            other @ (Event::Control(_) | Event::Notice(_) | Event::Closed(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 }

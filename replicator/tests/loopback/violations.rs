@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use greenwich_replicator::{
     certs::CertificateFiles,
-    endpoint::{Connection, Endpoint, RefusedPeer},
+    endpoint::{Connection, Endpoint, EndpointConfig, RefusedPeer},
     error::LinkError,
     link::{CONTROL_FRAME_BYTES_MAX, Event, LinkReceiver, LinkSender},
 };
@@ -133,28 +133,33 @@ async fn another_wire_version_is_refused() {
 }
 
 /// A node's link whose other end is in the test's hands.
-struct Raw {
-    link: (LinkSender, LinkReceiver),
-    peer: quinn::Connection,
-    control: quinn::SendStream,
+pub(crate) struct Raw {
+    pub(crate) link: (LinkSender, LinkReceiver),
+    pub(crate) peer: quinn::Connection,
+    pub(crate) control: quinn::SendStream,
     _unread: quinn::RecvStream,
     _endpoints: (Endpoint, quinn::Endpoint),
 }
 
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 async fn raw() -> Raw {
     raw_with(Duration::from_secs(10)).await
 }
 
 async fn raw_with(stall_limit: Duration) -> Raw {
+    raw_of(b"greenwich/1", |config| config.stall_limit = stall_limit).await
+}
+
+/// A bare peer that offers only `alpn`.
+pub(crate) async fn raw_of(alpn: &[u8], change: impl FnOnce(&mut EndpointConfig)) -> Raw {
     let cluster = Cluster::new("shop");
     let west = cluster.endpoint_of("eu-west", |config| {
         config.batch_bytes_max = BATCH_BYTES_MAX;
-        config.stall_limit = stall_limit;
+        change(config);
     });
     let client = quinn::Endpoint::client(loopback()).unwrap();
-    let config = client_config(&cluster, true, b"greenwich/1");
+    let config = client_config(&cluster, true, alpn);
     let (peer, accepted) = knock(&client, config, &west).await;
     let peer = peer.unwrap();
     let (mut control, unread) = peer.open_bi().await.unwrap();
@@ -169,7 +174,7 @@ async fn raw_with(stall_limit: Duration) -> Raw {
     }
 }
 
-async fn closed_with(raw: &mut Raw) -> LinkError {
+pub(crate) async fn closed_with(raw: &mut Raw) -> LinkError {
     let event = next(&mut raw.link.1).await;
     let Event::Closed(error) = event else {
         panic!("{event:?}")

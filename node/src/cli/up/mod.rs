@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use super::signals::StopSignals;
 use super::{complain, say};
+use crate::config::Compression;
 use children::Children;
 use plan::Plan;
 use record::{Record, RegionRecord};
@@ -56,6 +57,9 @@ pub(super) struct UpArgs {
     /// Directory of certificates, configurations, logs and up.json.
     #[arg(long, default_value = "greenwich-data", value_name = "DIR")]
     data: PathBuf,
+    /// What nodes do to the batches that they send each other.
+    #[arg(long, value_enum, default_value = "none")]
+    compression: Compression,
     #[command(flatten)]
     wan: WanArgs,
 }

@@ -73,6 +73,7 @@ impl RegionPlan {
         replication.ca = "../certs/ca.pem".into();
         replication.cert = format!("../certs/{name}.pem").into();
         replication.key = format!("../certs/{name}-key.pem").into();
+        replication.compression = args.compression;
         let others = || (0..args.regions.len()).filter(|other| *other != position);
         replication.peers = others()
             .map(|other| Peer {
@@ -194,6 +195,7 @@ fn id(position: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Compression;
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -243,12 +245,13 @@ mod tests {
     #[test]
     fn every_written_configuration_is_accepted() {
         let plan =
-            plan("--regions a,b,c,d --wan global --jitter 1ms --loss 1% --rate 100mbit").unwrap();
+            plan("--regions a,b,c,d --wan global --jitter 1ms --loss 1% --rate 100mbit --compression zstd").unwrap();
         for region in &plan.regions {
             let text = region.config.to_commented_toml();
             let read = Config::parse(&text, Path::new("node.toml")).unwrap();
             assert_eq!(read, region.config);
             assert_eq!(read.emulation.len(), 3);
+            assert_eq!(read.replication.compression, Compression::Zstd);
         }
     }
 

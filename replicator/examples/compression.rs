@@ -1,0 +1,207 @@
+//! What compression of batches costs and saves, without a network: JSON values as `greenwich-bench` makes them, in
+//! batches as a session builds them.
+//!
+//! ```console
+//! $ cargo run --release -p greenwich-replicator --example compression
+//! ```
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use greenwich_proto::{
+    entry::{Body, Deadline, EntryRef, layout, totals::Totals},
+    hlc::{Origin, Stamp, Version},
+    log::LANES,
+    rng::Rng,
+    wire::batch::{self, Range},
+};
+use greenwich_replicator::compression::{COMPRESSED_BATCH_BYTES_MAX, Decoder, Encoder};
+
+const BATCHES: usize = 1000;
+/// The first byte of a stream with a compressed batch.
+const ZSTD: u8 = 1;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    println!("value  updates  batch    alone              with dictionary");
+    println!("bytes  a batch  bytes    ratio   µs in/out  ratio   µs in/out");
+    for value_bytes in [100, 500] {
+        let mut source = Source::new(value_bytes);
+        let mut alone = Encoder::new(Instant::now());
+        let (mut trained, mut decoder, training) = with_dictionary(&mut source).await;
+        for updates in [3, 10, 30, 100] {
+            let batches: Vec<_> = (0..BATCHES).map(|_| source.batch(updates)).collect();
+            let bytes: usize = batches.iter().map(Vec::len).sum();
+            let (plain, held) = (
+                measure(&mut alone, &mut decoder, &batches),
+                measure(&mut trained, &mut decoder, &batches),
+            );
+            println!(
+                "{value_bytes:5}  {updates:7}  {:5}    {plain}  {held}",
+                bytes / BATCHES
+            );
+        }
+        println!(
+            "the dictionary came {:.0} ms after the last sample",
+            training.as_secs_f64() * 1e3
+        );
+    }
+}
+
+/// An encoder whose dictionary the decoder holds, and how long it took to train it.
+async fn with_dictionary(source: &mut Source) -> (Encoder, Decoder, Duration) {
+    let mut encoder = Encoder::new(Instant::now());
+    let mut decoder = Decoder::new(COMPRESSED_BATCH_BYTES_MAX);
+    let mut sampled_bytes = 0;
+    while sampled_bytes < 256 * 1024 {
+        let batch = source.batch(10);
+        sampled_bytes += batch.len();
+        encoder.encode(&batch, Instant::now());
+    }
+    let started = Instant::now();
+    loop {
+        if let Some(dictionary) = encoder.take_offer(Instant::now()) {
+            let training = started.elapsed();
+            let id = decoder.add_dictionary(&dictionary).expect("it was trained");
+            encoder.confirm(id).expect("it was offered");
+            return (encoder, decoder, training);
+        }
+        // A few bytes more may be needed: tails of batches are not sampled.
+        encoder.encode(&source.batch(1), Instant::now());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+struct Measured {
+    ratio: f64,
+    encode: Duration,
+    decode: Duration,
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6 / BATCHES as f64;
+        write!(
+            f,
+            "{:.3} {:6.1}/{:<5.1}",
+            self.ratio,
+            micros(self.encode),
+            micros(self.decode)
+        )
+    }
+}
+
+fn measure(encoder: &mut Encoder, decoder: &mut Decoder, batches: &[Vec<u8>]) -> Measured {
+    let (mut bytes, mut sent_bytes) = (0, 0);
+    let (mut encode, mut decode) = (Duration::ZERO, Duration::ZERO);
+    for batch in batches {
+        let started = Instant::now();
+        let frame = encoder.encode(batch, started);
+        encode += started.elapsed();
+        bytes += batch.len();
+        sent_bytes += 1 + frame.as_ref().map_or(batch.len(), Bytes::len);
+        if let Some(frame) = frame {
+            let stream = Bytes::from([&[ZSTD][..], &frame].concat());
+            let started = Instant::now();
+            let read = decoder.decode(stream).expect("it was encoded");
+            decode += started.elapsed();
+            assert_eq!(read, batch);
+        }
+    }
+    Measured {
+        ratio: sent_bytes as f64 / bytes as f64,
+        encode,
+        decode,
+    }
+}
+
+/// Batches of a session under a load of 10,000 updates a second of keys that are spread evenly.
+struct Source {
+    rng: Rng,
+    pool: Vec<u8>,
+    value_bytes: usize,
+    batches: u64,
+    updates: u64,
+    heads: [u64; LANES],
+}
+
+impl Source {
+    fn new(value_bytes: usize) -> Self {
+        let mut rng = Rng::new(7);
+        let mut pool = Vec::new();
+        while pool.len() < value_bytes + (1 << 20) {
+            put_record(&mut pool, &mut rng);
+        }
+        Self {
+            rng,
+            pool,
+            value_bytes,
+            batches: 50_000,
+            updates: 0,
+            heads: [100_000; LANES],
+        }
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.rng.below(limit as u64)).expect("below a usize")
+    }
+
+    fn stamp(&self) -> u64 {
+        let ms = 1_795_000_000_000 + self.updates / 10;
+        (ms << 16) | (self.updates % 10)
+    }
+
+    fn batch(&mut self, updates: usize) -> Vec<u8> {
+        let before = self.heads;
+        let mut items = Vec::new();
+        for _ in 0..updates {
+            self.updates += 1;
+            let lane = self.below(LANES);
+            self.heads[lane] += 1;
+            let key = format!("key:{:012}", self.below(1_000_000));
+            let start = self.below(self.pool.len() - self.value_bytes);
+            let version = Version {
+                stamp: Stamp(self.stamp()),
+                origin: Origin(1),
+            };
+            let entry = EntryRef {
+                key: key.as_bytes(),
+                version,
+                body: Body::Bytes(&self.pool[start..start + self.value_bytes]),
+                deadline: Deadline { version, at: None },
+                totals: Totals::EMPTY,
+            };
+            batch::put_entry(&layout::to_box(&entry), &mut items);
+        }
+        let ranges: Vec<_> = (0..LANES)
+            .filter(|&lane| self.heads[lane] > before[lane])
+            .map(|lane| Range {
+                lane,
+                after: before[lane],
+                up_to: self.heads[lane],
+            })
+            .collect();
+        self.batches += 1;
+        let forgotten = Stamp(self.stamp().saturating_sub(200 << 16));
+        let mut batch = Vec::new();
+        batch::put_header(self.batches, forgotten, &ranges, &mut batch);
+        batch.extend_from_slice(&items);
+        batch
+    }
+}
+
+/// The record of `bench/src/load/values.rs`.
+fn put_record(pool: &mut Vec<u8>, rng: &mut Rng) {
+    let number = u32::try_from(rng.below(1 << 32)).expect("32 bits");
+    let state = ["active", "idle", "blocked"][number as usize % 3];
+    let record = format!(
+        r#"{{"id":{number},"user":"user-{}","state":"{state}","score":{:.2},"tags":["a{}","b{}"],"updated_at":"2026-01-{:02}T{:02}:00:00Z"}},"#,
+        number % 9973,
+        f64::from(number % 100_000) / 100.0,
+        number % 17,
+        number % 23,
+        number % 28 + 1,
+        number % 24,
+    );
+    pool.extend_from_slice(record.as_bytes());
+}
