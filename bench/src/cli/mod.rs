@@ -1,6 +1,7 @@
 //! The command line.
 
 mod load;
+mod servers;
 mod suite;
 
 use std::path::PathBuf;

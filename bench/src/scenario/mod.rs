@@ -66,6 +66,12 @@ impl Scenario {
         }
     }
 
+    /// Whether servers take turns within it. If not, a whole run of it is a turn.
+    #[must_use]
+    pub fn has_rounds(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
     /// Runs it. What was measured before a failure is in the outcome.
     ///
     /// # Errors
@@ -82,6 +88,20 @@ impl Scenario {
                 let result = lag.run(stage, &mut report);
                 (Outcome::Lag(report), result)
             }
+        }
+    }
+}
+
+impl Outcome {
+    /// Adds what a later turn of the same scenario showed.
+    pub fn add(&mut self, later: Self) {
+        match (self, later) {
+            (Self::Local(all), Self::Local(later)) => {
+                all.memory.extend(later.memory);
+                all.turns.extend(later.turns);
+            }
+            (Self::Lag(all), Self::Lag(later)) => all.runs.extend(later.runs),
+            (Self::Local(_) | Self::Lag(_), _) => {}
         }
     }
 }

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Adapter, Running, ServerError, Site, find_program, process::Process, version_of};
+use super::{
+    Adapter, Running, ServerError, Site, find_program, make_directory, process::Process, version_of,
+};
 use crate::load::{client::Client, connection::ConnectionError, mix::put_command};
 
 /// A server with the command line of redis-server.
@@ -95,10 +97,7 @@ impl Adapter for RedisLike {
         let sites = if self.is_alone { &sites[..1] } else { sites };
         for (index, site) in sites.iter().enumerate() {
             let home = directory.join(&site.region);
-            std::fs::create_dir_all(&home).map_err(|error| ServerError::Write {
-                path: home.clone(),
-                error,
-            })?;
+            make_directory(&home)?;
             let mut command = site.command(program);
             command
                 .args([
@@ -129,7 +128,8 @@ impl Adapter for RedisLike {
                     &other.client.port().to_string(),
                 ]);
             }
-            let mut process = Process::start(command, &home.join("server.log"))?;
+            let mut process =
+                Process::start(&site.name_of(self.name), &command, &home.join("server.log"))?;
             process.await_port(site.client)?;
             let is_writable = index == 0 || self.is_active;
             running.push(Running {
@@ -150,11 +150,11 @@ const LINK_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Waits until a server says that it replicates `links` others.
-fn await_links(region: &mut Running, links: usize) -> Result<(), ServerError> {
+pub(super) fn await_links(region: &mut Running, links: usize) -> Result<(), ServerError> {
     let deadline = Instant::now() + LINK_LIMIT;
     loop {
         let state = match replication(region) {
-            Ok(state) if state.matches("link_status:up").count() >= links => return Ok(()),
+            Ok(state) if is_linked(&state, links) => return Ok(()),
             Ok(state) => state,
             // It refuses commands while it loads what it was sent.
             Err(error) => error.to_string(),
@@ -168,6 +168,12 @@ fn await_links(region: &mut Running, links: usize) -> Result<(), ServerError> {
     }
 }
 
+/// Whether `INFO replication` says that `links` others are replicated. A link that is up may still carry the first copy.
+fn is_linked(state: &str, links: usize) -> bool {
+    let up = state.matches("link_status:up").count();
+    up >= links && !state.contains("sync_in_progress:1")
+}
+
 /// What `INFO replication` says.
 fn replication(region: &Running) -> Result<String, ConnectionError> {
     let mut request = Vec::new();
@@ -177,4 +183,19 @@ fn replication(region: &Running) -> Result<String, ConnectionError> {
         state = String::from_utf8_lossy(reply).into_owned();
     })?;
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_up_when_all_are_and_the_first_copy_is_there() {
+        let one = "role:slave\r\nmaster_link_status:up\r\nmaster_sync_in_progress:0\r\n";
+        assert!(is_linked(one, 1));
+        assert!(!is_linked(one, 2));
+        assert!(!is_linked(&one.replace(":up", ":down"), 1));
+        assert!(!is_linked(&one.replace("progress:0", "progress:1"), 1));
+        assert!(is_linked("role:master\r\n", 0));
+    }
 }
