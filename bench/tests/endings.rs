@@ -1,5 +1,7 @@
 //! However a run ends, no server and no namespace stays behind, and what was measured is kept.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{
     fs,
     net::SocketAddr,

@@ -28,6 +28,9 @@ pub(super) struct ServerArgs {
     servers: Vec<String>,
 }
 
+/// One for each server that is known.
+pub(super) type Adapters = Vec<Box<dyn Adapter>>;
+
 impl ServerArgs {
     /// Whether two greenwich binaries are compared.
     pub(super) fn has_baseline(&self) -> bool {
@@ -39,7 +42,7 @@ impl ServerArgs {
     pub(super) fn choose(
         &self,
         files: &[ScenarioFile],
-    ) -> anyhow::Result<(Vec<ScenarioFile>, Vec<Box<dyn Adapter>>)> {
+    ) -> anyhow::Result<(Vec<ScenarioFile>, Adapters)> {
         let is_asked = |server: &str| self.servers.is_empty() || names(&self.servers, server);
         let mut chosen = files.to_vec();
         for file in &mut chosen {
@@ -66,13 +69,13 @@ impl ServerArgs {
         Ok((chosen, servers))
     }
 
-    fn adapters(&self, is_greenwich_needed: bool) -> anyhow::Result<Vec<Box<dyn Adapter>>> {
+    fn adapters(&self, is_greenwich_needed: bool) -> anyhow::Result<Adapters> {
         let greenwich = match &self.greenwich {
             Some(program) => existing(program).context("--greenwich")?,
             None if is_greenwich_needed => built_greenwich()?,
             None => PathBuf::from(greenwich::NAME),
         };
-        let mut servers: Vec<Box<dyn Adapter>> = vec![Box::new(Greenwich::new(greenwich))];
+        let mut servers: Adapters = vec![Box::new(Greenwich::new(greenwich))];
         if let Some(program) = &self.baseline {
             let program = existing(program).context("--baseline")?;
             servers.push(Box::new(Greenwich::baseline(program)));

@@ -26,7 +26,7 @@ pub(super) struct SuiteArgs {
     #[command(flatten)]
     servers: ServerArgs,
     /// With --baseline: how many turns both take in a scenario without rounds of its own.
-    #[arg(long, default_value_t = 3, value_name = "COUNT", requires = "baseline", value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_name = "COUNT", requires = "baseline", value_parser = clap::value_parser!(u16).range(1..=100))]
     turns: u16,
     /// The same seed asks for the same things in the same order.
     #[arg(long, default_value_t = 1)]

@@ -1,9 +1,11 @@
 //! What was measured, for people and for programs.
 
+pub mod compare;
 pub mod distribution;
 pub mod lag;
 pub mod local;
 pub mod provenance;
+mod read;
 pub mod terminal;
 
 use std::path::Path;

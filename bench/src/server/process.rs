@@ -212,10 +212,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.is_end_known && interrupt::seen().is_none() {
-            if let Some(status) = self.death() {
-                DEATHS.lock().push(self.ended(status));
-            }
+        let is_unexpected = !self.is_end_known && interrupt::seen().is_none();
+        if is_unexpected && let Some(status) = self.death() {
+            DEATHS.lock().push(self.ended(status));
         }
         self.kill();
     }
