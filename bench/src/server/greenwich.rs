@@ -54,9 +54,10 @@ impl Greenwich {
             command.arg("certs").args(words).arg("--out").arg(directory);
             match command.output() {
                 Ok(output) if output.status.success() => Ok(()),
-                Ok(output) => Err(failed(
-                    String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-                )),
+                Ok(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    Err(failed(format!("{}, {}", output.status, said.trim())))
+                }
                 Err(error) => Err(failed(error.to_string())),
             }
         };

@@ -161,8 +161,10 @@ pub(super) fn await_links(region: &mut Running, links: usize) -> Result<(), Serv
         };
         region.process.check()?;
         if Instant::now() > deadline {
-            let seconds = LINK_LIMIT.as_secs();
-            return Err(ServerError::Unlinked { seconds, state });
+            return Err(ServerError::Unlinked {
+                seconds: LINK_LIMIT.as_secs(),
+                state: about_links(&state),
+            });
         }
         thread::sleep(LOOK_INTERVAL);
     }
@@ -172,6 +174,20 @@ pub(super) fn await_links(region: &mut Running, links: usize) -> Result<(), Serv
 fn is_linked(state: &str, links: usize) -> bool {
     let up = state.matches("link_status:up").count();
     up >= links && !state.contains("sync_in_progress:1")
+}
+
+/// The part of `INFO replication` that a person needs.
+fn about_links(state: &str) -> String {
+    let is_of_links = |line: &&str| {
+        ["role:", "link_status:", "sync_in_progress:"]
+            .iter()
+            .any(|name| line.contains(name))
+    };
+    let lines: Vec<&str> = state.lines().filter(is_of_links).collect();
+    match lines.as_slice() {
+        [] => state.trim().to_owned(),
+        lines => lines.join(", "),
+    }
 }
 
 /// What `INFO replication` says.
@@ -197,5 +213,11 @@ mod tests {
         assert!(!is_linked(&one.replace(":up", ":down"), 1));
         assert!(!is_linked(&one.replace("progress:0", "progress:1"), 1));
         assert!(is_linked("role:master\r\n", 0));
+        let said = about_links(&format!("$70\r\n# Replication\r\n{one}other:1\r\n"));
+        assert_eq!(
+            said,
+            "role:slave, master_link_status:up, master_sync_in_progress:0"
+        );
+        assert_eq!(about_links("refused\n"), "refused");
     }
 }

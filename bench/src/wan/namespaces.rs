@@ -21,7 +21,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum WanError {
     /// Not root.
-    #[error("emulated links between regions need network namespaces, and those need root")]
+    #[error(
+        "emulated links between regions need network namespaces, and those need root: run it with sudo"
+    )]
     NotRoot,
     /// A command failed.
     #[error("`{command}` failed: {output}")]
