@@ -138,6 +138,7 @@ fn end(mut signals: Signals) {
     while Instant::now() < deadline && signals.pending().next().is_none() {
         thread::sleep(LOOK_INTERVAL);
     }
+    eprintln!("greenwich-bench: not waiting for the rest of the scenario: its results are lost");
     CLEAN_UPS.run(|_| true);
     std::process::exit(interrupted.exit_code());
 }

@@ -148,8 +148,10 @@ fn reason(result: anyhow::Result<()>) -> Option<String> {
         return Some(interrupted.to_string());
     }
     let error = result.err()?;
+    let error = format!("{error:#}");
     let mut sentences: Vec<String> = deaths.iter().map(ToString::to_string).collect();
-    sentences.push(format!("{error:#}"));
+    sentences.retain(|death| !error.contains(death.as_str()));
+    sentences.push(error);
     Some(sentences.join("; "))
 }
 

@@ -1,14 +1,68 @@
-//! The table of the scenario `lag`.
+//! What the scenario `lag` shows.
 
-use crate::{report::terminal::table, scenario::lag::LagReport};
+use crate::{
+    report::figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+    scenario::{
+        drive::Direction,
+        lag::{LagReport, LagRun},
+    },
+    wan::plan::Network,
+};
 
-/// Prints a line per server, case and direction: what lies above the one-way delay.
-pub fn print(report: &LagReport) {
+/// Its tables and plots.
+#[must_use]
+pub fn section(report: &LagReport) -> Section {
+    let mut figures = vec![
+        percentile_table(report),
+        wire_table(report),
+        emulator_table(report),
+        bytes_per_update(report),
+    ];
+    let mut links: Vec<Network> = Vec::new();
+    for run in &report.runs {
+        if !links.contains(&run.case.network()) {
+            links.push(run.case.network());
+        }
+    }
+    figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
+    for runs in cases(report) {
+        figures.push(by_percentile(&runs));
+        figures.push(over_time(&runs));
+    }
+    let distributions = report.runs.iter().flat_map(|run| {
+        let directions = run.directions.iter();
+        directions.map(|direction| {
+            let name = format!("{} {} {}", run.server, case_name(run), way(direction));
+            (name, direction.distribution.clone())
+        })
+    });
+    Section {
+        warnings: report.runs.iter().flat_map(warnings).collect(),
+        distributions: distributions.collect(),
+        figures,
+    }
+}
+
+fn warnings(run: &LagRun) -> Vec<String> {
+    let of = format!("{}, {}", run.server, case_name(run));
+    let spoilt = run.bottleneck.iter();
+    let spoilt = spoilt.map(|reason| format!("DO NOT USE the figures of {of}: {reason}"));
+    let missed = (run.missed() > 0).then(|| {
+        format!(
+            "{of}: {} updates were never sent, the server took fewer",
+            run.missed()
+        )
+    });
+    spoilt.chain(missed).collect()
+}
+
+/// A line per server, case and direction: what lies above the one-way delay.
+fn percentile_table(report: &LagReport) -> Figure {
     let header = [
         "server",
         "direction",
-        "updates/s",
         "link",
+        "updates/s",
         "p50",
         "p90",
         "p99",
@@ -17,17 +71,16 @@ pub fn print(report: &LagReport) {
         "never",
         "looks",
     ];
-    let mut rows = table(header);
+    let mut table = Table::new(3, header);
     for run in &report.runs {
-        let one_way_ms = run.case.link.rtt.as_secs_f64() * 500.0;
-        let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - one_way_ms);
         for direction in &run.directions {
+            let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - direction.one_way_ms);
             let lag = &direction.lag;
-            rows.add_row([
+            table.push([
                 run.server.clone(),
-                format!("{} to {}", direction.from, direction.to),
+                way(direction),
+                run.case.network().to_string(),
                 format!("{:.0}", run.updates_per_second),
-                run.case.link.to_string(),
                 over(lag.p50_ms),
                 over(lag.p90_ms),
                 over(lag.p99_ms),
@@ -38,28 +91,257 @@ pub fn print(report: &LagReport) {
             ]);
         }
     }
-    println!(
-        "lag over the one-way delay, from the start of the write to the first look that found it"
-    );
-    println!("{rows}");
+    Figure::table(
+        "Lag over the one-way delay",
+        "From the start of the write to the first look that found it, less what the link delays anyway. The interval of the \
+         looks is the error; what was never seen within the limit is in no percentile.",
+        table,
+    )
+}
+
+/// What links carried: a line per run, and per direction of those whose rate is limited.
+fn wire_table(report: &LagReport) -> Figure {
+    let header = [
+        "server",
+        "direction",
+        "link",
+        "updates/s",
+        "bytes/update",
+        "packets",
+        "lost by chance",
+        "dropped by own fault",
+        "waited p50",
+        "waited p99",
+    ];
+    let mut table = Table::new(3, header);
     for run in &report.runs {
-        let forwarder = &run.forwarder;
-        println!(
-            "{}, {}: the forwarder was late by {:.0} µs (p50), {:.0} µs (p99), and used {:.0} % of a processor",
-            run.server,
-            run.case.link,
-            forwarder.error_us_p50,
-            forwarder.error_us_p99,
-            forwarder.cpu_share * 100.0,
-        );
-        if run.missed > 0 {
-            println!(
-                "  {} updates were never sent: the server took fewer",
-                run.missed
-            );
-        }
-        if let Some(bottleneck) = &run.bottleneck {
-            println!("  DO NOT USE these figures: {bottleneck}");
+        for link in &run.forwarder.links {
+            let counts = link.counts;
+            let share = |packets: u64| {
+                let share = packets as f64 / counts.taken.max(1) as f64;
+                format!("{:.2} %", share * 100.0)
+            };
+            let name = |region: usize| run.regions.get(region).map(|region| region.region.as_str());
+            let Some((from, to)) = name(link.from).zip(name(link.to)) else {
+                continue;
+            };
+            table.push([
+                run.server.clone(),
+                format!("{from} to {to}"),
+                run.case.network().to_string(),
+                format!("{:.0}", run.updates_per_second),
+                format!("{:.0}", run.bytes_per_update),
+                counts.taken.to_string(),
+                share(counts.lost),
+                share(counts.queue_full),
+                format!("{:.2} ms", link.wait_ms_p50),
+                format!("{:.2} ms", link.wait_ms_p99),
+            ]);
         }
     }
+    Figure::table(
+        "What links carried",
+        "Bytes of all packets on all links, headers and acknowledgements included, by update and region that it goes to. \
+         Dropped by own fault is what found the queue before a link's rate full; waited is the time in that queue, by which \
+         the link's round trip is longer.",
+        table,
+    )
+}
+
+/// A bar for each case and server.
+fn bytes_per_update(report: &LagReport) -> Figure {
+    let mut servers: Vec<&str> = report.runs.iter().map(|run| run.server.as_str()).collect();
+    servers.dedup();
+    let series = servers.iter().map(|&server| {
+        let runs = report.runs.iter().filter(|run| run.server == server);
+        let points = runs.map(|run| Point::bar(case_name(run), run.bytes_per_update, None));
+        Series {
+            server: server.to_owned(),
+            name: server.to_owned(),
+            points: points.collect(),
+        }
+    });
+    let plot = Plot::new(
+        Kind::Bars,
+        Axis::linear("case", ""),
+        Axis::linear("bytes per update", "B"),
+        series.collect(),
+    );
+    Figure::plot(
+        "Bytes per update",
+        "What links carried for each update and each region that it goes to. At low rates packets that go anyway, such as \
+         acknowledgements and signs of life, weigh more; updates of the same key that coalesce weigh nothing.",
+        plot,
+    )
+}
+
+fn emulator_table(report: &LagReport) -> Figure {
+    let header = [
+        "server",
+        "link",
+        "updates/s",
+        "late p50",
+        "late p99",
+        "late max",
+        "processor",
+    ];
+    let mut table = Table::new(2, header);
+    for run in &report.runs {
+        let forwarder = &run.forwarder;
+        table.push([
+            run.server.clone(),
+            run.case.network().to_string(),
+            format!("{:.0}", run.updates_per_second),
+            format!("{:.0} µs", forwarder.error_us_p50),
+            format!("{:.0} µs", forwarder.error_us_p99),
+            format!("{:.0} µs", forwarder.error_us_max),
+            format!("{:.0} %", forwarder.cpu_share * 100.0),
+        ]);
+    }
+    Figure::table(
+        "The emulator's own error",
+        "How late the forwarder gave packets to their region, and how much of one processor it used. That much of every lag \
+         is the emulator's.",
+        table,
+    )
+}
+
+/// One line per server and direction, over all percentiles.
+fn by_percentile(runs: &[&LagRun]) -> Figure {
+    let case = case_name(runs[0]);
+    let series = of_directions(runs, |run, direction| {
+        let name = format!("{} {}", run.server, way(direction));
+        Series::percentiles(&run.server, name, &direction.distribution)
+    });
+    let y = Axis::fitting("lag", "ms", &series);
+    let plot = Plot::new(Kind::Lines, Axis::percentile(), y, series);
+    Figure::plot(
+        format!("Lag by percentile: {case}"),
+        "How many of a hundred writes were visible by when. The ends to the right are single writes: the last point is the \
+         worst one.",
+        plot.with_levels(one_way(runs[0])),
+    )
+}
+
+/// Every probe, in the order of writing.
+fn over_time(runs: &[&LagRun]) -> Figure {
+    let case = case_name(runs[0]);
+    let series = of_directions(runs, |run, direction| {
+        let points = direction.series_ms.iter();
+        let points = points.map(|&(at_ms, lag_ms)| (at_ms / 1e3, lag_ms));
+        Series::new(
+            &run.server,
+            format!("{} {}", run.server, way(direction)),
+            points,
+        )
+        .thinned()
+    });
+    let y = Axis::fitting("lag", "ms", &series);
+    let plot = Plot::new(Kind::Lines, Axis::linear("since the start", "s"), y, series);
+    Figure::plot(
+        format!("Lag over time: {case}"),
+        "When probes were written, and how long they took. Of each stretch the slowest one is drawn, so the line lies above \
+         what most writes saw. Servers ran one after the other.",
+        plot.with_levels(one_way(runs[0])).with_marks(marks(runs)),
+    )
+}
+
+/// Lag against the rate, where one link was measured with several.
+fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
+    let runs: Vec<&LagRun> = report
+        .runs
+        .iter()
+        .filter(|run| run.case.network() == *network && run.case.faults.is_empty())
+        .collect();
+    let is_several = runs
+        .windows(2)
+        .any(|pair| pair[0].case.rate != pair[1].case.rate);
+    let worst = |run: &LagRun| {
+        let lags = run.directions.iter().map(|direction| direction.lag.p99_ms);
+        lags.fold(0.0, f64::max)
+    };
+    let mut servers: Vec<&str> = runs.iter().map(|run| run.server.as_str()).collect();
+    servers.dedup();
+    let series = servers.iter().map(|server| {
+        let points = runs.iter().filter(|run| run.server == *server);
+        let mut points: Vec<(f64, f64)> = points.map(|run| (run.case.rate, worst(run))).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Series::new(server, *server, points)
+    });
+    let series: Vec<Series> = series.collect();
+    let y = Axis::fitting("lag, p99", "ms", &series);
+    let plot = Plot::new(
+        Kind::Lines,
+        Axis::linear("offered updates", "/s"),
+        y,
+        series,
+    );
+    is_several.then(|| {
+        Figure::plot(
+            format!("Lag by rate: {network}"),
+            "99 of 100 writes were visible within this time, in the worse direction. Where a line turns upwards, the server \
+             or the machine no longer keeps up: all regions, the load and the emulator share it.",
+            plot.with_levels(one_way(runs[0])),
+        )
+    })
+}
+
+fn of_directions(runs: &[&LagRun], series: impl Fn(&LagRun, &Direction) -> Series) -> Vec<Series> {
+    let each = runs.iter().flat_map(|run| {
+        let directions = run.directions.iter();
+        directions.map(|direction| series(run, direction))
+    });
+    each.collect()
+}
+
+/// The runs of each case, in the order in which cases were first measured.
+fn cases(report: &LagReport) -> Vec<Vec<&LagRun>> {
+    let mut cases: Vec<Vec<&LagRun>> = Vec::new();
+    for run in &report.runs {
+        match cases.iter_mut().find(|case| case[0].case == run.case) {
+            Some(case) => case.push(run),
+            None => cases.push(vec![run]),
+        }
+    }
+    cases
+}
+
+fn case_name(run: &LagRun) -> String {
+    let faults = match run.case.faults.is_empty() {
+        true => "",
+        false => ", with faults",
+    };
+    let (rate, network) = (run.case.rate, run.case.network());
+    format!("{rate:.0} updates/s, {network}{faults}")
+}
+
+fn way(direction: &Direction) -> String {
+    format!("{} to {}", direction.from, direction.to)
+}
+
+/// The delay of each kind of link.
+fn one_way(run: &LagRun) -> Vec<Mark> {
+    let mut delays: Vec<f64> = run
+        .directions
+        .iter()
+        .map(|direction| direction.one_way_ms)
+        .collect();
+    delays.sort_by(f64::total_cmp);
+    delays.dedup();
+    let label = || "one way".to_owned();
+    delays
+        .into_iter()
+        .map(|at| Mark { at, label: label() })
+        .collect()
+}
+
+/// Faults, when they happened to the first of the servers: the timetable is the same for all.
+fn marks(runs: &[&LagRun]) -> Vec<Mark> {
+    let marks = runs.first().map_or(&[][..], |run| &run.marks).iter();
+    marks
+        .map(|mark| Mark {
+            at: mark.at_ms / 1e3,
+            label: mark.label.clone(),
+        })
+        .collect()
 }

@@ -1,65 +1,198 @@
-//! The tables of the scenario `local`.
+//! What the scenario `local` shows.
 
 use crate::{
-    report::terminal::table,
-    scenario::local::{Case, LocalReport},
+    report::figure::{Axis, Figure, Kind, Plot, Point, Section, Series, Table},
+    scenario::local::{Case, LocalReport, Turn},
 };
 
-/// Prints memory, and a line per case and server: medians over the rounds, and the spread of the rounds.
-pub fn print(report: &LocalReport) {
-    let mut memory = table(["server", "empty", "with all keys", "bytes per key"]);
+/// Its tables and plots: medians over the rounds, and the spread of the rounds.
+#[must_use]
+pub fn section(report: &LocalReport) -> Section {
+    let rows = rows(report);
+    let failed = rows.iter().filter(|row| row.errors > 0);
+    let warnings = failed.map(|row| {
+        format!(
+            "{}, {}: up to {} replies of a turn were errors",
+            row.server, row.case, row.errors
+        )
+    });
+    Section {
+        warnings: warnings.collect(),
+        figures: vec![
+            memory_table(report),
+            turn_table(&rows),
+            bars(
+                &rows,
+                "CPU per command",
+                "User and system time of the first region's process, replication included, by the answered commands. The thin \
+                 lines reach from the least round to the most: what lies within them is noise.",
+                Axis::linear("CPU per command", "µs"),
+                |row| row.cpu_us,
+            ),
+            bars(
+                &rows,
+                "Throughput",
+                "As much as the server gives in a closed loop. Where generator and server share few cores, each has what the \
+                 other leaves: compare CPU per command.",
+                Axis::linear("commands", "/s"),
+                |row| row.per_second,
+            ),
+            throughput_against_cpu(&rows),
+            memory_bars(report),
+        ],
+        distributions: Vec::new(),
+    }
+}
+
+fn memory_table(report: &LocalReport) -> Figure {
+    let mut table = Table::new(1, ["server", "empty", "with all keys", "bytes per key"]);
     for row in &report.memory {
         let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
-        memory.add_row([
+        table.push([
             row.server.clone(),
             megabytes(row.empty_bytes),
             megabytes(row.full_bytes),
             format!("{:.0}", row.bytes_per_key),
         ]);
     }
-    println!("{memory}");
-    let mut turns = table([
-        "case",
-        "server",
-        "per second",
-        "CPU a command",
-        "spread",
-        "errors",
-    ]);
-    for (case, server) in rows(report) {
-        let of = |value: fn(&crate::scenario::local::Turn) -> f64| {
-            let turns = report.turns.iter();
-            let turns = turns.filter(|turn| turn.case == case && turn.server == server);
-            Spread::of(turns.map(value).collect())
-        };
-        let (rate, cpu) = (
-            of(|turn| turn.per_second),
-            of(|turn| turn.cpu_us_per_command),
-        );
-        let errors = of(|turn| turn.errors as f64);
-        turns.add_row([
-            case.to_string(),
-            server.to_owned(),
-            format!("{:.0}", rate.median),
-            format!("{:.2} µs", cpu.median),
-            format!("{:.2} to {:.2}", cpu.least, cpu.most),
-            format!("{:.0}", errors.most),
+    Figure::table("Memory", MEMORY_CAPTION, table)
+}
+
+const MEMORY_CAPTION: &str = "Resident memory of the first region's process. Bytes per key hold the key, the value, and what replication keeps \
+     of late writes; a server that grows its tables in steps looks better just before a step.";
+
+fn memory_bars(report: &LocalReport) -> Figure {
+    let series = report.memory.iter().map(|row| Series {
+        server: row.server.clone(),
+        name: row.server.clone(),
+        points: vec![Point::bar("bytes per key", row.bytes_per_key, None)],
+    });
+    let (x, y) = (Axis::linear("", ""), Axis::linear("memory per key", "B"));
+    Figure::plot(
+        "Memory per key",
+        MEMORY_CAPTION,
+        Plot::new(Kind::Bars, x, y, series.collect()),
+    )
+}
+
+fn turn_table(rows: &[Row]) -> Figure {
+    let mut table = Table::new(
+        2,
+        [
+            "case",
+            "server",
+            "per second",
+            "CPU per command",
+            "least",
+            "most",
+            "errors",
+        ],
+    );
+    for row in rows {
+        table.push([
+            row.case.to_string(),
+            row.server.clone(),
+            format!("{:.0}", row.per_second.median),
+            format!("{:.2} µs", row.cpu_us.median),
+            format!("{:.2} µs", row.cpu_us.least),
+            format!("{:.2} µs", row.cpu_us.most),
+            row.errors.to_string(),
         ]);
     }
-    println!("{turns}");
+    Figure::table(
+        "Throughput and CPU per command",
+        "Medians over the rounds, and the least and most CPU of a round. PING is the baseline: what the kernel, the protocol \
+         and the generator cost.",
+        table,
+    )
+}
+
+fn bars(
+    rows: &[Row],
+    title: &str,
+    caption: &str,
+    y: Axis,
+    spread: impl Fn(&Row) -> Spread,
+) -> Figure {
+    let series = of_servers(rows, |row| {
+        let Spread {
+            least,
+            median,
+            most,
+        } = spread(row);
+        Point::bar(row.case.to_string(), median, Some((least, most)))
+    });
+    let plot = Plot::new(Kind::Bars, Axis::linear("case", ""), y, series);
+    Figure::plot(title, caption, plot)
+}
+
+fn throughput_against_cpu(rows: &[Row]) -> Figure {
+    let series = of_servers(rows, |row| Point {
+        label: Some(row.case.to_string()),
+        ..Point::new(row.per_second.median, row.cpu_us.median)
+    });
+    let (x, y) = (
+        Axis::log("commands", "/s"),
+        Axis::log("CPU per command", "µs"),
+    );
+    Figure::plot(
+        "Throughput against CPU",
+        "Medians, a point per case. Lower is cheaper, to the right is more; points of one server on a falling line mean that \
+         its processor is what limits it.",
+        Plot::new(Kind::Scatter, x, y, series),
+    )
+}
+
+fn of_servers(rows: &[Row], point: impl Fn(&Row) -> Point) -> Vec<Series> {
+    let mut all: Vec<Series> = Vec::new();
+    for row in rows {
+        match all.iter_mut().find(|series| series.server == row.server) {
+            Some(series) => series.points.push(point(row)),
+            None => all.push(Series {
+                server: row.server.clone(),
+                name: row.server.clone(),
+                points: vec![point(row)],
+            }),
+        }
+    }
+    all
+}
+
+/// All rounds of a server in a case.
+struct Row {
+    case: Case,
+    server: String,
+    per_second: Spread,
+    cpu_us: Spread,
+    /// Of the worst round.
+    errors: u64,
 }
 
 /// Cases and servers in the order in which they were measured.
-fn rows(report: &LocalReport) -> Vec<(Case, &str)> {
-    let mut rows: Vec<(Case, &str)> = Vec::new();
+fn rows(report: &LocalReport) -> Vec<Row> {
+    let mut pairs: Vec<(Case, &str)> = Vec::new();
     for turn in &report.turns {
-        let row = (turn.case, turn.server.as_str());
-        if !rows.contains(&row) {
-            rows.push(row);
+        let pair = (turn.case, turn.server.as_str());
+        if !pairs.contains(&pair) {
+            pairs.push(pair);
         }
     }
-    rows.sort_by_key(|(case, _)| report.turns.iter().position(|turn| turn.case == *case));
-    rows
+    pairs.sort_by_key(|(case, _)| report.turns.iter().position(|turn| turn.case == *case));
+    let row = |(case, server): (Case, &str)| {
+        let turns = report.turns.iter();
+        let turns = turns.filter(|turn| turn.case == case && turn.server == server);
+        let turns: Vec<&Turn> = turns.collect();
+        let of =
+            |value: fn(&Turn) -> f64| Spread::of(turns.iter().map(|turn| value(turn)).collect());
+        Row {
+            case,
+            server: server.to_owned(),
+            per_second: of(|turn| turn.per_second),
+            cpu_us: of(|turn| turn.cpu_us_per_command),
+            errors: turns.iter().map(|turn| turn.errors).max().unwrap_or(0),
+        }
+    };
+    pairs.into_iter().map(row).collect()
 }
 
 /// The middle and the ends of several measurements of the same.

@@ -1,11 +1,15 @@
 //! What was measured, for people and for programs.
 
 pub mod compare;
+pub mod conflict;
 pub mod distribution;
+pub mod figure;
 pub mod lag;
 pub mod local;
+pub mod partition;
 pub mod provenance;
 mod read;
+pub mod soak;
 pub mod terminal;
 
 use std::path::Path;
@@ -13,7 +17,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use self::provenance::Provenance;
+use self::{figure::Section, provenance::Provenance};
 use crate::scenario::{Outcome, Scenario};
 
 /// The layout of `report.json`. It rises when something in it changes its meaning, or is no longer there.
@@ -49,6 +53,20 @@ pub struct ScenarioReport {
 
 /// The file that programs read.
 pub const JSON_FILE: &str = "report.json";
+
+impl ScenarioReport {
+    /// What terminals and pages show of it.
+    #[must_use]
+    pub fn section(&self) -> Section {
+        match &self.outcome {
+            Outcome::Local(report) => local::section(report),
+            Outcome::Lag(report) => lag::section(report),
+            Outcome::Conflict(report) => conflict::section(report),
+            Outcome::Partition(report) => partition::section(report),
+            Outcome::Soak(report) => soak::section(report),
+        }
+    }
+}
 
 impl Report {
     /// One in which nothing has been measured yet.
@@ -87,10 +105,7 @@ impl Report {
         }
         for scenario in &self.scenarios {
             println!("\n{}", scenario.name);
-            match &scenario.outcome {
-                Outcome::Local(report) => local::print(report),
-                Outcome::Lag(report) => lag::print(report),
-            }
+            terminal::print(&scenario.section());
             if let Some(reason) = &scenario.partial {
                 println!("PARTIAL: {reason}");
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use hdrhistogram::Histogram;
 
+use super::figure::{Body, Section};
 use crate::load::record::Record;
 
 /// Percentiles that tables show.
@@ -16,12 +17,26 @@ const QUANTILES: [(&str, f64); 5] = [
     ("max", 1.0),
 ];
 
-/// A table whose columns but the first are numbers.
-#[must_use]
-pub fn table<const N: usize>(header: [&str; N]) -> Table {
+/// Prints the warnings and tables of a scenario.
+pub fn print(section: &Section) {
+    for warning in &section.warnings {
+        println!("{warning}");
+    }
+    for figure in &section.figures {
+        if let Body::Table(content) = &figure.body {
+            let mut table = table(&content.header, content.words);
+            table.add_rows(&content.rows);
+            println!("{}\n{table}", figure.title);
+        }
+    }
+}
+
+/// A table whose first `words` columns are words, and the others numbers.
+pub(super) fn table<T: AsRef<str>>(header: &[T], words: usize) -> Table {
     let mut table = Table::new();
+    let header = header.iter().map(AsRef::as_ref);
     table.load_style(UTF8_FULL_CONDENSED).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
@@ -30,7 +45,7 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
 /// A record, a line per operation. `measured` is the time without the warm-up.
 #[must_use]
 pub fn load_table(record: &Record, measured: Duration) -> Table {
-    let mut table = table([
+    let header = [
         "operation",
         "per second",
         "p50",
@@ -39,7 +54,8 @@ pub fn load_table(record: &Record, measured: Duration) -> Table {
         "p99.9",
         "max",
         "errors",
-    ]);
+    ];
+    let mut table = table(&header, 1);
     let mut row = |name: &str, latency: &Histogram<u64>, errors: u64| {
         let rate = latency.len() as f64 / measured.as_secs_f64();
         let mut cells = vec![name.to_owned(), format!("{rate:.0}")];

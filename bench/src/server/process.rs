@@ -12,7 +12,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 use super::find_program;
 use crate::interrupt::{self, CleanUp, Turn};
@@ -97,10 +98,11 @@ pub enum ProcessError {
 #[derive(Debug)]
 pub struct Process {
     name: String,
+    command: Command,
     child: Child,
     log: PathBuf,
-    /// Its end needs no telling: it has been told, or was wanted.
-    is_end_known: bool,
+    /// It was killed because somebody here wanted that.
+    is_killed: bool,
     kill_on_interrupt: Option<CleanUp>,
 }
 
@@ -117,35 +119,57 @@ impl Process {
             program: command.get_program().to_string_lossy().into_owned(),
             error,
         };
-        if interrupt::seen().is_some() {
-            let name = name.to_owned();
-            return Err(ProcessError::Interrupted { name });
-        }
         let output = File::create(log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
-        let child = bound(command)
-            .map_err(failed)?
-            // A group of its own: Ctrl-C in a terminal reaches this program alone, which then ends it in its order.
+        let mut command = bound(command).map_err(failed)?;
+        // A group of its own: Ctrl-C in a terminal reaches this program alone, which then ends it in its order.
+        command
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .map_err(failed)?;
-        let kill = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let kill_on_interrupt = kill.map(|pid| {
-            interrupt::clean_up(Turn::First, move || {
-                // It fails only for a process that has ended.
-                let _ended = kill_process(pid, Signal::KILL);
-            })
-        });
+            .stderr(errors);
+        let (child, kill_on_interrupt) = spawn(name, &mut command)?;
         Ok(Self {
             name: name.to_owned(),
+            command,
             child,
             log: log.to_owned(),
-            is_end_known: false,
+            is_killed: false,
             kill_on_interrupt,
         })
+    }
+
+    /// Kills it because that is wanted, and waits for its end.
+    pub fn kill(&mut self) {
+        self.is_killed = true;
+        // Both fail only for a process that has ended. In between its number is not another's, so that an interrupt does
+        // no harm.
+        let _ended = self.child.kill();
+        self.kill_on_interrupt = None;
+        let _status = self.child.wait();
+    }
+
+    /// Starts it again with the same command line, after it was killed.
+    ///
+    /// # Errors
+    /// Those of [`Process::start`].
+    pub fn restart(&mut self) -> Result<(), ProcessError> {
+        self.kill();
+        (self.child, self.kill_on_interrupt) = spawn(&self.name, &mut self.command)?;
+        self.is_killed = false;
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`ProcessError::Gone`].
+    pub fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        let pid = self.pid();
+        match number(&self.child).map(|pid| kill_process(pid, signal)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(ProcessError::Gone { pid }),
+        }
     }
 
     /// The process' number.
@@ -171,28 +195,16 @@ impl Process {
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs, or was killed because that was wanted.
     ///
     /// # Errors
     /// [`ProcessError::Ended`].
     pub fn check(&mut self) -> Result<(), ProcessError> {
         match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => {
-                self.is_end_known = true;
-                Err(self.ended(status))
-            }
+            Ok(Some(status)) if !self.is_killed => Err(self.ended(status)),
+            Ok(_) => Ok(()),
             Err(_) => Err(ProcessError::Gone { pid: self.pid() }),
         }
-    }
-
-    /// Kills it, because that belongs to what is measured.
-    pub fn kill(&mut self) {
-        self.is_end_known = true;
-        // While it is not waited for, its number is not another's: an interrupt in between does no harm.
-        let _ended = self.child.kill();
-        self.kill_on_interrupt = None;
-        let _status = self.child.wait();
     }
 
     fn ended(&self, status: ExitStatus) -> ProcessError {
@@ -212,12 +224,36 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let is_unexpected = !self.is_end_known && interrupt::seen().is_none();
+        let is_unexpected = !self.is_killed && interrupt::seen().is_none();
         if is_unexpected && let Some(status) = self.death() {
             DEATHS.lock().push(self.ended(status));
         }
         self.kill();
     }
+}
+
+fn number(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Starts it, to be killed when somebody interrupts.
+fn spawn(name: &str, command: &mut Command) -> Result<(Child, Option<CleanUp>), ProcessError> {
+    let name = || name.to_owned();
+    if interrupt::seen().is_some() {
+        return Err(ProcessError::Interrupted { name: name() });
+    }
+    let child = command.spawn().map_err(|error| ProcessError::Start {
+        name: name(),
+        program: command.get_program().to_string_lossy().into_owned(),
+        error,
+    })?;
+    let kill = number(&child).map(|pid| {
+        interrupt::clean_up(Turn::First, move || {
+            // It fails only for a process that has ended.
+            let _ended = kill_process(pid, Signal::KILL);
+        })
+    });
+    Ok((child, kill))
 }
 
 /// The same command in a process that the kernel kills when the thread that starts it ends. No signal handler and no
@@ -307,6 +343,7 @@ mod tests {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut process = Process::start("truth", &Command::new("true"), &log).unwrap();
         let error = process.await_port(nowhere).unwrap_err().to_string();
+        process.kill();
         assert!(
             error.contains("truth ended by itself with exit status: 0"),
             "{error}"

@@ -170,9 +170,11 @@ pub(super) fn await_links(region: &mut Running, links: usize) -> Result<(), Serv
     }
 }
 
-/// Whether `INFO replication` says that `links` others are replicated. A link that is up may still carry the first copy.
+/// Whether `INFO replication` says that `links` others are replicated. A link that is up may still carry the first copy,
+/// and KeyDB's state of all links together is none of them.
 fn is_linked(state: &str, links: usize) -> bool {
-    let up = state.matches("link_status:up").count();
+    let is_up = |line: &&str| line.contains("link_status:up") && !line.contains("global");
+    let up = state.lines().filter(is_up).count();
     up >= links && !state.contains("sync_in_progress:1")
 }
 
@@ -213,6 +215,9 @@ mod tests {
         assert!(!is_linked(&one.replace(":up", ":down"), 1));
         assert!(!is_linked(&one.replace("progress:0", "progress:1"), 1));
         assert!(is_linked("role:master\r\n", 0));
+        let keydb =
+            "master_global_link_status:up\r\nmaster_link_status:up\r\nmaster_1_link_status:up\r\n";
+        assert!(is_linked(keydb, 2) && !is_linked(keydb, 3));
         let said = about_links(&format!("$70\r\n# Replication\r\n{one}other:1\r\n"));
         assert_eq!(
             said,

@@ -195,9 +195,12 @@ impl fmt::Display for Compared {
                 writeln!(f, "nothing that both have")?;
                 continue;
             }
-            let mut rows = table([
-                "server", "case", "figure", "A", "B", "B / A", "99 %", "B is",
-            ]);
+            let mut rows = table(
+                &[
+                    "server", "case", "figure", "A", "B", "B / A", "99 %", "B is",
+                ],
+                3,
+            );
             for row in &scenario.rows {
                 let comparison = &row.comparison;
                 let ratio = |ratio: f64| format!("{ratio:.3}");

@@ -6,8 +6,12 @@ use crate::{
     report::local::Spread,
     scenario::{
         Outcome,
-        lag::{Direction, LagReport, LagRun},
+        conflict::ConflictReport,
+        drive::{Direction, RegionLoad},
+        lag::{LagReport, LagRun},
         local::LocalReport,
+        partition::PartitionReport,
+        soak::SoakReport,
     },
 };
 
@@ -68,6 +72,9 @@ impl Samples {
         match outcome {
             Outcome::Local(report) => samples.local(report),
             Outcome::Lag(report) => samples.lag(report),
+            Outcome::Conflict(report) => samples.conflict(report),
+            Outcome::Partition(report) => samples.partition(report),
+            Outcome::Soak(report) => samples.soak(report),
         }
         samples
     }
@@ -116,23 +123,92 @@ impl Samples {
 
     fn lag(&mut self, report: &LagReport) {
         for run in &report.runs {
-            if let Some(bottleneck) = &run.bottleneck {
-                let name = case_of(run);
-                self.note(format!("left out, {}, {name}: {bottleneck}", run.server));
+            let case = case_of(run);
+            if self.is_spoilt(&run.server, &case, run.bottleneck.as_ref()) {
                 continue;
             }
             let is_same = |other: &&LagRun| other.server == run.server && other.case == run.case;
             let is_one_run = report.runs.iter().filter(is_same).count() == 1;
+            let bytes = Metric::less("bytes per update");
+            self.add(&run.server, &case, bytes, run.bytes_per_update);
             for direction in &run.directions {
-                self.direction(run, direction, is_one_run);
+                self.direction(&run.server, &case, direction, is_one_run);
             }
         }
     }
 
+    fn conflict(&mut self, report: &ConflictReport) {
+        for run in &report.runs {
+            let case = run.kind.name();
+            let settled = Metric::less("ms until equal");
+            self.add_if(&run.server, case, settled, run.equal_after_ms);
+            if run.differing > 0 {
+                let differing = run.differing;
+                self.note(format!("{}: {differing} keys differ: {case}", run.server));
+            }
+            if let Some(lost) = run.lost.filter(|&lost| lost > 0) {
+                self.note(format!("{}: {lost} updates lost: {case}", run.server));
+            }
+        }
+    }
+
+    fn partition(&mut self, report: &PartitionReport) {
+        for run in &report.runs {
+            let cut = humantime::format_duration(run.case.cut);
+            let case = format!("{}/s, {}, cut {cut}", run.case.rate, run.case.network());
+            if self.is_spoilt(&run.server, &case, run.bottleneck.as_ref()) {
+                continue;
+            }
+            let settled = Metric::less("ms until equal");
+            self.add_if(&run.server, &case, settled, run.equal_after_ms);
+            let bytes = Metric::less("bytes until equal");
+            self.add(&run.server, &case, bytes, run.heal_bytes as f64);
+            if run.differing > 0 {
+                let differing = run.differing;
+                self.note(format!("{}: {differing} keys differ: {case}", run.server));
+            }
+        }
+    }
+
+    fn soak(&mut self, report: &SoakReport) {
+        for run in &report.runs {
+            if self.is_spoilt(&run.server, "all", run.bottleneck.as_ref()) {
+                continue;
+            }
+            for RegionLoad {
+                region, latency, ..
+            } in &run.loads
+            {
+                let case = format!("clients of {region}");
+                let p99 = Metric::less("p99, ms");
+                self.add(&run.server, &case, p99, latency.at(0.99));
+            }
+            if run.differing > 0 {
+                let differing = run.differing;
+                self.note(format!("{}: {differing} keys differ", run.server));
+            }
+        }
+    }
+
+    /// Adds a round that may have no figure.
+    fn add_if(&mut self, server: &str, case: &str, metric: Metric, value: Option<f64>) {
+        match value {
+            Some(value) => self.add(server, case, metric, value),
+            None => self.note(format!("{server}: {} is not known: {case}", metric.name)),
+        }
+    }
+
+    /// Whether the emulation has spoilt a run's figures, which is noted.
+    fn is_spoilt(&mut self, server: &str, case: &str, bottleneck: Option<&String>) -> bool {
+        if let Some(reason) = bottleneck {
+            self.note(format!("left out, {server}, {case}: {reason}"));
+        }
+        bottleneck.is_some()
+    }
+
     /// Percentiles of a direction: those of the run, or, when it is the only one, those of its parts.
-    fn direction(&mut self, run: &LagRun, direction: &Direction, is_one_run: bool) {
-        let one_way_ms = run.case.link.rtt.as_secs_f64() * 500.0;
-        let case = format!("{}, {} to {}", case_of(run), direction.from, direction.to);
+    fn direction(&mut self, server: &str, case: &str, direction: &Direction, is_one_run: bool) {
+        let case = format!("{case}, {} to {}", direction.from, direction.to);
         let lag = &direction.lag;
         for (name, quantile, of_run) in [
             ("p50, ms over one way", 0.5, lag.p50_ms),
@@ -143,24 +219,24 @@ impl Samples {
             let has_parts = of_parts.is_some();
             let metric = Metric::less(name);
             for value in of_parts.unwrap_or_else(|| vec![of_run]) {
-                self.add(&run.server, &case, metric, value - one_way_ms);
+                self.add(server, &case, metric, value - direction.one_way_ms);
             }
             let entry = self.entries.iter_mut().rev();
             let mut entry = entry.filter(|entry| entry.metric == metric && entry.case == case);
-            if let Some(entry) = entry.find(|entry| entry.server == run.server) {
+            if let Some(entry) = entry.find(|entry| entry.server == server) {
                 entry.sample.is_one_run = has_parts;
                 entry.sample.error = entry.sample.error.max(lag.look_ms_p50);
             }
         }
         if lag.never > 0 {
             let never = lag.never;
-            self.note(format!("{}: {never} probes never seen: {case}", run.server));
+            self.note(format!("{server}: {never} probes never seen: {case}"));
         }
     }
 }
 
 fn case_of(run: &LagRun) -> String {
-    format!("{}/s, {}", run.case.rate, run.case.link)
+    format!("{}/s, {}", run.case.rate, run.case.network())
 }
 
 /// Parts of a run, of the same length in time.
