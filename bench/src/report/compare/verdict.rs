@@ -207,6 +207,10 @@ mod tests {
         assert!(share(1.1, 5, Rounds::Independent, better) > 0.95);
         assert!(share(0.85, 5, Rounds::Paired, worse) > 0.95);
         assert!(share(1.3, 3, Rounds::Independent, better) > 0.9);
+        let found = share(1.3, 3, Rounds::Paired, better);
+        assert!(found > 0.9, "{found}");
+        let found = share(1.1, 5, Rounds::Paired, better);
+        assert!(found > 0.9, "{found}");
     }
 
     #[test]
