@@ -137,3 +137,51 @@ fn check_names(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::file::Suite;
+
+    fn choose(servers: &[&str], baseline: bool) -> anyhow::Result<Vec<ScenarioFile>> {
+        let own = std::env::current_exe()?;
+        let args = ServerArgs {
+            greenwich: Some(own.clone()),
+            baseline: baseline.then_some(own),
+            servers: servers.iter().map(ToString::to_string).collect(),
+        };
+        args.choose(&Suite::Quick.scenarios())
+            .map(|(files, _)| files)
+    }
+
+    #[test]
+    fn a_baseline_stands_behind_greenwich() {
+        let files = choose(&["redis-alone", "greenwich"], true).unwrap();
+        assert_eq!(files.len(), Suite::Quick.scenarios().len());
+        for file in &files {
+            let at = file.servers.iter().position(|name| name == greenwich::NAME);
+            assert_eq!(file.servers[at.unwrap() + 1], greenwich::BASELINE_NAME);
+        }
+    }
+
+    #[test]
+    fn scenarios_without_the_servers_are_left_out() {
+        let files = choose(&["redis-alone"], false).unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["local"]);
+        assert_eq!(files[0].servers, ["redis-alone"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let refusal = |servers, baseline| choose(servers, baseline).unwrap_err().to_string();
+        let unknown = refusal(&["radish"], false);
+        assert!(
+            unknown.contains("no server \"radish\": known are greenwich, redis"),
+            "{unknown}"
+        );
+        assert!(refusal(&["redis"], true).contains("--baseline is compared with greenwich"));
+        let nowhere = refusal(&[greenwich::BASELINE_NAME], false);
+        assert!(nowhere.contains("no server"), "{nowhere}");
+    }
+}

@@ -1,5 +1,6 @@
 //! redis-server and those that are started as it is: a primary in the first region, replicas in the others. KeyDB's
-//! replicas are active: they take writes, and every region replicates from every other.
+//! replicas are active: they take writes, and every region replicates from every other. They forward each other's updates,
+//! which is KeyDB's default, and costs bytes where every region has a link to every other.
 
 use std::{
     path::{Path, PathBuf},

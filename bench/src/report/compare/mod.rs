@@ -203,7 +203,11 @@ impl fmt::Display for Compared {
             );
             for row in &scenario.rows {
                 let comparison = &row.comparison;
-                let ratio = |ratio: f64| format!("{ratio:.3}");
+                let ratio = |ratio: f64| match ratio {
+                    0.001..1000.0 => format!("{ratio:.3}"),
+                    ..0.001 => "< 0.001".to_owned(),
+                    _ => "> 1000".to_owned(),
+                };
                 let interval =
                     |(least, most): (f64, f64)| format!("{} to {}", ratio(least), ratio(most));
                 rows.add_row([
