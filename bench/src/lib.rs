@@ -1,6 +1,7 @@
 //! Measures servers of the Redis protocol over sockets: load, replication lag, and what regions do to each other.
 
 pub mod cli;
+pub mod interrupt;
 pub mod lag;
 pub mod load;
 pub mod report;

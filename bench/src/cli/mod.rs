@@ -1,6 +1,8 @@
 //! The command line.
 
+mod compare;
 mod load;
+mod servers;
 mod suite;
 
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ enum Command {
     },
     /// Ask one server, and show how soon it answered.
     Load(crate::load::args::LoadArgs),
+    /// Compare two reports, or the two greenwich binaries in one, and say what is noise.
+    Compare(compare::CompareArgs),
 }
 
 impl Cli {
@@ -47,6 +51,7 @@ impl Cli {
                 suite::run(&args, &files.collect::<Result<Vec<_>, _>>()?)
             }
             Command::Load(args) => load::run(&args),
+            Command::Compare(args) => compare::run(&args),
         }
     }
 }

@@ -6,13 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::servers::{ServerArgs, names};
 use crate::{
+    interrupt,
     report::{Report, ScenarioReport, provenance::Provenance},
-    scenario::{Stage, file::ScenarioFile},
-    server::{Adapter, greenwich::Greenwich, redis::RedisLike},
+    scenario::{Outcome, Stage, file::ScenarioFile},
+    server::{Adapter, greenwich, process},
 };
 
 /// Where to measure what, and what with.
@@ -21,12 +23,11 @@ pub(super) struct SuiteArgs {
     /// Directory of the report; it is made. The default is bench-results and the time.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The greenwich binary; the default is the one beside this program, which is built if this runs under cargo.
-    #[arg(long, value_name = "FILE")]
-    greenwich: Option<PathBuf>,
-    /// Measure these servers alone, of those that the scenarios name.
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
-    servers: Vec<String>,
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// With --baseline: how many turns both take in a scenario without rounds of its own.
+    #[arg(long, default_value_t = 5, value_name = "COUNT", requires = "baseline", value_parser = clap::value_parser!(u16).range(1..=100))]
+    turns: u16,
     /// The same seed asks for the same things in the same order.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -38,48 +39,47 @@ const SERVER_FILES: &str = "servers";
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()> {
-    let servers = adapters(args)?;
-    check_names(&args.servers, files, &servers)?;
-    let is_asked = |server: &str| {
-        let is_named = files.iter().any(|file| names(&file.servers, server));
-        is_named && (args.servers.is_empty() || names(&args.servers, server))
-    };
+    let (files, servers) = args.servers.choose(files)?;
+    let is_chosen = |server: &str| files.iter().any(|file| names(&file.servers, server));
     let versions: BTreeMap<String, Option<String>> = servers
         .iter()
-        .filter(|server| is_asked(server.name()))
+        .filter(|server| is_chosen(server.name()))
         .map(|server| (server.name().to_owned(), server.version()))
         .collect();
     let is_there = |server: &str| versions.get(server).is_some_and(Option::is_some);
     let out = directories(args)?;
-    let mut report = Report {
-        provenance: Provenance::look(args.seed, versions.clone()),
-        scenarios: Vec::new(),
-    };
+    interrupt::watch().context("cannot listen for signals")?;
+    let mut report = Report::new(Provenance::look(args.seed, versions.clone()));
     for (index, file) in files.iter().enumerate() {
+        report.unfinished = files[index..]
+            .iter()
+            .map(|file| file.name.clone())
+            .collect();
+        report.write(&out)?;
         let of_file = servers.iter().map(|server| &**server as &dyn Adapter);
         let of_file =
             of_file.filter(|server| is_there(server.name()) && names(&file.servers, server.name()));
         let bar = bar(format!("{} ({} of {})", file.name, index + 1, files.len()));
-        let tell = |step: String| bar.set_message(step);
-        let stage = Stage {
-            servers: of_file.collect(),
-            regions: file.regions.iter().map(String::as_str).collect(),
-            directory: &out.join(SERVER_FILES).join(&file.name),
-            seed: args.seed,
-            tell: &tell,
-        };
-        let (outcome, result) = file.scenario.run(&stage);
+        let (outcome, partial) = measure(args, file, of_file.collect(), &out, &bar);
         bar.finish_and_clear();
         report.scenarios.push(ScenarioReport {
             name: file.name.clone(),
+            regions: file.regions.clone(),
             settings: file.scenario.clone(),
             outcome,
-            partial: result.err().map(|error| format!("{error:#}")),
+            partial,
         });
+        report.unfinished.remove(0);
         report.write(&out)?;
+        if interrupt::seen().is_some() {
+            break;
+        }
     }
     report.print();
     println!("\nreport: {}", out.display());
+    if let Some(interrupted) = interrupt::seen() {
+        return Err(interrupted.into());
+    }
     let is_partial = |scenario: &&ScenarioReport| scenario.partial.is_some();
     match report.scenarios.iter().filter(is_partial).count() {
         0 => Ok(()),
@@ -90,8 +90,69 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     }
 }
 
-fn names(servers: &[String], server: &str) -> bool {
-    servers.iter().any(|name| name == server)
+/// Measures one scenario. The second result says why it ended early, if it did.
+fn measure(
+    args: &SuiteArgs,
+    file: &ScenarioFile,
+    servers: Vec<&dyn Adapter>,
+    out: &Path,
+    bar: &ProgressBar,
+) -> (Outcome, Option<String>) {
+    let is_compared = |server: &&&dyn Adapter| {
+        [greenwich::NAME, greenwich::BASELINE_NAME].contains(&server.name())
+    };
+    let compared: Vec<&dyn Adapter> = servers.iter().filter(is_compared).copied().collect();
+    let has_turns = args.servers.has_baseline() && !file.scenario.has_rounds();
+    let turns = if has_turns { args.turns } else { 1 };
+    let is_empty = servers.is_empty();
+    let mut all = None;
+    let mut servers = Some(servers);
+    for turn in 1..=turns {
+        let prefix = match turns {
+            1 => String::new(),
+            _ => format!("turn {turn} of {turns}: "),
+        };
+        let tell = |step: String| bar.set_message(format!("{prefix}{step}"));
+        let directory = out.join(SERVER_FILES).join(&file.name);
+        let stage = Stage {
+            servers: servers.take().unwrap_or_else(|| compared.clone()),
+            regions: file.regions.iter().map(String::as_str).collect(),
+            directory: &directory.join(format!("turn-{turn}")),
+            seed: args.seed.wrapping_add(u64::from(turn - 1)),
+            tell: &tell,
+        };
+        let (outcome, result) = file.scenario.run(&stage);
+        match &mut all {
+            None => all = Some(outcome),
+            Some(all) => all.add(outcome),
+        }
+        let end = reason(result);
+        if end.is_some() || turn == turns {
+            let nothing = || {
+                format!(
+                    "none of its servers is installed: {}",
+                    file.servers.join(", ")
+                )
+            };
+            let outcome = all.expect("a turn has been taken");
+            return (outcome, end.or_else(|| is_empty.then(nothing)));
+        }
+    }
+    unreachable!("there is at least one turn")
+}
+
+/// Why a scenario ended early: servers that died are the cause of what else went wrong.
+fn reason(result: anyhow::Result<()>) -> Option<String> {
+    let deaths = process::take_deaths();
+    if let Some(interrupted) = interrupt::seen() {
+        return Some(interrupted.to_string());
+    }
+    let error = result.err()?;
+    let error = format!("{error:#}");
+    let mut sentences: Vec<String> = deaths.iter().map(ToString::to_string).collect();
+    sentences.retain(|death| !error.contains(death.as_str()));
+    sentences.push(error);
+    Some(sentences.join("; "))
 }
 
 /// The report's directory, without what servers of an earlier run have left in it.
@@ -112,74 +173,6 @@ fn directories(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
         })?;
     }
     Ok(out)
-}
-
-/// Every server that there is an adapter for.
-fn adapters(args: &SuiteArgs) -> anyhow::Result<Vec<Box<dyn Adapter>>> {
-    let greenwich = match &args.greenwich {
-        Some(program) => {
-            ensure!(
-                program.is_file(),
-                "--greenwich: there is no file {}",
-                program.display()
-            );
-            program.canonicalize().context("--greenwich")?
-        }
-        None => built_greenwich()?,
-    };
-    Ok(vec![
-        Box::new(Greenwich::new(greenwich)),
-        Box::new(RedisLike::redis()),
-        Box::new(RedisLike::redis_alone()),
-        Box::new(RedisLike::valkey()),
-        Box::new(RedisLike::keydb()),
-    ])
-}
-
-/// The greenwich beside this program. Under `cargo run` it is built first, so that it is the tree's.
-fn built_greenwich() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find this program's directory")?;
-    let beside = own.with_file_name("greenwich");
-    if let (Some(cargo), false) = (std::env::var_os("CARGO"), cfg!(debug_assertions)) {
-        eprintln!("building greenwich");
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-        let built = std::process::Command::new(cargo)
-            .args([
-                "build",
-                "--release",
-                "--quiet",
-                "--package",
-                "greenwich",
-                "--manifest-path",
-                manifest,
-            ])
-            .status()
-            .context("cannot run cargo to build greenwich")?;
-        ensure!(built.success(), "greenwich cannot be built");
-    }
-    ensure!(
-        beside.is_file(),
-        "there is no {}: build it with `cargo build --release`, or name one with --greenwich",
-        beside.display()
-    );
-    Ok(beside)
-}
-
-fn check_names(
-    wanted: &[String],
-    files: &[ScenarioFile],
-    servers: &[Box<dyn Adapter>],
-) -> anyhow::Result<()> {
-    let known: Vec<&str> = servers.iter().map(|server| server.name()).collect();
-    let named = files.iter().flat_map(|file| &file.servers);
-    for name in wanted.iter().chain(named) {
-        ensure!(
-            known.contains(&name.as_str()),
-            "there is no server {name:?}: known are {}",
-            known.join(", ")
-        );
-    }
-    Ok(())
 }
 
 fn default_directory() -> PathBuf {

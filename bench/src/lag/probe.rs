@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::Lag;
-use crate::load::{client::Client, connection::ConnectionError, mix::put_command};
+use crate::{
+    interrupt,
+    load::{client::Client, connection::ConnectionError, mix::put_command},
+};
 
 /// From one probe to the next.
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(5);
@@ -140,7 +143,8 @@ impl Probing {
         address: SocketAddr,
         mut error: ConnectionError,
     ) -> Result<Client, ConnectionError> {
-        while self.reconnects && self.start.elapsed() < self.length + NEVER_AFTER {
+        let is_over = || self.start.elapsed() >= self.length + NEVER_AFTER;
+        while self.reconnects && !is_over() && interrupt::seen().is_none() {
             thread::sleep(RECONNECT_INTERVAL);
             match Client::connect(address) {
                 Ok(client) => return Ok(client),

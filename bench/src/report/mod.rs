@@ -1,5 +1,6 @@
 //! What was measured, for people and for programs.
 
+pub mod compare;
 pub mod conflict;
 pub mod distribution;
 pub mod figure;
@@ -7,6 +8,7 @@ pub mod lag;
 pub mod local;
 pub mod partition;
 pub mod provenance;
+mod read;
 pub mod soak;
 pub mod terminal;
 
@@ -18,13 +20,20 @@ use serde::{Deserialize, Serialize};
 use self::{figure::Section, provenance::Provenance};
 use crate::scenario::{Outcome, Scenario};
 
+/// The layout of `report.json`. It rises when something in it changes its meaning, or is no longer there.
+pub const FORMAT: u32 = 1;
+
 /// Everything that a run showed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Report {
+    /// [`FORMAT`] of the program that wrote it.
+    pub format: u32,
     /// Where, when, how and with what it was measured.
     pub provenance: Provenance,
     /// What each scenario showed.
     pub scenarios: Vec<ScenarioReport>,
+    /// Names of scenarios that have not ended: of a run that goes on, or was killed.
+    pub unfinished: Vec<String>,
 }
 
 /// What one scenario showed.
@@ -32,6 +41,8 @@ pub struct Report {
 pub struct ScenarioReport {
     /// Its name.
     pub name: String,
+    /// Names of the regions.
+    pub regions: Vec<String>,
     /// Its settings.
     pub settings: Scenario,
     /// What was measured.
@@ -58,6 +69,17 @@ impl ScenarioReport {
 }
 
 impl Report {
+    /// One in which nothing has been measured yet.
+    #[must_use]
+    pub fn new(provenance: Provenance) -> Self {
+        Self {
+            format: FORMAT,
+            provenance,
+            scenarios: Vec::new(),
+            unfinished: Vec::new(),
+        }
+    }
+
     /// Writes `report.json` into `directory`.
     ///
     /// # Errors
@@ -66,7 +88,10 @@ impl Report {
         let path = directory.join(JSON_FILE);
         let text =
             serde_json::to_string_pretty(self).context("the report cannot be written as JSON")?;
-        std::fs::write(&path, text + "\n")
+        // Whoever kills this finds the old report or the new one.
+        let part = directory.join(format!("{JSON_FILE}.part"));
+        std::fs::write(&part, text + "\n")
+            .and_then(|()| std::fs::rename(&part, &path))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -84,6 +109,9 @@ impl Report {
             if let Some(reason) = &scenario.partial {
                 println!("PARTIAL: {reason}");
             }
+        }
+        if !self.unfinished.is_empty() {
+            println!("\nnot measured: {}", self.unfinished.join(", "));
         }
     }
 }

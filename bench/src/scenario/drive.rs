@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     place::Place,
 };
 use crate::{
+    interrupt,
     lag::{Lag, LagFigures, probe::Probing},
     load::{
         CONNECT_TIME, Load,
@@ -212,12 +213,17 @@ impl Drive<'_> {
             let fault = faults.next_if(|fault| fault.at <= sample_at);
             let at = fault.map_or(sample_at, |fault| fault.at);
             thread::sleep((start + at).saturating_duration_since(Instant::now()));
+            if let Some(interrupted) = interrupt::seen() {
+                bail!(interrupted);
+            }
             if at >= self.warm_up && !is_warm {
                 // What links did before is not counted.
                 let _warm_up = place.take_report()?;
                 is_warm = true;
             }
             let Some(Fault { action, .. }) = fault else {
+                let mut all = place.regions.iter_mut();
+                all.try_for_each(|region| region.process.check())?;
                 let each = samples.iter_mut().zip(&place.regions);
                 each.for_each(|(samples, region)| samples.look(region));
                 sample_at += SAMPLE_INTERVAL;

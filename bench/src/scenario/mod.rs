@@ -91,6 +91,12 @@ impl Scenario {
         }
     }
 
+    /// Whether servers take turns within it. If not, a whole run of it is a turn.
+    #[must_use]
+    pub fn has_rounds(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
     /// Runs it. What was measured before a failure is in the outcome.
     ///
     /// # Errors
@@ -122,6 +128,30 @@ impl Scenario {
                 let result = soak.run(stage, &mut report);
                 (Outcome::Soak(report), result)
             }
+        }
+    }
+}
+
+impl Outcome {
+    /// Adds what a later turn of the same scenario showed.
+    pub fn add(&mut self, later: Self) {
+        match (self, later) {
+            (Self::Local(all), Self::Local(later)) => {
+                all.memory.extend(later.memory);
+                all.turns.extend(later.turns);
+            }
+            (Self::Lag(all), Self::Lag(later)) => all.runs.extend(later.runs),
+            (Self::Conflict(all), Self::Conflict(later)) => all.runs.extend(later.runs),
+            (Self::Partition(all), Self::Partition(later)) => all.runs.extend(later.runs),
+            (Self::Soak(all), Self::Soak(later)) => all.runs.extend(later.runs),
+            (
+                Self::Local(_)
+                | Self::Lag(_)
+                | Self::Conflict(_)
+                | Self::Partition(_)
+                | Self::Soak(_),
+                _,
+            ) => {}
         }
     }
 }

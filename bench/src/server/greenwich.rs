@@ -16,12 +16,18 @@ use super::{Adapter, Running, ServerError, Site, process::Process, version_of};
 const LINK_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Its name in reports, and that of a second binary which it is compared with.
+pub const NAME: &str = "greenwich";
+/// See [`NAME`].
+pub const BASELINE_NAME: &str = "greenwich-baseline";
+
 /// Name of the clusters.
 const CLUSTER: &str = "bench";
 
 /// The greenwich binary.
 #[derive(Debug)]
 pub struct Greenwich {
+    name: &'static str,
     program: PathBuf,
 }
 
@@ -29,7 +35,15 @@ impl Greenwich {
     /// This binary.
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        Self { program }
+        let name = NAME;
+        Self { name, program }
+    }
+
+    /// This binary, as the one that another is compared with.
+    #[must_use]
+    pub fn baseline(program: PathBuf) -> Self {
+        let name = BASELINE_NAME;
+        Self { name, program }
     }
 
     fn certificates(&self, directory: &Path, sites: &[Site]) -> Result<(), ServerError> {
@@ -40,9 +54,10 @@ impl Greenwich {
             command.arg("certs").args(words).arg("--out").arg(directory);
             match command.output() {
                 Ok(output) if output.status.success() => Ok(()),
-                Ok(output) => Err(failed(
-                    String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-                )),
+                Ok(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    Err(failed(format!("{}, {}", output.status, said.trim())))
+                }
                 Err(error) => Err(failed(error.to_string())),
             }
         };
@@ -110,7 +125,7 @@ fn config(index: usize, sites: &[Site], ports: &[Ports], certificates: &Path) ->
 
 impl Adapter for Greenwich {
     fn name(&self) -> &'static str {
-        "greenwich"
+        self.name
     }
 
     fn version(&self) -> Option<String> {
@@ -142,7 +157,8 @@ impl Adapter for Greenwich {
             )?;
             let mut command = site.command(&self.program);
             command.args(["node", "--config"]).arg(&file);
-            let mut process = Process::start(command, &home.join("server.log"))?;
+            let mut process =
+                Process::start(&site.name_of(self.name), &command, &home.join("server.log"))?;
             process.await_port(site.client)?;
             running.push(Running {
                 site: site.clone(),

@@ -1,6 +1,7 @@
 //! Servers that can be measured: where their programs are, how one is started in each region, and how the regions are
 //! linked. Each adapter is one file.
 
+pub mod dragonfly;
 pub mod greenwich;
 pub mod process;
 pub mod redis;
@@ -47,6 +48,12 @@ impl Site {
             })
         });
         sites.collect()
+    }
+
+    /// What people call `server` here.
+    #[must_use]
+    pub fn name_of(&self, server: &str) -> String {
+        format!("{server} in {}", self.region)
     }
 
     /// `program` in this site's namespace.
@@ -119,6 +126,14 @@ pub trait Adapter: Sync {
     /// # Errors
     /// [`ServerError`]; what was started has been ended.
     fn start(&self, sites: &[Site], directory: &Path) -> Result<Vec<Running>, ServerError>;
+}
+
+/// Makes a server's directory.
+fn make_directory(path: &Path) -> Result<(), ServerError> {
+    std::fs::create_dir_all(path).map_err(|error| ServerError::Write {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// A program of this name in the directories of `PATH`.

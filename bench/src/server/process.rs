@@ -1,17 +1,22 @@
-//! Processes that end with this one's interest in them.
+//! Processes that end with this one, however it ends.
 
 use std::{
     fs::File,
     io,
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
+
+use super::find_program;
+use crate::interrupt::{self, CleanUp, Turn};
 
 /// Longest pause between two looks at a server that starts.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -20,32 +25,53 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// Clock ticks of `/proc/PID/stat` in a second, as every Linux shows them to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// A server whose connections broke may be a moment from its end. It gets this long, so that its death is not mistaken
+/// for our doing.
+const DEATH_GRACE: Duration = Duration::from_millis(20);
+
+/// Servers that ended by themselves, and that nobody has been told of.
+static DEATHS: Mutex<Vec<ProcessError>> = Mutex::new(Vec::new());
+
+/// Takes what is known of servers that ended by themselves until they were dropped.
+#[must_use]
+pub fn take_deaths() -> Vec<ProcessError> {
+    std::mem::take(&mut DEATHS.lock())
+}
+
 /// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// It could not be started.
-    #[error("cannot start {program}: {error}")]
+    #[error("cannot start {name}, program {program}: {error}")]
     Start {
         /// What was to be started.
+        name: String,
+        /// Its program.
         program: String,
         /// Why not.
         error: io::Error,
     },
+    /// Somebody wants an end of everything.
+    #[error("{name} is not started: this was interrupted")]
+    Interrupted {
+        /// What was to be started.
+        name: String,
+    },
     /// It ended by itself.
-    #[error("{program} ended with {status}; its log is {}", log.display())]
+    #[error("{name} ended by itself with {status}; its log is {}", log.display())]
     Ended {
         /// What had been started.
-        program: String,
+        name: String,
         /// How it ended.
-        status: std::process::ExitStatus,
+        status: ExitStatus,
         /// Its output.
         log: PathBuf,
     },
     /// It takes too long.
-    #[error("{program} does not listen on {address} after {START_LIMIT:?}; its log is {}", log.display())]
+    #[error("{name} does not listen on {address} after {START_LIMIT:?}; its log is {}", log.display())]
     Silent {
         /// What had been started.
-        program: String,
+        name: String,
         /// Where it should listen.
         address: SocketAddr,
         /// Its output.
@@ -67,54 +93,70 @@ pub enum ProcessError {
     },
 }
 
-/// A child process that is killed when it is dropped.
+/// A child process that is killed when it is dropped, and by the kernel when the thread that started it ends, which the
+/// death of this process is too.
 #[derive(Debug)]
 pub struct Process {
-    program: String,
+    name: String,
     command: Command,
     child: Child,
     log: PathBuf,
+    /// It was killed because somebody here wanted that.
+    is_killed: bool,
+    kill_on_interrupt: Option<CleanUp>,
 }
 
 impl Process {
-    /// Starts `command`; what it prints goes to `log`.
+    /// Starts `command`, which people know as `name`; what it prints goes to `log`.
+    ///
+    /// It ends with the calling thread, if the system has `setpriv`.
     ///
     /// # Errors
-    /// [`ProcessError::Start`].
-    pub fn start(mut command: Command, log: &Path) -> Result<Self, ProcessError> {
-        let program = command.get_program().to_string_lossy().into_owned();
+    /// [`ProcessError::Start`], or [`ProcessError::Interrupted`].
+    pub fn start(name: &str, command: &Command, log: &Path) -> Result<Self, ProcessError> {
         let failed = |error| ProcessError::Start {
-            program: program.clone(),
+            name: name.to_owned(),
+            program: command.get_program().to_string_lossy().into_owned(),
             error,
         };
         let output = File::create(log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
-        command.stdin(Stdio::null()).stdout(output).stderr(errors);
-        let child = command.spawn().map_err(failed)?;
+        let mut command = bound(command).map_err(failed)?;
+        // A group of its own: Ctrl-C in a terminal reaches this program alone, which then ends it in its order.
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
+        let (child, kill_on_interrupt) = spawn(name, &mut command)?;
         Ok(Self {
-            program,
+            name: name.to_owned(),
             command,
             child,
             log: log.to_owned(),
+            is_killed: false,
+            kill_on_interrupt,
         })
     }
 
-    /// Kills it, and waits for its end.
+    /// Kills it because that is wanted, and waits for its end.
     pub fn kill(&mut self) {
-        // Both fail only for a process that has ended.
+        self.is_killed = true;
+        // Both fail only for a process that has ended. In between its number is not another's, so that an interrupt does
+        // no harm.
         let _ended = self.child.kill();
+        self.kill_on_interrupt = None;
         let _status = self.child.wait();
     }
 
     /// Starts it again with the same command line, after it was killed.
     ///
     /// # Errors
-    /// [`ProcessError::Start`].
+    /// Those of [`Process::start`].
     pub fn restart(&mut self) -> Result<(), ProcessError> {
         self.kill();
-        let program = self.program.clone();
-        let failed = |error| ProcessError::Start { program, error };
-        self.child = self.command.spawn().map_err(failed)?;
+        (self.child, self.kill_on_interrupt) = spawn(&self.name, &mut self.command)?;
+        self.is_killed = false;
         Ok(())
     }
 
@@ -124,8 +166,7 @@ impl Process {
     /// [`ProcessError::Gone`].
     pub fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
         let pid = self.pid();
-        let sent = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, signal));
-        match sent {
+        match number(&self.child).map(|pid| kill_process(pid, signal)) {
             Some(Ok(())) => Ok(()),
             Some(Err(_)) | None => Err(ProcessError::Gone { pid }),
         }
@@ -146,42 +187,96 @@ impl Process {
         while TcpStream::connect_timeout(&address, LOOK_INTERVAL).is_err() {
             self.check()?;
             if Instant::now() > deadline {
-                let (program, log) = (self.program.clone(), self.log.clone());
-                return Err(ProcessError::Silent {
-                    program,
-                    address,
-                    log,
-                });
+                let (name, log) = (self.name.clone(), self.log.clone());
+                return Err(ProcessError::Silent { name, address, log });
             }
             thread::sleep(LOOK_INTERVAL);
         }
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs, or was killed because that was wanted.
     ///
     /// # Errors
     /// [`ProcessError::Ended`].
     pub fn check(&mut self) -> Result<(), ProcessError> {
         match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => {
-                let (program, log) = (self.program.clone(), self.log.clone());
-                Err(ProcessError::Ended {
-                    program,
-                    status,
-                    log,
-                })
-            }
+            Ok(Some(status)) if !self.is_killed => Err(self.ended(status)),
+            Ok(_) => Ok(()),
             Err(_) => Err(ProcessError::Gone { pid: self.pid() }),
         }
+    }
+
+    fn ended(&self, status: ExitStatus) -> ProcessError {
+        let (name, log) = (self.name.clone(), self.log.clone());
+        ProcessError::Ended { name, status, log }
+    }
+
+    /// How it ended by itself, if it has or is about to.
+    fn death(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + DEATH_GRACE;
+        while self.child.try_wait().ok()?.is_none() && Instant::now() < deadline {
+            thread::sleep(DEATH_GRACE / 10);
+        }
+        self.child.try_wait().ok()?
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let is_unexpected = !self.is_killed && interrupt::seen().is_none();
+        if is_unexpected && let Some(status) = self.death() {
+            DEATHS.lock().push(self.ended(status));
+        }
         self.kill();
     }
+}
+
+fn number(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Starts it, to be killed when somebody interrupts.
+fn spawn(name: &str, command: &mut Command) -> Result<(Child, Option<CleanUp>), ProcessError> {
+    let name = || name.to_owned();
+    if interrupt::seen().is_some() {
+        return Err(ProcessError::Interrupted { name: name() });
+    }
+    let child = command.spawn().map_err(|error| ProcessError::Start {
+        name: name(),
+        program: command.get_program().to_string_lossy().into_owned(),
+        error,
+    })?;
+    let kill = number(&child).map(|pid| {
+        interrupt::clean_up(Turn::First, move || {
+            // It fails only for a process that has ended.
+            let _ended = kill_process(pid, Signal::KILL);
+        })
+    });
+    Ok((child, kill))
+}
+
+/// The same command in a process that the kernel kills when the thread that starts it ends. No signal handler and no
+/// destructor runs when this program is killed, so nothing less would do. Without `setpriv` it is the command itself.
+fn bound(command: &Command) -> io::Result<Command> {
+    let program = command.get_program();
+    let is_there = match Path::new(program).components().count() {
+        1 => find_program(&program.to_string_lossy()).is_some(),
+        _ => Path::new(program).exists(),
+    };
+    if !is_there {
+        // `setpriv` would say so in a log.
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut bound = match find_program("setpriv") {
+        Some(setpriv) => Command::new(setpriv),
+        None => Command::new(program),
+    };
+    if bound.get_program() != program {
+        bound.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    }
+    bound.args(command.get_args());
+    Ok(bound)
 }
 
 /// What a process has used so far.
@@ -246,13 +341,40 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let mut process = Process::start(Command::new("true"), &log).unwrap();
+        let mut process = Process::start("truth", &Command::new("true"), &log).unwrap();
         let error = process.await_port(nowhere).unwrap_err().to_string();
-        assert!(error.contains("true ended with exit status: 0"), "{error}");
-        let missing = Process::start(Command::new("/nowhere/server"), &log).unwrap_err();
+        process.kill();
         assert!(
-            missing.to_string().contains("cannot start /nowhere/server"),
+            error.contains("truth ended by itself with exit status: 0"),
+            "{error}"
+        );
+        let missing = Command::new("/nowhere/server");
+        let missing = Process::start("a server", &missing, &log).unwrap_err();
+        let missing = missing.to_string();
+        assert!(
+            missing.contains("cannot start a server, program /nowhere/server"),
             "{missing}"
         );
+    }
+
+    #[test]
+    fn a_death_that_nobody_wanted_is_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let start = |name: &str| {
+            let mut command = Command::new("sleep");
+            Process::start(name, command.arg("600"), &log).unwrap()
+        };
+        let (found_dead, mut killed, dropped) =
+            (start("found dead"), start("killed"), start("dropped"));
+        let pid = Pid::from_raw(i32::try_from(found_dead.pid()).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        killed.kill();
+        drop((found_dead, killed, dropped));
+        let deaths: Vec<String> = take_deaths().iter().map(ToString::to_string).collect();
+        let [death] = deaths.as_slice() else {
+            panic!("one death is told: {deaths:?}");
+        };
+        assert!(death.contains("found dead ended by itself with signal: 9"));
     }
 }

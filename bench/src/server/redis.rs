@@ -1,5 +1,6 @@
 //! redis-server and those that are started as it is: a primary in the first region, replicas in the others. KeyDB's
-//! replicas are active: they take writes, and every region replicates from every other.
+//! replicas are active: they take writes, and every region replicates from every other. They forward each other's updates,
+//! which is KeyDB's default, and costs bytes where every region has a link to every other.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Adapter, Running, ServerError, Site, find_program, process::Process, version_of};
+use super::{
+    Adapter, Running, ServerError, Site, find_program, make_directory, process::Process, version_of,
+};
 use crate::load::{client::Client, connection::ConnectionError, mix::put_command};
 
 /// A server with the command line of redis-server.
@@ -95,10 +98,7 @@ impl Adapter for RedisLike {
         let sites = if self.is_alone { &sites[..1] } else { sites };
         for (index, site) in sites.iter().enumerate() {
             let home = directory.join(&site.region);
-            std::fs::create_dir_all(&home).map_err(|error| ServerError::Write {
-                path: home.clone(),
-                error,
-            })?;
+            make_directory(&home)?;
             let mut command = site.command(program);
             command
                 .args([
@@ -129,7 +129,8 @@ impl Adapter for RedisLike {
                     &other.client.port().to_string(),
                 ]);
             }
-            let mut process = Process::start(command, &home.join("server.log"))?;
+            let mut process =
+                Process::start(&site.name_of(self.name), &command, &home.join("server.log"))?;
             process.await_port(site.client)?;
             let is_writable = index == 0 || self.is_active;
             running.push(Running {
@@ -150,21 +151,45 @@ const LINK_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Waits until a server says that it replicates `links` others.
-fn await_links(region: &mut Running, links: usize) -> Result<(), ServerError> {
+pub(super) fn await_links(region: &mut Running, links: usize) -> Result<(), ServerError> {
     let deadline = Instant::now() + LINK_LIMIT;
     loop {
         let state = match replication(region) {
-            Ok(state) if state.matches("link_status:up").count() >= links => return Ok(()),
+            Ok(state) if is_linked(&state, links) => return Ok(()),
             Ok(state) => state,
             // It refuses commands while it loads what it was sent.
             Err(error) => error.to_string(),
         };
         region.process.check()?;
         if Instant::now() > deadline {
-            let seconds = LINK_LIMIT.as_secs();
-            return Err(ServerError::Unlinked { seconds, state });
+            return Err(ServerError::Unlinked {
+                seconds: LINK_LIMIT.as_secs(),
+                state: about_links(&state),
+            });
         }
         thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Whether `INFO replication` says that `links` others are replicated. A link that is up may still carry the first copy,
+/// and KeyDB's state of all links together is none of them.
+fn is_linked(state: &str, links: usize) -> bool {
+    let is_up = |line: &&str| line.contains("link_status:up") && !line.contains("global");
+    let up = state.lines().filter(is_up).count();
+    up >= links && !state.contains("sync_in_progress:1")
+}
+
+/// The part of `INFO replication` that a person needs.
+fn about_links(state: &str) -> String {
+    let is_of_links = |line: &&str| {
+        ["role:", "link_status:", "sync_in_progress:"]
+            .iter()
+            .any(|name| line.contains(name))
+    };
+    let lines: Vec<&str> = state.lines().filter(is_of_links).collect();
+    match lines.as_slice() {
+        [] => state.trim().to_owned(),
+        lines => lines.join(", "),
     }
 }
 
@@ -177,4 +202,28 @@ fn replication(region: &Running) -> Result<String, ConnectionError> {
         state = String::from_utf8_lossy(reply).into_owned();
     })?;
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_up_when_all_are_and_the_first_copy_is_there() {
+        let one = "role:slave\r\nmaster_link_status:up\r\nmaster_sync_in_progress:0\r\n";
+        assert!(is_linked(one, 1));
+        assert!(!is_linked(one, 2));
+        assert!(!is_linked(&one.replace(":up", ":down"), 1));
+        assert!(!is_linked(&one.replace("progress:0", "progress:1"), 1));
+        assert!(is_linked("role:master\r\n", 0));
+        let keydb =
+            "master_global_link_status:up\r\nmaster_link_status:up\r\nmaster_1_link_status:up\r\n";
+        assert!(is_linked(keydb, 2) && !is_linked(keydb, 3));
+        let said = about_links(&format!("$70\r\n# Replication\r\n{one}other:1\r\n"));
+        assert_eq!(
+            said,
+            "role:slave, master_link_status:up, master_sync_in_progress:0"
+        );
+        assert_eq!(about_links("refused\n"), "refused");
+    }
 }

@@ -12,14 +12,17 @@ use std::{
 
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use crate::server::Site;
+use crate::{
+    interrupt::{self, CleanUp, Turn},
+    server::Site,
+};
 
 /// Why regions cannot be set apart.
 #[derive(Debug, thiserror::Error)]
 pub enum WanError {
     /// Not root.
     #[error(
-        "network namespaces need root: run it with sudo, or choose a scenario that emulates inside the nodes' own sockets"
+        "emulated links between regions need network namespaces, and those need root: run it with sudo"
     )]
     NotRoot,
     /// A command failed.
@@ -100,6 +103,7 @@ fn namespace(run: u8, number: u8) -> String {
 pub struct Namespaces {
     claim: Claim,
     names: Vec<String>,
+    clean_ups: Vec<CleanUp>,
     /// Where a server of each region lives.
     pub sites: Vec<Site>,
 }
@@ -116,6 +120,7 @@ impl Namespaces {
         let mut made = Self {
             claim: Claim::take()?,
             names: Vec::new(),
+            clean_ups: Vec::new(),
             sites: Vec::new(),
         };
         let mut devices = Vec::new();
@@ -136,6 +141,12 @@ impl Namespaces {
         );
         ip(&["netns", "add", &name])?;
         self.names.push(name.clone());
+        let left = name.clone();
+        self.clean_ups
+            .push(interrupt::clean_up(Turn::Last, move || {
+                // The next run removes what this could not.
+                let _removed = remove(&left);
+            }));
         let device = DeviceBuilder::new()
             .name(&tun)
             .build_sync()

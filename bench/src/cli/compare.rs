@@ -1,0 +1,46 @@
+//! `greenwich-bench compare`: ratios, and whether they are more than noise.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+
+use crate::report::{Report, compare::Compared};
+
+/// What to compare.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct CompareArgs {
+    /// A report, or its directory; alone, its greenwich is compared with its greenwich-baseline.
+    #[arg(value_name = "A")]
+    a: PathBuf,
+    /// A report that is compared with the first.
+    #[arg(value_name = "B")]
+    b: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
+    let a = Report::read(&args.a)?;
+    let compared = match &args.b {
+        Some(path) => {
+            let b = Report::read(path)?;
+            println!("A: {}, {}", args.a.display(), a.provenance.began);
+            println!("B: {}, {}", path.display(), b.provenance.began);
+            Compared::reports(&a, &b)
+        }
+        None => {
+            println!("A: greenwich-baseline, B: greenwich, in turns");
+            Compared::with_baseline(&a).with_context(|| {
+                format!(
+                    "{} has no greenwich and greenwich-baseline: measure with --baseline FILE, or name two reports",
+                    args.a.display()
+                )
+            })?
+        }
+    };
+    print!("{compared}");
+    ensure!(compared.has_rows(), "there is nothing to compare");
+    println!(
+        "\n99 %: the interval of B / A that the spread of the rounds allows. B is within noise when it contains 1, or the \
+         difference is below 1 % or below the measurement's own error; one row in a hundred is wrong by chance."
+    );
+    Ok(())
+}

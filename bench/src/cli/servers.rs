@@ -1,0 +1,187 @@
+//! Which servers a suite measures, and where the greenwich binaries are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    scenario::file::ScenarioFile,
+    server::{
+        Adapter,
+        dragonfly::Dragonfly,
+        greenwich::{self, Greenwich},
+        redis::RedisLike,
+    },
+};
+
+/// What was asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ServerArgs {
+    /// The greenwich binary; the default is the one beside this program, which is built if this runs under cargo.
+    #[arg(long, value_name = "FILE")]
+    greenwich: Option<PathBuf>,
+    /// A second greenwich binary, measured as greenwich-baseline wherever greenwich is, the two taking turns.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Measure these servers alone, of those that the scenarios name.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    servers: Vec<String>,
+}
+
+/// One for each server that is known.
+pub(super) type Adapters = Vec<Box<dyn Adapter>>;
+
+impl ServerArgs {
+    /// Whether two greenwich binaries are compared.
+    pub(super) fn has_baseline(&self) -> bool {
+        self.baseline.is_some()
+    }
+
+    /// The scenarios with the servers that are asked for, without those that have none of them, and an adapter for each
+    /// known server.
+    pub(super) fn choose(
+        &self,
+        files: &[ScenarioFile],
+    ) -> anyhow::Result<(Vec<ScenarioFile>, Adapters)> {
+        let is_asked = |server: &str| self.servers.is_empty() || names(&self.servers, server);
+        let mut chosen = files.to_vec();
+        for file in &mut chosen {
+            file.servers.retain(|server| is_asked(server));
+            let greenwich = file.servers.iter().position(|name| name == greenwich::NAME);
+            if let (Some(at), true) = (greenwich, self.has_baseline()) {
+                file.servers
+                    .insert(at + 1, greenwich::BASELINE_NAME.to_owned());
+            }
+        }
+        let is_chosen = chosen.iter().any(|f| names(&f.servers, greenwich::NAME));
+        let servers = self.adapters(is_chosen)?;
+        check_names(&self.servers, files, &servers)?;
+        ensure!(
+            is_chosen || !self.has_baseline(),
+            "--baseline is compared with greenwich, which is not among the servers to measure"
+        );
+        chosen.retain(|file| !file.servers.is_empty());
+        ensure!(
+            !chosen.is_empty(),
+            "no scenario names any of the servers {}",
+            self.servers.join(", ")
+        );
+        Ok((chosen, servers))
+    }
+
+    fn adapters(&self, is_greenwich_needed: bool) -> anyhow::Result<Adapters> {
+        let greenwich = match &self.greenwich {
+            Some(program) => existing(program).context("--greenwich")?,
+            None if is_greenwich_needed => built_greenwich()?,
+            None => PathBuf::from(greenwich::NAME),
+        };
+        let mut servers: Adapters = vec![Box::new(Greenwich::new(greenwich))];
+        if let Some(program) = &self.baseline {
+            let program = existing(program).context("--baseline")?;
+            servers.push(Box::new(Greenwich::baseline(program)));
+        }
+        servers.push(Box::new(RedisLike::redis()));
+        servers.push(Box::new(RedisLike::redis_alone()));
+        servers.push(Box::new(RedisLike::valkey()));
+        servers.push(Box::new(RedisLike::keydb()));
+        servers.push(Box::new(Dragonfly::default()));
+        Ok(servers)
+    }
+}
+
+/// Whether `server` is among `servers`.
+pub(super) fn names(servers: &[String], server: &str) -> bool {
+    servers.iter().any(|name| name == server)
+}
+
+fn existing(program: &Path) -> anyhow::Result<PathBuf> {
+    ensure!(program.is_file(), "there is no file {}", program.display());
+    Ok(program.canonicalize()?)
+}
+
+/// The greenwich beside this program. Under `cargo run` it is built first, so that it is the tree's.
+fn built_greenwich() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find this program's directory")?;
+    let beside = own.with_file_name("greenwich");
+    if let (Some(cargo), false) = (std::env::var_os("CARGO"), cfg!(debug_assertions)) {
+        eprintln!("building greenwich");
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let built = std::process::Command::new(cargo)
+            .args(["build", "--release", "--quiet"])
+            .args(["--package", "greenwich", "--manifest-path", manifest])
+            .status()
+            .context("cannot run cargo to build greenwich")?;
+        ensure!(built.success(), "greenwich cannot be built");
+    }
+    ensure!(
+        beside.is_file(),
+        "there is no {}: build it with `cargo build --release`, name one with --greenwich, or leave it out with --servers",
+        beside.display()
+    );
+    Ok(beside)
+}
+
+fn check_names(
+    wanted: &[String],
+    files: &[ScenarioFile],
+    servers: &[Box<dyn Adapter>],
+) -> anyhow::Result<()> {
+    let known: Vec<&str> = servers.iter().map(|server| server.name()).collect();
+    let named = files.iter().flat_map(|file| &file.servers);
+    for name in wanted.iter().chain(named) {
+        ensure!(
+            known.contains(&name.as_str()),
+            "there is no server {name:?}: known are {}",
+            known.join(", ")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::file::Suite;
+
+    fn choose(servers: &[&str], baseline: bool) -> anyhow::Result<Vec<ScenarioFile>> {
+        let own = std::env::current_exe()?;
+        let args = ServerArgs {
+            greenwich: Some(own.clone()),
+            baseline: baseline.then_some(own),
+            servers: servers.iter().map(ToString::to_string).collect(),
+        };
+        args.choose(&Suite::Quick.scenarios())
+            .map(|(files, _)| files)
+    }
+
+    #[test]
+    fn a_baseline_stands_behind_greenwich() {
+        let files = choose(&["redis-alone", "greenwich"], true).unwrap();
+        assert_eq!(files.len(), Suite::Quick.scenarios().len());
+        for file in &files {
+            let at = file.servers.iter().position(|name| name == greenwich::NAME);
+            assert_eq!(file.servers[at.unwrap() + 1], greenwich::BASELINE_NAME);
+        }
+    }
+
+    #[test]
+    fn scenarios_without_the_servers_are_left_out() {
+        let files = choose(&["redis-alone"], false).unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["local"]);
+        assert_eq!(files[0].servers, ["redis-alone"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let refusal = |servers, baseline| choose(servers, baseline).unwrap_err().to_string();
+        let unknown = refusal(&["radish"], false);
+        assert!(
+            unknown.contains("no server \"radish\": known are greenwich, redis"),
+            "{unknown}"
+        );
+        assert!(refusal(&["redis"], true).contains("--baseline is compared with greenwich"));
+        let nowhere = refusal(&[greenwich::BASELINE_NAME], false);
+        assert!(nowhere.contains("no server"), "{nowhere}");
+    }
+}

@@ -1,0 +1,231 @@
+//! However a run ends, no server and no namespace stays behind, and what was measured is kept.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::{fs::MetadataExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use greenwich_bench::{
+    load::{client::Client, mix::put_command},
+    server::find_program,
+};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than the test: it ends only when it is ended.
+const LOCAL: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[local]\nkeys = 1000\nvalue_size = \"10\"\n\
+    connections = 2\nrounds = 10000\nturn = \"200ms\"\ncases = [{ mix = \"get\", pipeline = 1 }]\n";
+const SHORT: &str = "servers = [\"redis\"]\nregions = [\"a\"]\n[local]\nkeys = 10\nvalue_size = \"10\"\n\
+    connections = 1\nrounds = 1\nturn = \"50ms\"\ncases = [{ mix = \"get\", pipeline = 1 }]\n";
+const LAG: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 10\nspread = \"uniform\"\n\
+    value_size = \"10\"\nconnections = 1\nlength = \"1h\"\nwarm_up = \"1s\"\n\
+    cases = [{ rate = 100, link = { rtt = \"2ms\" } }]\n";
+
+/// A running greenwich-bench.
+struct Bench {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Starts one with these scenarios; `None`, with the reason, where there is no redis-server.
+    fn start(scenarios: &[(&str, &str)]) -> Option<Self> {
+        if find_program("redis-server").is_none() {
+            eprintln!("skipped: redis-server is not installed");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greenwich-bench"));
+        command.arg("run");
+        for (name, text) in scenarios {
+            let file = directory.path().join(name).with_extension("toml");
+            fs::write(&file, text).unwrap();
+            command.arg(file);
+        }
+        let error = fs::File::create(directory.path().join("stderr")).unwrap();
+        let child = command
+            .arg("--out")
+            .arg(directory.path())
+            .stdout(Stdio::null())
+            .stderr(error)
+            // A test runner that ignores signals must not pass that on.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Some(Self { child, directory })
+    }
+
+    /// Processes that work in the run's directory: redis-server goes to its own.
+    fn servers(&self) -> Vec<(u32, PathBuf)> {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let servers = processes.filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let place = fs::read_link(process.path().join("cwd")).ok()?;
+            let is_ours = place.starts_with(self.directory.path().canonicalize().unwrap());
+            is_ours.then_some((pid, place))
+        });
+        servers.collect()
+    }
+
+    fn await_servers(&self, count: usize) -> Vec<(u32, PathBuf)> {
+        poll("the servers run", || {
+            let servers = self.servers();
+            (servers.len() == count).then_some(servers)
+        })
+    }
+
+    fn await_no_server(&self) {
+        poll("no server is left", || {
+            self.servers().is_empty().then_some(())
+        });
+    }
+
+    /// Waits for its end, and returns its exit code, its report and what it said of errors.
+    fn end(mut self) -> (Option<i32>, Value, String) {
+        let status = poll("the bench ends", || self.child.try_wait().unwrap());
+        self.await_no_server();
+        let read = |name| fs::read_to_string(self.directory.path().join(name)).unwrap();
+        let report = serde_json::from_str(&read("report.json")).unwrap();
+        (status.code(), report, read("stderr"))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it does not come to be: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// How many GETs the redis-server of this process has answered.
+fn gets(pid: u32) -> Option<u64> {
+    // It calls itself `redis-server 0.0.0.0:PORT`.
+    let title = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    let port = title.rsplit(':').next()?.trim_matches(['\0', ' ']);
+    let address = SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?));
+    let mut request = Vec::new();
+    let count = put_command(&mut request, &[b"INFO", b"commandstats"]);
+    let mut info = String::new();
+    let keep = |reply: &[u8]| info = String::from_utf8_lossy(reply).into_owned();
+    let mut client = Client::connect(address).ok()?;
+    client.exchange(&request, count as usize, keep).ok()?;
+    let (_, calls) = info.split_once("cmdstat_get:calls=")?;
+    calls.split(',').next()?.parse().ok()
+}
+
+#[test]
+fn servers_of_a_killed_bench_end() {
+    if find_program("setpriv").is_none() {
+        eprintln!("skipped: setpriv of util-linux is not installed");
+        return;
+    }
+    let Some(mut bench) = Bench::start(&[("local", LOCAL)]) else {
+        return;
+    };
+    bench.await_servers(2);
+    bench.child.kill().unwrap();
+    bench.await_no_server();
+    let (_, report, _) = bench.end();
+    assert_eq!(report["unfinished"][0], "local", "{report}");
+}
+
+#[test]
+fn an_interrupted_bench_ends_its_servers_and_keeps_what_it_has() {
+    let Some(bench) = Bench::start(&[("short", SHORT), ("local", LOCAL), ("more", SHORT)]) else {
+        return;
+    };
+    let servers = bench.await_servers(2);
+    poll("a turn begins", || {
+        servers.iter().find(|(pid, _)| gets(*pid) > Some(0))
+    });
+    signal(bench.child.id(), Signal::INT);
+    let (code, report, _) = bench.end();
+    assert_eq!(code, Some(130));
+    assert_eq!(report["scenarios"][0]["partial"], Value::Null);
+    let interrupted = &report["scenarios"][1];
+    assert_eq!(interrupted["partial"], "interrupted by SIGINT");
+    assert_eq!(
+        interrupted["outcome"]["local"]["memory"][0]["server"],
+        "redis"
+    );
+    assert_eq!(report["unfinished"], serde_json::json!(["more"]));
+}
+
+#[test]
+fn an_interrupted_bench_removes_its_namespaces() {
+    if !geteuid().is_root() || !Path::new("/dev/net/tun").exists() {
+        eprintln!("skipped: namespaces need root and TUN devices");
+        return;
+    }
+    let Some(bench) = Bench::start(&[("lag", LAG)]) else {
+        return;
+    };
+    let servers = bench.await_servers(2);
+    let namespace = |pid| fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
+    let ours: Vec<u64> = servers.iter().map(|(pid, _)| namespace(*pid)).collect();
+    let is_left = || {
+        let named = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let mut named = named.filter_map(|name| Some(name.metadata().ok()?.ino()));
+        named.any(|inode| ours.contains(&inode))
+    };
+    assert!(is_left(), "the servers live in namespaces with names");
+    signal(bench.child.id(), Signal::TERM);
+    let (code, report, _) = bench.end();
+    assert_eq!(code, Some(143));
+    assert_eq!(report["scenarios"][0]["partial"], "interrupted by SIGTERM");
+    assert!(!is_left());
+}
+
+#[test]
+fn a_server_that_dies_is_named() {
+    let Some(bench) = Bench::start(&[("short", SHORT), ("local", LOCAL)]) else {
+        return;
+    };
+    let servers = bench.await_servers(2);
+    let (pid, home) = servers
+        .iter()
+        .find(|(_, home)| home.ends_with("a"))
+        .unwrap();
+    poll("a turn begins", || (gets(*pid) > Some(0)).then_some(()));
+    signal(*pid, Signal::KILL);
+    let log = home.join("server.log").display().to_string();
+    let (code, report, stderr) = bench.end();
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("1 of 2 scenarios ended early"), "{stderr}");
+    let reason = report["scenarios"][1]["partial"].as_str().unwrap();
+    assert!(
+        reason.contains("redis in a ended by itself with signal: 9"),
+        "{reason}"
+    );
+    assert!(reason.contains(&log), "{reason}");
+    let outcome = &report["scenarios"][1]["outcome"]["local"];
+    assert_eq!(
+        outcome["memory"][0]["server"], "redis",
+        "what was measured is kept"
+    );
+    assert_eq!(report["scenarios"][0]["partial"], Value::Null);
+}
