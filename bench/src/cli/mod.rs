@@ -1,6 +1,7 @@
 //! The command line.
 
 mod load;
+mod report;
 mod suite;
 
 use std::path::PathBuf;
@@ -29,6 +30,12 @@ enum Command {
         #[command(flatten)]
         args: suite::SuiteArgs,
     },
+    /// Write the page of a report anew, from its report.json.
+    Report {
+        /// The report.json, or its directory.
+        #[arg(value_name = "DIR|FILE")]
+        from: PathBuf,
+    },
     /// Ask one server, and show how soon it answered.
     Load(crate::load::args::LoadArgs),
 }
@@ -46,6 +53,7 @@ impl Cli {
                 let files = files.iter().map(|file| ScenarioFile::read(file));
                 suite::run(&args, &files.collect::<Result<Vec<_>, _>>()?)
             }
+            Command::Report { from } => report::run(&from),
             Command::Load(args) => load::run(&args),
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod distribution;
 pub mod figure;
+pub mod html;
 pub mod lag;
 pub mod local;
 pub mod provenance;
@@ -52,7 +53,7 @@ impl ScenarioReport {
 }
 
 impl Report {
-    /// Writes `report.json` into `directory`.
+    /// Writes `report.json` and `report.html` into `directory`.
     ///
     /// # Errors
     /// When the directory cannot be written to.
@@ -61,7 +62,27 @@ impl Report {
         let text =
             serde_json::to_string_pretty(self).context("the report cannot be written as JSON")?;
         std::fs::write(&path, text + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.write_readable(directory)
+    }
+
+    /// Writes what [`Report::write`] does, except `report.json`.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub fn write_readable(&self, directory: &Path) -> anyhow::Result<()> {
+        html::write(self, directory)
+    }
+
+    /// Reads what [`Report::write`] wrote.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no report of this version.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is no report that this version knows", path.display()))
     }
 
     /// Prints its tables.
