@@ -2,6 +2,7 @@
 
 pub mod distribution;
 pub mod figure;
+pub mod hgrm;
 pub mod html;
 pub mod lag;
 pub mod local;
@@ -53,7 +54,7 @@ impl ScenarioReport {
 }
 
 impl Report {
-    /// Writes `report.json` and `report.html` into `directory`.
+    /// Writes `report.json`, `report.html` and the `.hgrm` files into `directory`.
     ///
     /// # Errors
     /// When the directory cannot be written to.
@@ -71,7 +72,8 @@ impl Report {
     /// # Errors
     /// When the directory cannot be written to.
     pub fn write_readable(&self, directory: &Path) -> anyhow::Result<()> {
-        html::write(self, directory)
+        html::write(self, directory)?;
+        hgrm::write(self, directory)
     }
 
     /// Reads what [`Report::write`] wrote.

@@ -82,6 +82,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         (header(&report.provenance))
         (alarms(&sections))
         @if sections.len() > 1 { (contents(&sections)) }
+        p class="hint" { "Point at a plot for its values; drag over it to look closer, double-click to go back; click a name to hide its line." }
         main { @for part in &parts { (part) } }
     };
     Ok(whole(&body, &data).into_string())
@@ -152,7 +153,7 @@ fn alarms(sections: &[(&ScenarioReport, Section)]) -> Markup {
                     @if !section.warnings.is_empty() {
                         p {
                             strong { (section.warnings.len()) @if section.warnings.len() == 1 { " warning" } @else { " warnings" } }
-                            " on figures of " a href={ "#" (id(scenario)) } { (scenario.name) }
+                            ", to be read before the figures of " a href={ "#" (id(scenario)) } { (scenario.name) }
                         }
                     }
                 }

@@ -3,6 +3,7 @@
 (() => {
   const { colours, plots } = JSON.parse(document.getElementById("data").textContent);
   const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [14, 5], [5, 2]];
+  const LEGEND_DASHES = ["solid", "dashed", "dotted", "dashed", "dashed", "dotted"];
   const POINTS_SHOWN_MAX = 40;
   const HOVER_PIXELS = 40;
 
@@ -43,14 +44,15 @@
     return ticks.filter((tick) => tick >= low);
   }
 
-  function scaleOf(axis, extra) {
+  // `extra` must be in view as well; `pad` is the empty share beyond the ends of an even axis.
+  function scaleOf(axis, extra, pad) {
     const range = (_, low, high) => {
       const values = [low, high].filter((value) => value != null).concat(extra);
       if (values.length === 0) return [1, 10];
       const [least, most] = [Math.min(...values), Math.max(...values)];
       if (axis.scale === "percentile") return [least, most > least ? most : least * 10];
       if (axis.scale === "log") return [least / 1.15, most * 1.15];
-      return uPlot.rangeNum(least, most, 0.08, true);
+      return most > least ? uPlot.rangeNum(least, most, pad, pad > 0) : uPlot.rangeNum(least, most, 0.1, true);
     };
     return { time: false, distr: isLog(axis) ? 3 : 1, range };
   }
@@ -106,16 +108,20 @@
       if (y < top || y > top + height) continue;
       line(left, y, left + width, y);
       const isLow = y > top + height - 16 * ratio;
-      ctx.fillText(level.label, left + width - 4 * ratio, isLow ? y - 4 * ratio : y + 13 * ratio);
+      ctx.fillText(level.label, left + width - 4 * ratio, isLow ? y - 6 * ratio : y + 13 * ratio);
     }
     ctx.restore();
   }
 
-  function seriesOf(plot) {
-    const isScatter = plot.kind === "scatter";
+  // The how many-th of its server each series is.
+  function ordinals(plot) {
     const seen = {};
-    return plot.series.map((series) => {
-      const nth = (seen[series.server] = (seen[series.server] ?? -1) + 1);
+    return plot.series.map(({ server }) => (seen[server] = (seen[server] ?? -1) + 1));
+  }
+
+  function seriesOf(plot, nth) {
+    const isScatter = plot.kind === "scatter";
+    return plot.series.map((series, index) => {
       const stroke = colour(series);
       const labels = new Map(series.points.map((point) => [point.x, point.label]));
       const isDense = series.points.length > 300;
@@ -123,16 +129,16 @@
         label: series.name,
         stroke,
         width: isDense ? 1 : 2,
-        dash: DASHES[nth % DASHES.length],
+        dash: DASHES[nth[index] % DASHES.length],
         spanGaps: true,
         paths: isScatter ? () => null : undefined,
         points: isScatter
           ? { show: true, size: 11, fill: stroke, stroke: style("--paper"), width: 1 }
           : { show: series.points.length <= POINTS_SHOWN_MAX, size: 5, fill: stroke },
-        value: (u, value, _, index) => {
+        value: (u, value, _, at) => {
           if (value == null) return "–";
           if (!isScatter) return text(value, plot.y);
-          const x = u.data[0][index];
+          const x = u.data[0][at];
           return [labels.get(x), text(x, plot.x), text(value, plot.y)].filter(Boolean).join(", ");
         },
       };
@@ -176,26 +182,28 @@
     const hover = isScatter
       ? { dataIdx: (u, index, closest) => (index === 0 ? closest : nearest(u, index)) }
       : { hover: { skip: [undefined, null], prox: null } };
+    const nth = ordinals(plot);
     const width = element.clientWidth;
     const options = {
       width,
       height: heightFor(width),
-      scales: { x: scaleOf(plot.x, isScatter ? [] : at(plot.marks)), y: scaleOf(plot.y, at(plot.levels)) },
+      scales: { x: scaleOf(plot.x, [], isScatter ? 0.08 : 0), y: scaleOf(plot.y, at(plot.levels), 0.08) },
       axes: [axisOf(plot.x, true), axisOf(plot.y, false)],
       series: [
         { label: plot.x.label, value: (_, value) => (value == null ? "–" : plot.x.scale === "percentile" ? percentile(value) : text(value, plot.x)) },
-        ...seriesOf(plot),
+        ...seriesOf(plot, nth),
       ],
       cursor: { ...hover, drag: { x: true, y: false }, points: { size: 8 } },
-      legend: { live: true },
+      legend: {
+        markers: {
+          dash: (_, index) => LEGEND_DASHES[nth[index - 1] % LEGEND_DASHES.length],
+          stroke: (_, index) => colour(plot.series[index - 1]),
+          fill: (_, index) => (isScatter ? colour(plot.series[index - 1]) : "none"),
+        },
+      },
       hooks: { draw: [(u) => drawMarks(u, plot)] },
     };
-    const u = new uPlot(options, data, element);
-    const hint = document.createElement("p");
-    hint.className = "hint";
-    hint.textContent = "Point at the plot for values; drag to look closer, double-click to go back; click a name to hide its line.";
-    element.append(hint);
-    return u;
+    return new uPlot(options, data, element);
   }
 
   const drawn = new Map();
