@@ -14,9 +14,9 @@ use std::{
 use greenwich_bench::{
     server::Site,
     wan::{
-        LinkPlan,
         forwarder::Forwarder,
         namespaces::{Namespaces, WanError},
+        plan::{LinkPlan, Network},
     },
 };
 use rustix::{
@@ -137,6 +137,13 @@ fn planned_arrivals(sent: &[Duration], delay: Duration) -> Vec<Duration> {
     sent.iter().map(arrival).collect()
 }
 
+fn all_links(link: LinkPlan) -> Network {
+    Network {
+        link,
+        pairs: Vec::new(),
+    }
+}
+
 /// The median of what packets took beyond the link's rate, in seconds.
 fn median_delay(crossing: &Crossing) -> f64 {
     let planned = planned_arrivals(&crossing.sent, Duration::ZERO);
@@ -156,13 +163,14 @@ fn packets_are_delayed_lost_and_limited_as_planned() {
     let Some((namespaces, devices)) = set_apart(&["a", "b"]) else {
         return;
     };
-    let plan = LinkPlan {
-        rtt: Duration::from_millis(40),
-        jitter: Duration::ZERO,
-        loss_percent: 5.0,
+    let network = all_links(LinkPlan {
+        rtt: Some(Duration::from_millis(40)),
+        loss_percent: Some(5.0),
         rate_mbit: Some(10.0),
-    };
-    let forwarder = Forwarder::start(devices, 7, |_, _| plan.profile()).unwrap();
+        ..LinkPlan::default()
+    });
+    let profile = network.profile("a", "b");
+    let forwarder = Forwarder::start(devices, 7, |_, _| profile).unwrap();
     let [a, b] = [socket(&namespaces.sites[0]), socket(&namespaces.sites[1])];
     let address = SocketAddr::new(IpAddr::V4("10.201.0.2".parse().unwrap()), PORT);
 
@@ -206,7 +214,8 @@ fn packets_are_delayed_lost_and_limited_as_planned() {
     let (sent, _) = kernel_counts(&namespaces.sites[0]);
     let (_, received) = kernel_counts(&namespaces.sites[1]);
     arrived += burst.arrived.len() as u64;
-    let counts = report.counts;
+    let counts = report.links[0].counts;
+    assert_eq!(counts.taken_bytes, counts.taken * PACKET_BYTES as u64);
     assert_eq!(counts.taken, crossed * u64::from(PACED) + 600, "{counts:?}");
     assert!(sent >= counts.taken, "the kernel sent {sent}");
     assert_eq!((counts.given, received), (arrived, arrived), "{counts:?}");
@@ -222,13 +231,12 @@ fn a_cut_drops_everything_until_it_heals() {
     let Some((namespaces, devices)) = set_apart(&["a", "b", "c"]) else {
         return;
     };
-    let plan = LinkPlan {
-        rtt: Duration::from_millis(4),
-        jitter: Duration::ZERO,
-        loss_percent: 0.0,
-        rate_mbit: None,
-    };
-    let forwarder = Forwarder::start(devices, 1, |_, _| plan.profile()).unwrap();
+    let network = all_links(LinkPlan {
+        rtt: Some(Duration::from_millis(4)),
+        ..LinkPlan::default()
+    });
+    let profile = network.profile("a", "b");
+    let forwarder = Forwarder::start(devices, 1, |_, _| profile).unwrap();
     let sockets: Vec<_> = namespaces.sites.iter().map(socket).collect();
     let address = |index: usize| SocketAddr::new(namespaces.sites[index].link, PORT);
     let crosses = |from: usize, to: usize| {
@@ -250,7 +258,7 @@ fn a_cut_drops_everything_until_it_heals() {
     );
     forwarder.set_cut(0, 1, false);
     assert_eq!(crosses(0, 1), 10, "healed");
-    assert_eq!(forwarder.take_report().counts.cut, 10);
+    assert_eq!(forwarder.take_report().total().cut, 10);
     let names: Vec<_> = namespaces
         .sites
         .iter()

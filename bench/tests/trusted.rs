@@ -98,6 +98,7 @@ fn measure(temper: Temper) -> (Record, Histogram<u64>) {
         in_flight_max: 4096,
         pace: Pace::Open(schedule.clone()),
         warm_up: Duration::ZERO,
+        reconnects: false,
     };
     let mut random = StdRng::seed_from_u64(1);
     let values = Values::new(ValueSize::Fixed(1), ValueContent::Random, &mut random);

@@ -1,7 +1,7 @@
 //! Probes of one source region: a thread that writes them, and a thread for each region that looks for them.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -19,11 +19,14 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 /// From one look to the next, at least: looks cost the server something.
 const LOOK_INTERVAL: Duration = Duration::from_micros(200);
 /// A probe that is not found within this counts as never seen.
-const NEVER_AFTER: Duration = Duration::from_secs(10);
+const NEVER_AFTER: Duration = Duration::from_secs(30);
+/// From one attempt to open a lost connection again to the next.
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// Probes live this long, so that they do not stay behind.
 const PROBE_SECONDS: &str = "60";
-/// Probes that are asked for together.
-const LOOKS_AT_ONCE: usize = 64;
+/// A look at more probes than this makes the pause to the next one longer: a server is never asked more often than a few
+/// hundred thousand times a second.
+const PROBES_PER_INTERVAL: usize = 64;
 
 /// What to probe.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct Probing {
     pub warm_up: Duration,
     /// Probes are written until this, since the start.
     pub length: Duration,
+    /// Whether connections that are lost are opened again; probing ends with an error otherwise.
+    pub reconnects: bool,
 }
 
 /// Probes on their way to one target, the oldest first.
@@ -59,6 +64,11 @@ impl UnderWay {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Probe>> {
         // Nothing that holds it can leave it half-changed.
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A probe that may not have been written says nothing.
+    fn forget(&self, number: u64) {
+        self.lock().retain(|probe| probe.number != number);
     }
 }
 
@@ -116,9 +126,28 @@ impl Probing {
             let written = self.start.elapsed();
             let probe = Probe { number, written };
             ways.iter().for_each(|way| way.lock().push_back(probe));
-            client.exchange(&request, 1, |_| {})?;
+            if let Err(error) = client.exchange(&request, 1, |_| {}) {
+                ways.iter().for_each(|way| way.forget(number));
+                client = self.reconnect(self.source, error)?;
+            }
         }
         Ok(())
+    }
+
+    /// Another connection, for one that was lost.
+    fn reconnect(
+        &self,
+        address: SocketAddr,
+        mut error: ConnectionError,
+    ) -> Result<Client, ConnectionError> {
+        while self.reconnects && self.start.elapsed() < self.length + NEVER_AFTER {
+            thread::sleep(RECONNECT_INTERVAL);
+            match Client::connect(address) {
+                Ok(client) => return Ok(client),
+                Err(refused) => error = refused,
+            }
+        }
+        Err(error)
     }
 
     fn look(
@@ -139,7 +168,7 @@ impl Probing {
                 let due = probes
                     .iter()
                     .take_while(|probe| probe.written + sooner <= now);
-                due.take(LOOKS_AT_ONCE).copied().collect()
+                due.copied().collect()
             };
             if due.is_empty() {
                 if is_complete && way.lock().is_empty() {
@@ -158,25 +187,31 @@ impl Probing {
             }
             let looked = Instant::now();
             let mut found = Vec::with_capacity(due.len());
-            client.exchange(&requests, due.len(), |reply| found.push(reply == b":1\r\n"))?;
+            let looking =
+                client.exchange(&requests, due.len(), |reply| found.push(reply == b":1\r\n"));
+            if let Err(error) = looking {
+                client = self.reconnect(address, error)?;
+                continue;
+            }
             let seen = self.start.elapsed();
             if let Some(last) = last_look.replace(looked) {
                 lag.looks.saturating_record(nanos(looked - last));
             }
             self.settle(&due, &found, seen, way, &mut lag);
-            thread::sleep((looked + LOOK_INTERVAL).saturating_duration_since(Instant::now()));
+            let pause = LOOK_INTERVAL * due.len().div_ceil(PROBES_PER_INTERVAL) as u32;
+            thread::sleep((looked + pause).saturating_duration_since(Instant::now()));
         }
     }
 
     /// Takes probes that were found, or are given up, off the way.
     fn settle(&self, due: &[Probe], found: &[bool], seen: Duration, way: &UnderWay, lag: &mut Lag) {
-        let mut gone = Vec::new();
+        let mut gone = BTreeSet::new();
         for (probe, &is_found) in due.iter().zip(found) {
             let took = seen - probe.written;
             if !is_found && took < NEVER_AFTER {
                 continue;
             }
-            gone.push(probe.number);
+            gone.insert(probe.number);
             if probe.written < self.warm_up {
                 continue;
             }

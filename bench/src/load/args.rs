@@ -74,6 +74,7 @@ impl LoadArgs {
             pipeline: self.pipeline,
             threads: self.threads,
             resp3: self.resp3,
+            reconnects: false,
             seed: self.seed,
         }
     }

@@ -45,18 +45,34 @@ impl Client {
         count: usize,
         mut answered: impl FnMut(&[u8]),
     ) -> Result<(), ConnectionError> {
+        let mut refusal = None;
+        self.ask(requests, count, |reply| match reply.first() {
+            Some(b'-' | b'!') => {
+                let text = || String::from_utf8_lossy(&reply[1..]).trim().to_owned();
+                refusal.get_or_insert_with(text);
+            }
+            _ => answered(reply),
+        })?;
+        refusal.map_or(Ok(()), |refusal| Err(ConnectionError::Refused(refusal)))
+    }
+
+    /// The same, where a refusal is a reply like others.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the server goes away or is silent for too long.
+    pub fn ask(
+        &mut self,
+        requests: &[u8],
+        count: usize,
+        mut answered: impl FnMut(&[u8]),
+    ) -> Result<(), ConnectionError> {
         self.stream.write_all(requests)?;
         let mut left = count;
         let mut at = 0;
         while left > 0 {
             match reply::scan(&self.unread[at..])? {
                 Some(reply) => {
-                    let bytes = &self.unread[at..at + reply.bytes];
-                    if reply.is_error {
-                        let text = String::from_utf8_lossy(&bytes[1..]).trim().to_owned();
-                        return Err(ConnectionError::Refused(text));
-                    }
-                    answered(bytes);
+                    answered(&self.unread[at..at + reply.bytes]);
                     at += reply.bytes;
                     left -= 1;
                 }

@@ -66,6 +66,7 @@ pub struct Connection {
     unsent: Vec<u8>,
     unread: Vec<u8>,
     waiting: VecDeque<Waiting>,
+    is_given_up: bool,
 }
 
 impl Connection {
@@ -104,6 +105,7 @@ impl Connection {
             unsent: Vec::new(),
             unread,
             waiting: VecDeque::new(),
+            is_given_up: false,
         })
     }
 
@@ -117,6 +119,19 @@ impl Connection {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Takes no more requests, and tells how many stay without their replies.
+    pub fn give_up(&mut self) -> usize {
+        self.is_given_up = true;
+        self.unsent.clear();
+        std::mem::take(&mut self.waiting).len()
+    }
+
+    /// Whether it takes no more requests.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     /// Queues one request: `put` appends its commands and tells what it is and how many replies it has.

@@ -4,6 +4,7 @@
 //! is charged for all that should have been asked meanwhile; a generator that is late charges itself.
 
 use std::{
+    collections::VecDeque,
     mem::MaybeUninit,
     net::SocketAddr,
     num::NonZeroU64,
@@ -29,6 +30,8 @@ use super::{
 
 /// The longest wait, so that a stop is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(20);
+/// From one attempt to open a lost connection again to the next.
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// How long replies are awaited after the last slot.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// The kernel may wake a waiting thread this much late; it does by 50 µs if nobody asks.
@@ -61,6 +64,8 @@ pub struct Share {
     pub pace: Pace,
     /// Requests intended before this are not recorded.
     pub warm_up: Duration,
+    /// Whether connections that are lost are opened again; the load ends with an error otherwise.
+    pub reconnects: bool,
 }
 
 /// What threads of a load share while it runs.
@@ -86,6 +91,7 @@ pub fn run(
     let _default = set_current_timer_slack(Some(TIMER_SLACK_NS));
     let mut generator = Generator::open(share, requests, start)?;
     while !generator.is_finished() && !progress.stop.load(Ordering::Relaxed) {
+        generator.reconnect();
         generator.ask()?;
         let before = generator.answers;
         generator.wait_and_hear()?;
@@ -102,6 +108,8 @@ struct Generator {
     start: Instant,
     epoll: OwnedFd,
     connections: Vec<Connection>,
+    /// Lost connections, and when to try again.
+    lost: VecDeque<(usize, Duration)>,
     next: usize,
     answers: u64,
     record: Record,
@@ -110,21 +118,16 @@ struct Generator {
 impl Generator {
     fn open(share: Share, requests: Requests, start: Instant) -> Result<Self, ConnectionError> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
-        let mut connections = Vec::with_capacity(share.connections);
-        for index in 0..share.connections.max(1) {
-            let connection = Connection::open(share.address, share.resp3)?;
-            let data = EventData::new_u64(index as u64);
-            let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-            epoll::add(&epoll, connection.stream(), data, interest)
-                .map_err(std::io::Error::from)?;
-            connections.push(connection);
-        }
+        let count = share.connections.max(1);
+        let connections = (0..count).map(|index| connect(&share, &epoll, index));
+        let connections = connections.collect::<Result<_, _>>()?;
         Ok(Self {
             share,
             requests,
             start,
             epoll,
             connections,
+            lost: VecDeque::new(),
             next: 0,
             answers: 0,
             record: Record::default(),
@@ -133,6 +136,28 @@ impl Generator {
 
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Gives up a connection, or the load with it. Its requests stay unanswered.
+    fn lose(&mut self, index: usize, error: ConnectionError) -> Result<(), ConnectionError> {
+        if !self.share.reconnects {
+            return Err(error);
+        }
+        self.record.unanswered += self.connections[index].give_up() as u64;
+        let retry_at = self.now() + RECONNECT_INTERVAL;
+        self.lost.push_back((index, retry_at));
+        Ok(())
+    }
+
+    /// Opens lost connections again whose time has come.
+    fn reconnect(&mut self) {
+        let now = self.now();
+        while let Some((index, _)) = self.lost.pop_front_if(|(_, at)| *at <= now) {
+            match connect(&self.share, &self.epoll, index) {
+                Ok(connection) => self.connections[index] = connection,
+                Err(_) => self.lost.push_back((index, now + RECONNECT_INTERVAL)),
+            }
+        }
     }
 
     /// Whether nothing is to be asked and nothing awaited any more.
@@ -167,7 +192,9 @@ impl Generator {
             for _ in 0..self.share.pipeline {
                 connection.queue(intended, |out| self.requests.put_next(out));
             }
-            connection.send()?;
+            if let Err(error) = connection.send() {
+                self.lose(index, error)?;
+            }
             if intended >= self.share.warm_up {
                 self.record.send(self.start.elapsed() - intended);
             }
@@ -185,7 +212,10 @@ impl Generator {
         let count = self.connections.len();
         (0..count)
             .map(|offset| (self.next + offset) % count)
-            .find(|&index| self.connections[index].in_flight() + self.share.pipeline <= limit)
+            .find(|&index| {
+                let connection = &self.connections[index];
+                !connection.is_given_up() && connection.in_flight() + self.share.pipeline <= limit
+            })
     }
 
     /// Waits until the next slot or the next reply, and takes in what has arrived.
@@ -200,23 +230,39 @@ impl Generator {
         for event in ready {
             let index = usize::try_from(event.data.u64()).expect("it is an index of ours");
             let flags = event.flags;
-            let connection = &mut self.connections[index];
-            if flags.contains(EventFlags::OUT) {
-                connection.send()?;
+            if self.connections[index].is_given_up() {
+                continue;
             }
-            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-                let (record, start, warm_up) = (&mut self.record, self.start, self.share.warm_up);
-                let answers = &mut self.answers;
-                connection.receive(|answer| {
-                    *answers += 1;
-                    if answer.intended >= warm_up {
-                        let latency = start.elapsed().saturating_sub(answer.intended);
-                        record.answer(answer.operation, latency, answer.is_error);
-                    }
-                })?;
+            let is_readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
+            if let Err(error) = self.hear(index, flags.contains(EventFlags::OUT), is_readable) {
+                self.lose(index, error)?;
             }
         }
         Ok(())
+    }
+
+    fn hear(
+        &mut self,
+        index: usize,
+        is_writable: bool,
+        is_readable: bool,
+    ) -> Result<(), ConnectionError> {
+        let connection = &mut self.connections[index];
+        if is_writable {
+            connection.send()?;
+        }
+        if !is_readable {
+            return Ok(());
+        }
+        let (record, start, warm_up) = (&mut self.record, self.start, self.share.warm_up);
+        let answers = &mut self.answers;
+        connection.receive(|answer| {
+            *answers += 1;
+            if answer.intended >= warm_up {
+                let latency = start.elapsed().saturating_sub(answer.intended);
+                record.answer(answer, latency);
+            }
+        })
     }
 
     fn wait_time(&self) -> Duration {
@@ -234,11 +280,19 @@ impl Generator {
         if let Pace::Open(schedule) = &self.share.pace {
             self.record.missed = schedule.left() * self.share.pipeline as u64;
         }
-        self.record.unanswered = self
+        self.record.unanswered += self
             .connections
             .iter()
             .map(|connection| connection.in_flight() as u64)
-            .sum();
+            .sum::<u64>();
         self.record
     }
+}
+
+fn connect(share: &Share, epoll: &OwnedFd, index: usize) -> Result<Connection, ConnectionError> {
+    let connection = Connection::open(share.address, share.resp3)?;
+    let data = EventData::new_u64(index as u64);
+    let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+    epoll::add(epoll, connection.stream(), data, interest).map_err(std::io::Error::from)?;
+    Ok(connection)
 }

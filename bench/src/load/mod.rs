@@ -32,7 +32,7 @@ use self::{
 };
 
 /// Threads connect before the first slot, within this.
-const CONNECT_TIME: Duration = Duration::from_millis(300);
+pub const CONNECT_TIME: Duration = Duration::from_millis(300);
 
 /// A load on one server.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct Load {
     pub threads: usize,
     /// Whether to speak RESP3.
     pub resp3: bool,
+    /// Whether connections that are lost are opened again; the load ends with an error otherwise.
+    pub reconnects: bool,
     /// The same seed asks for the same things in the same order.
     pub seed: u64,
 }
@@ -92,9 +94,16 @@ impl Load {
     /// # Errors
     /// [`LoadError`] when it makes no sense, or the server is not there or goes away.
     pub fn run(&self, progress: &Progress) -> Result<Record, LoadError> {
+        self.run_from(Instant::now() + CONNECT_TIME, progress)
+    }
+
+    /// Runs it to its end. The first slot is at `start`, and connections are opened before.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_from(&self, start: Instant, progress: &Progress) -> Result<Record, LoadError> {
         let keys = Keys::new(self.keys, self.spread).ok_or(LoadError::Spread)?;
         let threads = self.threads.clamp(1, self.connections.max(1));
-        let start = Instant::now() + CONNECT_TIME;
         let outcomes = thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
                 .map(|index| {
@@ -147,6 +156,7 @@ impl Load {
             in_flight_max: IN_FLIGHT_MAX,
             pace,
             warm_up: self.warm_up,
+            reconnects: self.reconnects,
         };
         (share, requests)
     }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 
-use super::mix::Operation;
+use serde::{Deserialize, Serialize};
+
+use super::{connection::Answer, mix::Operation};
 
 /// Latencies are kept in microseconds up to this, with three digits.
 const LATENCY_MAX: Duration = Duration::from_secs(600);
@@ -24,11 +26,24 @@ pub struct OperationRecord {
     pub errors: u64,
 }
 
+/// What was intended within one second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Second {
+    /// Requests that were answered, whenever.
+    pub answered: u64,
+    /// Of them, those that were answered with an error.
+    pub errors: u64,
+    /// The slowest answer, in milliseconds.
+    pub slowest_ms: f64,
+}
+
 /// What a run showed.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Per operation.
     pub operations: BTreeMap<Operation, OperationRecord>,
+    /// Per second since the start, warm-up included as zeros.
+    pub seconds: Vec<Second>,
     /// From the intended start until the request was handed to the kernel, in nanoseconds: the generator's own part of
     /// the latency, and what it waited for a free connection.
     pub lateness: Histogram<u64>,
@@ -44,6 +59,7 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             operations: BTreeMap::new(),
+            seconds: Vec::new(),
             lateness: histogram(),
             missed: 0,
             unanswered: 0,
@@ -53,18 +69,32 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Counts one answered operation.
-    pub fn answer(&mut self, operation: Operation, latency: Duration, is_error: bool) {
-        let record = self
-            .operations
+    /// Counts one answered request.
+    pub fn answer(&mut self, answer: Answer, latency: Duration) {
+        let record = self.operation(answer.operation);
+        record.latency.saturating_record(nanos(latency));
+        record.errors += u64::from(answer.is_error);
+        self.answered += 1;
+        let second = self.second(answer.intended.as_secs() as usize);
+        second.answered += 1;
+        second.errors += u64::from(answer.is_error);
+        second.slowest_ms = second.slowest_ms.max(latency.as_secs_f64() * 1e3);
+    }
+
+    fn operation(&mut self, operation: Operation) -> &mut OperationRecord {
+        self.operations
             .entry(operation)
             .or_insert_with(|| OperationRecord {
                 latency: histogram(),
                 errors: 0,
-            });
-        record.latency.saturating_record(nanos(latency));
-        record.errors += u64::from(is_error);
-        self.answered += 1;
+            })
+    }
+
+    fn second(&mut self, second: usize) -> &mut Second {
+        if self.seconds.len() <= second {
+            self.seconds.resize(second + 1, Second::default());
+        }
+        &mut self.seconds[second]
     }
 
     /// Counts how late a request was sent.
@@ -75,17 +105,17 @@ impl Record {
     /// Adds what another thread recorded.
     pub fn add(&mut self, other: &Self) {
         for (&operation, theirs) in &other.operations {
-            let ours = self
-                .operations
-                .entry(operation)
-                .or_insert_with(|| OperationRecord {
-                    latency: histogram(),
-                    errors: 0,
-                });
+            let ours = self.operation(operation);
             ours.latency
                 .add(&theirs.latency)
                 .expect("all histograms have the same bounds");
             ours.errors += theirs.errors;
+        }
+        for (index, theirs) in other.seconds.iter().enumerate() {
+            let ours = self.second(index);
+            ours.answered += theirs.answered;
+            ours.errors += theirs.errors;
+            ours.slowest_ms = ours.slowest_ms.max(theirs.slowest_ms);
         }
         self.lateness
             .add(&other.lateness)

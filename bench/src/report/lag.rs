@@ -1,19 +1,27 @@
 //! What the scenario `lag` shows.
 
 use crate::{
-    report::figure::{Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
-    scenario::lag::{Direction, LagReport, LagRun},
-    wan::LinkPlan,
+    report::figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+    scenario::{
+        drive::Direction,
+        lag::{LagReport, LagRun},
+    },
+    wan::plan::Network,
 };
 
 /// Its tables and plots.
 #[must_use]
 pub fn section(report: &LagReport) -> Section {
-    let mut figures = vec![percentile_table(report), emulator_table(report)];
-    let mut links: Vec<LinkPlan> = Vec::new();
+    let mut figures = vec![
+        percentile_table(report),
+        wire_table(report),
+        emulator_table(report),
+        bytes_per_update(report),
+    ];
+    let mut links: Vec<Network> = Vec::new();
     for run in &report.runs {
-        if !links.contains(&run.case.link) {
-            links.push(run.case.link);
+        if !links.contains(&run.case.network()) {
+            links.push(run.case.network());
         }
     }
     figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
@@ -39,10 +47,10 @@ fn warnings(run: &LagRun) -> Vec<String> {
     let of = format!("{}, {}", run.server, case_name(run));
     let spoilt = run.bottleneck.iter();
     let spoilt = spoilt.map(|reason| format!("DO NOT USE the figures of {of}: {reason}"));
-    let missed = (run.missed > 0).then(|| {
+    let missed = (run.missed() > 0).then(|| {
         format!(
             "{of}: {} updates were never sent, the server took fewer",
-            run.missed
+            run.missed()
         )
     });
     spoilt.chain(missed).collect()
@@ -65,13 +73,13 @@ fn percentile_table(report: &LagReport) -> Figure {
     ];
     let mut table = Table::new(3, header);
     for run in &report.runs {
-        let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - one_way_ms(&run.case.link));
         for direction in &run.directions {
+            let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - direction.one_way_ms);
             let lag = &direction.lag;
             table.push([
                 run.server.clone(),
                 way(direction),
-                run.case.link.to_string(),
+                run.case.network().to_string(),
                 format!("{:.0}", run.updates_per_second),
                 over(lag.p50_ms),
                 over(lag.p90_ms),
@@ -91,6 +99,82 @@ fn percentile_table(report: &LagReport) -> Figure {
     )
 }
 
+/// What links carried: a line per run, and per direction of those whose rate is limited.
+fn wire_table(report: &LagReport) -> Figure {
+    let header = [
+        "server",
+        "direction",
+        "link",
+        "updates/s",
+        "bytes/update",
+        "packets",
+        "lost by chance",
+        "dropped by own fault",
+        "waited p50",
+        "waited p99",
+    ];
+    let mut table = Table::new(3, header);
+    for run in &report.runs {
+        for link in &run.forwarder.links {
+            let counts = link.counts;
+            let share = |packets: u64| {
+                let share = packets as f64 / counts.taken.max(1) as f64;
+                format!("{:.2} %", share * 100.0)
+            };
+            let name = |region: usize| run.regions.get(region).map(|region| region.region.as_str());
+            let Some((from, to)) = name(link.from).zip(name(link.to)) else {
+                continue;
+            };
+            table.push([
+                run.server.clone(),
+                format!("{from} to {to}"),
+                run.case.network().to_string(),
+                format!("{:.0}", run.updates_per_second),
+                format!("{:.0}", run.bytes_per_update),
+                counts.taken.to_string(),
+                share(counts.lost),
+                share(counts.queue_full),
+                format!("{:.2} ms", link.wait_ms_p50),
+                format!("{:.2} ms", link.wait_ms_p99),
+            ]);
+        }
+    }
+    Figure::table(
+        "What links carried",
+        "Bytes of all packets on all links, headers and acknowledgements included, by update and region that it goes to. \
+         Dropped by own fault is what found the queue before a link's rate full; waited is the time in that queue, by which \
+         the link's round trip is longer.",
+        table,
+    )
+}
+
+/// A bar for each case and server.
+fn bytes_per_update(report: &LagReport) -> Figure {
+    let mut servers: Vec<&str> = report.runs.iter().map(|run| run.server.as_str()).collect();
+    servers.dedup();
+    let series = servers.iter().map(|&server| {
+        let runs = report.runs.iter().filter(|run| run.server == server);
+        let points = runs.map(|run| Point::bar(case_name(run), run.bytes_per_update, None));
+        Series {
+            server: server.to_owned(),
+            name: server.to_owned(),
+            points: points.collect(),
+        }
+    });
+    let plot = Plot::new(
+        Kind::Bars,
+        Axis::linear("case", ""),
+        Axis::linear("bytes per update", "B"),
+        series.collect(),
+    );
+    Figure::plot(
+        "Bytes per update",
+        "What links carried for each update and each region that it goes to. At low rates packets that go anyway, such as \
+         acknowledgements and signs of life, weigh more; updates of the same key that coalesce weigh nothing.",
+        plot,
+    )
+}
+
 fn emulator_table(report: &LagReport) -> Figure {
     let header = [
         "server",
@@ -106,7 +190,7 @@ fn emulator_table(report: &LagReport) -> Figure {
         let forwarder = &run.forwarder;
         table.push([
             run.server.clone(),
-            run.case.link.to_string(),
+            run.case.network().to_string(),
             format!("{:.0}", run.updates_per_second),
             format!("{:.0} µs", forwarder.error_us_p50),
             format!("{:.0} µs", forwarder.error_us_p99),
@@ -135,7 +219,7 @@ fn by_percentile(runs: &[&LagRun]) -> Figure {
         format!("Lag by percentile: {case}"),
         "How many of a hundred writes were visible by when. The ends to the right are single writes: the last point is the \
          worst one.",
-        plot.with_levels(vec![one_way(runs[0])]),
+        plot.with_levels(one_way(runs[0])),
     )
 }
 
@@ -158,18 +242,20 @@ fn over_time(runs: &[&LagRun]) -> Figure {
         format!("Lag over time: {case}"),
         "When probes were written, and how long they took. Of each stretch the slowest one is drawn, so the line lies above \
          what most writes saw. Servers ran one after the other.",
-        plot.with_levels(vec![one_way(runs[0])]),
+        plot.with_levels(one_way(runs[0])).with_marks(marks(runs)),
     )
 }
 
 /// Lag against the rate, where one link was measured with several.
-fn by_rate(report: &LagReport, link: &LinkPlan) -> Option<Figure> {
+fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
     let runs: Vec<&LagRun> = report
         .runs
         .iter()
-        .filter(|run| run.case.link == *link)
+        .filter(|run| run.case.network() == *network && run.case.faults.is_empty())
         .collect();
-    let is_several = runs.iter().any(|run| run.case.rate != runs[0].case.rate);
+    let is_several = runs
+        .windows(2)
+        .any(|pair| pair[0].case.rate != pair[1].case.rate);
     let worst = |run: &LagRun| {
         let lags = run.directions.iter().map(|direction| direction.lag.p99_ms);
         lags.fold(0.0, f64::max)
@@ -192,10 +278,10 @@ fn by_rate(report: &LagReport, link: &LinkPlan) -> Option<Figure> {
     );
     is_several.then(|| {
         Figure::plot(
-            format!("Lag by rate: {link}"),
+            format!("Lag by rate: {network}"),
             "99 of 100 writes were visible within this time, in the worse direction. Where a line turns upwards, the server \
              or the machine no longer keeps up: all regions, the load and the emulator share it.",
-            plot.with_levels(vec![one_way(runs[0])]),
+            plot.with_levels(one_way(runs[0])),
         )
     })
 }
@@ -221,20 +307,41 @@ fn cases(report: &LagReport) -> Vec<Vec<&LagRun>> {
 }
 
 fn case_name(run: &LagRun) -> String {
-    format!("{} updates/s, {}", run.case.rate, run.case.link)
+    let faults = match run.case.faults.is_empty() {
+        true => "",
+        false => ", with faults",
+    };
+    let (rate, network) = (run.case.rate, run.case.network());
+    format!("{rate:.0} updates/s, {network}{faults}")
 }
 
 fn way(direction: &Direction) -> String {
     format!("{} to {}", direction.from, direction.to)
 }
 
-fn one_way_ms(link: &LinkPlan) -> f64 {
-    link.rtt.as_secs_f64() * 500.0
+/// The delay of each kind of link.
+fn one_way(run: &LagRun) -> Vec<Mark> {
+    let mut delays: Vec<f64> = run
+        .directions
+        .iter()
+        .map(|direction| direction.one_way_ms)
+        .collect();
+    delays.sort_by(f64::total_cmp);
+    delays.dedup();
+    let label = || "one way".to_owned();
+    delays
+        .into_iter()
+        .map(|at| Mark { at, label: label() })
+        .collect()
 }
 
-fn one_way(run: &LagRun) -> Mark {
-    Mark {
-        at: one_way_ms(&run.case.link),
-        label: "one way".to_owned(),
-    }
+/// Faults, when they happened to the first of the servers: the timetable is the same for all.
+fn marks(runs: &[&LagRun]) -> Vec<Mark> {
+    let marks = runs.first().map_or(&[][..], |run| &run.marks).iter();
+    marks
+        .map(|mark| Mark {
+            at: mark.at_ms / 1e3,
+            label: mark.label.clone(),
+        })
+        .collect()
 }

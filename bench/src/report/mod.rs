@@ -1,12 +1,15 @@
 //! What was measured, for people and for programs.
 
+pub mod conflict;
 pub mod distribution;
 pub mod figure;
 pub mod hgrm;
 pub mod html;
 pub mod lag;
 pub mod local;
+pub mod partition;
 pub mod provenance;
+pub mod soak;
 pub mod terminal;
 
 use std::path::Path;
@@ -49,6 +52,9 @@ impl ScenarioReport {
         match &self.outcome {
             Outcome::Local(report) => local::section(report),
             Outcome::Lag(report) => lag::section(report),
+            Outcome::Conflict(report) => conflict::section(report),
+            Outcome::Partition(report) => partition::section(report),
+            Outcome::Soak(report) => soak::section(report),
         }
     }
 }

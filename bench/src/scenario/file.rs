@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Scenario, lag::Lag, local::Local};
+use super::{
+    Scenario, conflict::Conflict, lag::Lag, local::Local, partition::Partition, soak::Soak,
+};
 
 /// A described scenario.
 #[derive(Clone, Debug)]
@@ -47,6 +49,9 @@ struct Text {
     regions: Vec<String>,
     local: Option<Local>,
     lag: Option<Lag>,
+    conflict: Option<Conflict>,
+    partition: Option<Partition>,
+    soak: Option<Soak>,
 }
 
 /// Regions of a scenario.
@@ -83,6 +88,9 @@ impl ScenarioFile {
             regions,
             local,
             lag,
+            conflict,
+            partition,
+            soak,
         } = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if servers.is_empty() {
             return Err(wrong("it names no server".to_owned()));
@@ -93,16 +101,21 @@ impl ScenarioFile {
                 regions.len()
             )));
         }
-        let scenario = match (local, lag) {
-            (Some(local), None) => Scenario::Local(local),
-            (None, Some(lag)) => Scenario::Lag(lag),
-            _ => {
-                return Err(wrong(
-                    "exactly one table says what is measured: [local] or [lag]".to_owned(),
-                ));
-            }
+        let given = [
+            local.map(Scenario::Local),
+            lag.map(Scenario::Lag),
+            conflict.map(Scenario::Conflict),
+            partition.map(Scenario::Partition),
+            soak.map(Scenario::Soak),
+        ];
+        let mut given = given.into_iter().flatten();
+        let (Some(scenario), None) = (given.next(), given.next()) else {
+            return Err(wrong(
+                "exactly one table says what is measured: [local], [lag], [conflict], [partition] or [soak]"
+                    .to_owned(),
+            ));
         };
-        if let Some(problem) = scenario.problem() {
+        if let Some(problem) = scenario.problem(&regions) {
             return Err(wrong(problem));
         }
         Ok(Self {
@@ -134,10 +147,38 @@ impl Suite {
             Self::Quick => [
                 ("local", include_str!("../../scenarios/quick/local.toml")),
                 ("lag", include_str!("../../scenarios/quick/lag.toml")),
+                (
+                    "overload",
+                    include_str!("../../scenarios/quick/overload.toml"),
+                ),
+                ("bytes", include_str!("../../scenarios/quick/bytes.toml")),
+                (
+                    "conflict",
+                    include_str!("../../scenarios/quick/conflict.toml"),
+                ),
+                (
+                    "partition",
+                    include_str!("../../scenarios/quick/partition.toml"),
+                ),
+                ("soak", include_str!("../../scenarios/quick/soak.toml")),
             ],
             Self::Full => [
                 ("local", include_str!("../../scenarios/full/local.toml")),
                 ("lag", include_str!("../../scenarios/full/lag.toml")),
+                (
+                    "overload",
+                    include_str!("../../scenarios/full/overload.toml"),
+                ),
+                ("bytes", include_str!("../../scenarios/full/bytes.toml")),
+                (
+                    "conflict",
+                    include_str!("../../scenarios/full/conflict.toml"),
+                ),
+                (
+                    "partition",
+                    include_str!("../../scenarios/full/partition.toml"),
+                ),
+                ("soak", include_str!("../../scenarios/full/soak.toml")),
             ],
         };
         files

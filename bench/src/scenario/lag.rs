@@ -1,31 +1,26 @@
 //! `lag`: from a write in one region to its visibility in another, under a steady rate of updates, behind emulated
-//! links that every server shares.
+//! links that every server shares; and the rate up to which it stays low.
 
-use std::{
-    thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::Duration;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    drive::{Direction, Drive, Driven, RegionLoad, RegionSamples},
+    faults::{self, Fault, Mark},
+    place::Place,
+};
 use crate::{
-    lag::{Lag as MeasuredLag, LagFigures, probe::Probing},
     load::{
-        Load,
-        generator::Progress,
         keys::KeySpread,
         mix::Mix,
-        record::Record,
         values::{ValueContent, ValueSize},
     },
-    report::distribution::Distribution,
     scenario::Stage,
-    server::{Adapter, Running},
+    server::Adapter,
     wan::{
-        LinkPlan,
-        forwarder::{Forwarder, ForwarderReport},
-        namespaces::Namespaces,
+        forwarder::account::ForwarderReport,
+        plan::{LinkPlan, Network, Pair},
     },
 };
 
@@ -39,6 +34,9 @@ pub struct Lag {
     pub spread: KeySpread,
     /// How long values are.
     pub value_size: ValueSize,
+    /// What values consist of.
+    #[serde(default = "random")]
+    pub value_content: ValueContent,
     /// Connections of each region's load.
     pub connections: usize,
     /// Length of a case, warm-up included.
@@ -51,20 +49,73 @@ pub struct Lag {
     pub cases: Vec<LagCase>,
 }
 
+pub(super) const fn random() -> ValueContent {
+    ValueContent::Random
+}
+
 /// A rate over links.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LagCase {
     /// Updates a second, of all regions that take writes together.
     pub rate: f64,
     /// The links between all regions.
+    #[serde(default)]
     pub link: LinkPlan,
+    /// What is different between some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<Pair>,
+    /// What happens meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// Raises the rate step by step, as long as the lag stays low.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Knee>,
+}
+
+/// Where lag counts as low no more.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knee {
+    /// The p99 of a direction lies this much over the one-way delay.
+    #[serde(with = "humantime_serde")]
+    pub p99_over: Duration,
+    /// Each step's rate is the last one's by this, above 1.
+    pub factor: f64,
+    /// No step's rate is above this.
+    pub rate_max: f64,
+}
+
+impl LagCase {
+    /// Its links.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        Network {
+            link: self.link,
+            pairs: self.pairs.clone(),
+        }
+    }
+
+    fn problem(&self, regions: &[String], length: Duration) -> Option<String> {
+        if !(self.rate > 0.0 && self.rate.is_finite()) {
+            return Some(format!("rate must be above 0, and is {}", self.rate));
+        }
+        if let Some(factor) = self
+            .until
+            .map(|knee| knee.factor)
+            .filter(|&factor| factor <= 1.0)
+        {
+            return Some(format!("the factor must be above 1, and is {factor}"));
+        }
+        let network = self.network().problem(regions);
+        network.or_else(|| faults::problem(&self.faults, regions, length))
+    }
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct LagReport {
-    /// Per server and case.
+    /// Per server and case, and per step of a case with a knee.
     pub runs: Vec<LagRun>,
 }
 
@@ -73,81 +124,77 @@ pub struct LagReport {
 pub struct LagRun {
     /// Which server.
     pub server: String,
-    /// Which case.
+    /// Which case, with the rate of this run.
     pub case: LagCase,
     /// From each region that takes writes to each other.
     pub directions: Vec<Direction>,
+    /// What clients saw.
+    pub loads: Vec<RegionLoad>,
+    /// What servers used.
+    pub regions: Vec<RegionSamples>,
+    /// Faults, when they happened.
+    pub marks: Vec<Mark>,
     /// Updates that were answered, a second.
     pub updates_per_second: f64,
-    /// Updates of the schedule that were never sent.
-    pub missed: u64,
+    /// Bytes on all links, headers and acknowledgements included, for each update and each region that it goes to.
+    pub bytes_per_update: f64,
     /// How well the emulation did.
     pub forwarder: ForwarderReport,
     /// Why the figures say more of the emulation than of the server, if so.
     pub bottleneck: Option<String>,
 }
 
-/// Lag from one region to another.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Direction {
-    /// Where it was written.
-    pub from: String,
-    /// Where it was looked for.
-    pub to: String,
-    /// Percentiles.
-    pub lag: LagFigures,
-    /// More of them, for plots.
-    pub distribution: Distribution,
-    /// When probes were written, since the start, and how long they took, both in milliseconds.
-    pub series_ms: Vec<(f64, f64)>,
+impl LagRun {
+    /// Updates of the schedule that were never sent.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.loads.iter().map(|load| load.missed).sum()
+    }
+
+    /// Whether the lag is no longer low.
+    fn is_beyond(&self, knee: Knee) -> bool {
+        let over_ms = knee.p99_over.as_secs_f64() * 1e3;
+        let is_late = |direction: &Direction| direction.lag.p99_ms - direction.one_way_ms > over_ms;
+        self.missed() > 0 || self.directions.iter().any(is_late)
+    }
 }
 
-/// Looks begin this share of the one-way delay after a probe's write, so that they do not load the server in vain.
-const LOOK_AFTER: f64 = 0.9;
-
 impl Lag {
-    /// Why this cannot be measured, if so.
-    pub(super) fn problem(&self) -> Option<String> {
+    /// Why this cannot be measured between these regions, if so.
+    pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
         if self.cases.is_empty() || self.keys == 0 || self.connections == 0 {
             return Some("cases, keys and connections must be at least one".to_owned());
         }
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
-        let of_case = |case: &LagCase| match case.rate > 0.0 && case.rate.is_finite() {
-            true => case.link.problem(),
-            false => Some(format!("rate must be above 0, and is {}", case.rate)),
-        };
-        self.cases.iter().find_map(of_case)
+        let mut cases = self.cases.iter();
+        cases.find_map(|case| case.problem(regions, self.length))
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LagReport) -> anyhow::Result<()> {
         for server in &stage.servers {
-            let (namespaces, devices) = Namespaces::make(&stage.regions)?;
-            let first = self
-                .cases
-                .first()
-                .context("the scenario has no case")?
-                .link
-                .profile();
-            let forwarder =
-                Forwarder::start(devices, stage.seed, |_, _| first).context("the forwarder")?;
-            (stage.tell)(format!("{}: starting", server.name()));
-            let home = stage.directory.join(server.name());
-            let regions = server
-                .start(&namespaces.sites, &home)
-                .with_context(|| format!("cannot start {}", server.name()))?;
+            let network = self.cases[0].network();
+            let mut place = Place::open(stage, *server, server.name(), &network)?;
             for (index, case) in self.cases.iter().enumerate() {
-                (stage.tell)(format!(
-                    "{}: case {} of {}",
-                    server.name(),
-                    index + 1,
-                    self.cases.len()
-                ));
-                report
-                    .runs
-                    .push(self.case(*server, &regions, &forwarder, *case, stage.seed)?);
+                let (number, count) = (index + 1, self.cases.len());
+                let mut case = case.clone();
+                loop {
+                    let (name, rate) = (server.name(), case.rate);
+                    (stage.tell)(format!(
+                        "{name}: case {number} of {count}, {rate:.0} updates/s"
+                    ));
+                    let run = self.case(*server, &mut place, &case, stage.seed)?;
+                    let next = case.until.filter(|&knee| {
+                        !run.is_beyond(knee) && rate * knee.factor <= knee.rate_max
+                    });
+                    report.runs.push(run);
+                    match next {
+                        Some(knee) => case.rate *= knee.factor,
+                        None => break,
+                    }
+                }
             }
         }
         Ok(())
@@ -156,134 +203,51 @@ impl Lag {
     fn case(
         &self,
         server: &dyn Adapter,
-        regions: &[Running],
-        forwarder: &Forwarder,
-        case: LagCase,
+        place: &mut Place,
+        case: &LagCase,
         seed: u64,
     ) -> anyhow::Result<LagRun> {
-        forwarder.set_profile(case.link.profile());
-        let _before = forwarder.take_report();
-        let sources: Vec<usize> = (0..regions.len())
-            .filter(|&index| regions[index].is_writable)
-            .collect();
-        let rate = case.rate / sources.len() as f64;
-        let start = Instant::now();
-        let progress = Progress::default();
-        let mut records = Vec::new();
-        let mut lags = Vec::new();
-        thread::scope(|scope| {
-            let loads: Vec<_> = sources
-                .iter()
-                .map(|&index| {
-                    let load = self.load(&regions[index], rate, seed.wrapping_add(index as u64));
-                    let progress = &progress;
-                    scope.spawn(move || load.run(progress))
-                })
-                .collect();
-            let probings: Vec<_> = sources
-                .iter()
-                .map(|&index| {
-                    let probing = self.probing(index, regions, case, start);
-                    scope.spawn(move || (index, probing.run()))
-                })
-                .collect();
-            loads
-                .into_iter()
-                .for_each(|load| records.push(load.join().expect("a load does not panic")));
-            probings
-                .into_iter()
-                .for_each(|probing| lags.push(probing.join().expect("probing does not panic")));
-        });
-        let mut all = Record::default();
-        for record in records {
-            all.add(&record.with_context(|| format!("the load on {}", server.name()))?);
-        }
-        let mut directions = Vec::new();
-        for (from, lags) in lags {
-            let lags = lags.with_context(|| format!("probing {}", server.name()))?;
-            directions.extend(directions_of(regions, from, &lags));
-        }
-        let forwarder = forwarder.take_report();
-        Ok(LagRun {
-            server: server.name().to_owned(),
-            case,
-            directions,
-            updates_per_second: all.answered as f64 / (self.length - self.warm_up).as_secs_f64(),
-            missed: all.missed,
-            forwarder,
-            bottleneck: forwarder.bottleneck(),
-        })
-    }
-
-    fn load(&self, region: &Running, rate: f64, seed: u64) -> Load {
-        Load {
-            address: region.site.client,
+        let network = case.network();
+        place.set_network(&network);
+        let drive = Drive {
             mix: Mix::Set,
             keys: self.keys,
             spread: self.spread,
             value_size: self.value_size,
-            value_content: ValueContent::Random,
-            rate: Some(rate),
-            length: self.length,
-            warm_up: self.warm_up,
+            value_content: self.value_content,
             connections: self.connections,
-            pipeline: 1,
-            threads: 1,
-            resp3: false,
-            seed,
-        }
-    }
-
-    fn probing(
-        &self,
-        source: usize,
-        regions: &[Running],
-        case: LagCase,
-        start: Instant,
-    ) -> Probing {
-        let sooner = (case.link.rtt / 2).mul_f64(LOOK_AFTER);
-        let others = regions
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != source);
-        Probing {
-            source: regions[source].site.client,
-            label: format!("{}:{source}", unix_millis()),
-            targets: others
-                .map(|(_, region)| (region.site.client, sooner))
-                .collect(),
-            start,
-            warm_up: self.warm_up,
+            rate: case.rate,
             length: self.length,
-        }
-    }
-}
-
-fn unix_millis() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis()
-}
-
-fn directions_of(regions: &[Running], from: usize, lags: &[MeasuredLag]) -> Vec<Direction> {
-    let others = regions
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != from);
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    others
-        .zip(lags)
-        .map(|((_, to), lag)| Direction {
-            from: regions[from].site.region.clone(),
-            to: to.site.region.clone(),
-            lag: lag.figures(),
-            distribution: Distribution::of(&lag.seen_after),
-            series_ms: lag
-                .series
-                .iter()
-                .map(|&(at, took)| (millis(at), millis(took)))
-                .collect(),
+            warm_up: self.warm_up,
+            is_probed: true,
+            network: &network,
+            faults: &case.faults,
+            seed,
+        };
+        let Driven {
+            loads,
+            directions,
+            marks,
+            regions,
+            forwarder,
+        } = drive.run(place)?;
+        let measured = (self.length - self.warm_up).as_secs_f64();
+        let answered: u64 = loads.iter().map(|load| load.answered).sum();
+        let updates_per_second = answered as f64 / measured;
+        // The warm-up's updates have crossed too.
+        let updates = updates_per_second * self.length.as_secs_f64();
+        let crossings = updates * (place.regions.len() - 1).max(1) as f64;
+        Ok(LagRun {
+            server: server.name().to_owned(),
+            case: case.clone(),
+            directions,
+            loads,
+            regions,
+            marks,
+            updates_per_second,
+            bytes_per_update: forwarder.total().taken_bytes as f64 / crossings.max(1.0),
+            bottleneck: forwarder.bottleneck(),
+            forwarder,
         })
-        .collect()
+    }
 }

@@ -187,6 +187,7 @@ impl Local {
             pipeline: case.pipeline,
             threads: 1,
             resp3: false,
+            reconnects: false,
             seed: seed.wrapping_add(round as u64),
         };
         let before = usage(first.process.pid())?.cpu;

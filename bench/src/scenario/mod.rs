@@ -1,16 +1,26 @@
 //! What is measured: each scenario is a file here, and its settings are a table of `scenarios/*/*.toml`.
 
+pub mod conflict;
+pub mod drive;
+mod equal;
+pub mod faults;
 pub mod file;
 pub mod lag;
 pub mod local;
+pub mod partition;
+mod place;
+pub mod soak;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use self::{
+    conflict::{Conflict, ConflictReport},
     lag::{Lag, LagReport},
     local::{Local, LocalReport},
+    partition::{Partition, PartitionReport},
+    soak::{Soak, SoakReport},
 };
 use crate::server::Adapter;
 
@@ -44,6 +54,12 @@ pub enum Scenario {
     Local(Local),
     /// Replication lag behind emulated links.
     Lag(Lag),
+    /// The same keys written everywhere at once.
+    Conflict(Conflict),
+    /// A region cut off, and its return.
+    Partition(Partition),
+    /// Mixed load for long, with faults.
+    Soak(Soak),
 }
 
 /// What a scenario showed.
@@ -54,15 +70,24 @@ pub enum Outcome {
     Local(LocalReport),
     /// Replication lag behind emulated links.
     Lag(LagReport),
+    /// The same keys written everywhere at once.
+    Conflict(ConflictReport),
+    /// A region cut off, and its return.
+    Partition(PartitionReport),
+    /// Mixed load for long, with faults.
+    Soak(SoakReport),
 }
 
 impl Scenario {
-    /// Why its settings make no sense, if so.
+    /// Why its settings make no sense for these regions, if so.
     #[must_use]
-    pub fn problem(&self) -> Option<String> {
+    pub fn problem(&self, regions: &[String]) -> Option<String> {
         match self {
             Self::Local(local) => local.problem(),
-            Self::Lag(lag) => lag.problem(),
+            Self::Lag(lag) => lag.problem(regions),
+            Self::Conflict(conflict) => conflict.problem(regions),
+            Self::Partition(partition) => partition.problem(regions),
+            Self::Soak(soak) => soak.problem(regions),
         }
     }
 
@@ -81,6 +106,21 @@ impl Scenario {
                 let mut report = LagReport::default();
                 let result = lag.run(stage, &mut report);
                 (Outcome::Lag(report), result)
+            }
+            Self::Conflict(conflict) => {
+                let mut report = ConflictReport::default();
+                let result = conflict.run(stage, &mut report);
+                (Outcome::Conflict(report), result)
+            }
+            Self::Partition(partition) => {
+                let mut report = PartitionReport::default();
+                let result = partition.run(stage, &mut report);
+                (Outcome::Partition(report), result)
+            }
+            Self::Soak(soak) => {
+                let mut report = SoakReport::default();
+                let result = soak.run(stage, &mut report);
+                (Outcome::Soak(report), result)
             }
         }
     }

@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
 /// Longest pause between two looks at a server that starts.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a server may take until it accepts connections.
@@ -68,6 +71,7 @@ pub enum ProcessError {
 #[derive(Debug)]
 pub struct Process {
     program: String,
+    command: Command,
     child: Child,
     log: PathBuf,
 }
@@ -85,17 +89,46 @@ impl Process {
         };
         let output = File::create(log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = command.spawn().map_err(failed)?;
         Ok(Self {
             program,
+            command,
             child,
             log: log.to_owned(),
         })
+    }
+
+    /// Kills it, and waits for its end.
+    pub fn kill(&mut self) {
+        // Both fail only for a process that has ended.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+
+    /// Starts it again with the same command line, after it was killed.
+    ///
+    /// # Errors
+    /// [`ProcessError::Start`].
+    pub fn restart(&mut self) -> Result<(), ProcessError> {
+        self.kill();
+        let program = self.program.clone();
+        let failed = |error| ProcessError::Start { program, error };
+        self.child = self.command.spawn().map_err(failed)?;
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`ProcessError::Gone`].
+    pub fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        let pid = self.pid();
+        let sent = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, signal));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(ProcessError::Gone { pid }),
+        }
     }
 
     /// The process' number.
@@ -147,9 +180,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
+        self.kill();
     }
 }
 

@@ -63,6 +63,8 @@ const QUEUE_PACKETS: &str = "20000";
 /// What names of namespaces and of the outer ends of virtual Ethernet devices begin with.
 const NAMESPACE: &str = "gwb";
 const VETH: &str = "gwv";
+/// And those of TUN devices.
+const TUN: &str = "gwt";
 /// Runs side by side, and regions of one.
 const RUNS_MAX: u8 = 32;
 const REGIONS_MAX: u8 = 8;
@@ -128,7 +130,7 @@ impl Namespaces {
         let run = self.claim.run;
         let name = namespace(run, number);
         let (tun, veth, inner) = (
-            format!("gwt{run}-{number}"),
+            format!("{TUN}{run}-{number}"),
             name.replace(NAMESPACE, VETH),
             format!("gwi{run}-{number}"),
         );
@@ -173,6 +175,29 @@ impl Namespaces {
     }
 }
 
+impl Namespaces {
+    /// Packets that the regions' devices have dropped so far, because the forwarder did not take them soon enough.
+    ///
+    /// # Errors
+    /// [`WanError::Command`].
+    pub fn dropped(&self) -> Result<u64, WanError> {
+        let dropped = self.names.iter().map(|name| {
+            let text = ip(&["-n", name, "-j", "-s", "link", "show"])?;
+            let links: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            let links = links.as_array().into_iter().flatten();
+            let tun = links.filter(|link| link["ifname"].as_str().is_some_and(is_tun));
+            Ok(tun
+                .filter_map(|link| link["stats64"]["tx"]["dropped"].as_u64())
+                .sum::<u64>())
+        });
+        dropped.sum()
+    }
+}
+
+fn is_tun(device: &str) -> bool {
+    device.starts_with(TUN)
+}
+
 /// The region, from zero, that a packet goes to.
 #[must_use]
 pub fn destination(packet: &[u8]) -> Option<usize> {
@@ -197,19 +222,21 @@ fn remove(name: &str) -> Result<(), WanError> {
     if Path::new("/sys/class/net").join(&veth).exists() {
         ip(&["link", "delete", &veth])?;
     }
-    match Path::new("/run/netns").join(name).exists() {
-        true => ip(&["netns", "delete", name]),
-        false => Ok(()),
+    if Path::new("/run/netns").join(name).exists() {
+        ip(&["netns", "delete", name])?;
     }
+    Ok(())
 }
 
-fn ip(words: &[&str]) -> Result<(), WanError> {
+fn ip(words: &[&str]) -> Result<String, WanError> {
     let failed = |output| WanError::Command {
         command: format!("ip {}", words.join(" ")),
         output,
     };
     match Command::new("ip").args(words).output() {
-        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
         Ok(output) => Err(failed(
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         )),

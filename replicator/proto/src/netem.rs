@@ -2,8 +2,11 @@
 //! decides when a packet would arrive and moves nothing: it knows no socket, no clock and no entropy but its seed.
 //! The simulator and the emulation inside a node's UDP socket share it.
 
-use std::{fmt, str::FromStr};
+mod presets;
 
+use std::fmt;
+
+pub use self::presets::{UnknownWan, Wan, preset};
 use crate::{rng::Rng, time::Time};
 
 /// What one direction of a link does to packets.
@@ -13,8 +16,11 @@ pub struct LinkProfile {
     pub delay_us: u64,
     /// The delay varies uniformly by up to this much either way, in microseconds; at most [`Self::delay_us`] counts.
     pub jitter_us: u64,
-    /// Fraction of packets lost, 0 to 1, each independently.
+    /// Fraction of packets lost, 0 to 1.
     pub loss: f64,
+    /// How many packets are lost in a row, in the mean: the two states of Gilbert (1960), one of which loses all.
+    /// Up to 1, each packet is lost or not independently of the others.
+    pub loss_burst_packets: f64,
     /// Fraction of packets that arrive twice, 0 to 1.
     pub duplicate: f64,
     /// Draws the jitter for each packet alone, so that packets may overtake each other. Otherwise the jitter drifts,
@@ -35,6 +41,7 @@ impl LinkProfile {
         delay_us: 0,
         jitter_us: 0,
         loss: 0.0,
+        loss_burst_packets: 0.0,
         duplicate: 0.0,
         reorder: false,
         rate_bytes_per_s: None,
@@ -56,6 +63,7 @@ impl LinkProfile {
         Self {
             queue_bytes: QUEUE_BYTES_DEFAULT,
             reorder: false,
+            loss_burst_packets: 0.0,
             ..*self
         } == Self::NONE
     }
@@ -77,6 +85,9 @@ impl fmt::Display for LinkProfile {
             millis(self.jitter_us)
         )?;
         write!(f, "{} % loss", self.loss * 100.0)?;
+        if self.loss_burst_packets > 1.0 {
+            write!(f, " in bursts of {}", self.loss_burst_packets)?;
+        }
         match self.rate_bytes_per_s {
             Some(rate) => write!(f, ", {rate} B/s with {} B queue", self.queue_bytes),
             None => Ok(()),
@@ -115,6 +126,8 @@ pub struct Link {
     profile: LinkProfile,
     cut: bool,
     rng: Rng,
+    /// Whether a burst of losses is under way.
+    is_in_burst: bool,
     /// When the last accepted byte will have left, in nanoseconds: packets are shorter than a microsecond on a fast link.
     idle_at_ns: u64,
     drift: Drift,
@@ -128,6 +141,7 @@ impl Link {
         Self {
             profile,
             cut: false,
+            is_in_burst: false,
             rng: Rng::new(seed),
             idle_at_ns: 0,
             drift: Drift {
@@ -157,6 +171,12 @@ impl Link {
         self.cut = cut;
     }
 
+    /// How long a packet that is sent at `now` would wait for the link's rate, in microseconds.
+    #[must_use]
+    pub const fn wait_us(&self, now: Time) -> u64 {
+        (self.idle_at_ns / 1_000).saturating_sub(now.0)
+    }
+
     /// Whether the link is cut.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
@@ -172,13 +192,33 @@ impl Link {
             return Verdict::Drop(DropReason::Queue);
         };
         // A packet lost on the way has used the rate all the same.
-        if self.rng.chance(self.profile.loss) {
+        if self.loses() {
             return Verdict::Drop(DropReason::Loss);
         }
         let duplicate = self.profile.duplicate > 0.0 && self.rng.chance(self.profile.duplicate);
         let at = self.arrival(departure);
         let duplicate_at = duplicate.then(|| self.arrival(departure));
         Verdict::Deliver { at, duplicate_at }
+    }
+
+    /// Draws one number, whatever the profile.
+    const fn loses(&mut self) -> bool {
+        let LinkProfile {
+            loss,
+            loss_burst_packets,
+            ..
+        } = self.profile;
+        if loss_burst_packets <= 1.0 || loss >= 1.0 {
+            return self.rng.chance(loss);
+        }
+        // A burst ends after each of its packets with the chance that gives it its mean length, and begins as often as
+        // keeps the share of lost packets.
+        let end = 1.0 / loss_burst_packets;
+        self.is_in_burst = match self.is_in_burst {
+            true => !self.rng.chance(end),
+            false => self.rng.chance(end * loss / (1.0 - loss)),
+        };
+        self.is_in_burst
     }
 
     /// When the packet's last byte has left, or `None` when the queue has no room for it.
@@ -259,92 +299,6 @@ impl Drift {
         let passed = at.0.saturating_sub(self.from.0) as f64 / (self.until.0 - self.from.0) as f64;
         self.start_us + (self.end_us - self.start_us) * passed
     }
-}
-
-/// A named set of links between regions, for a rehearsal on one machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wan {
-    /// No emulation.
-    #[default]
-    None,
-    /// Data centres of one city: 2 ms round trip.
-    Metro,
-    /// Data centres of one continent: 60 ms round trip.
-    Continental,
-    /// Data centres of three continents, see [`preset`].
-    Global,
-}
-
-impl Wan {
-    /// Every name that [`str::parse`] takes, with what it means.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("none", Self::None),
-        ("metro", Self::Metro),
-        ("continental", Self::Continental),
-        ("global", Self::Global),
-    ];
-}
-
-impl fmt::Display for Wan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL
-            .iter()
-            .find(|(_, wan)| wan == self)
-            .map_or("", |(name, _)| name);
-        f.write_str(name)
-    }
-}
-
-/// The name is not one of [`Wan::ALL`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no WAN preset: expected none, metro, continental or global")]
-pub struct UnknownWan(String);
-
-impl FromStr for Wan {
-    type Err = UnknownWan;
-
-    fn from_str(name: &str) -> Result<Self, UnknownWan> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == name);
-        found
-            .map(|(_, wan)| *wan)
-            .ok_or_else(|| UnknownWan(name.to_owned()))
-    }
-}
-
-/// Round trips between regions in microseconds, either way round. They are typical public figures for the cloud
-/// regions of North Virginia, Ireland and Mumbai, as the providers' own latency pages show them.
-const GLOBAL_RTT_US: [(&str, &str, u64); 3] = [
-    ("us-east", "eu-west", 70_000),
-    ("us-east", "ap-south", 196_000),
-    ("eu-west", "ap-south", 122_000),
-];
-
-/// Between regions that the table does not name: about a third of the way around the world.
-const GLOBAL_RTT_OTHER_US: u64 = 150_000;
-
-/// The link from one region to another under a preset: half of the round trip each way, with the jitter and the
-/// loss of a leased line over that distance. A region's link to itself is [`LinkProfile::NONE`].
-#[must_use]
-pub fn preset(wan: Wan, from: &str, to: &str) -> LinkProfile {
-    let link = |rtt_us, jitter_us, loss| LinkProfile {
-        jitter_us,
-        loss,
-        ..LinkProfile::with_rtt_us(rtt_us)
-    };
-    match wan {
-        _ if from == to => LinkProfile::NONE,
-        Wan::None => LinkProfile::NONE,
-        Wan::Metro => link(2_000, 50, 0.0),
-        Wan::Continental => link(60_000, 300, 0.000_1),
-        Wan::Global => link(global_rtt_us(from, to), 1_000, 0.000_5),
-    }
-}
-
-fn global_rtt_us(from: &str, to: &str) -> u64 {
-    let known = GLOBAL_RTT_US
-        .iter()
-        .find(|(a, b, _)| (*a, *b) == (from, to) || (*a, *b) == (to, from));
-    known.map_or(GLOBAL_RTT_OTHER_US, |(_, _, rtt_us)| *rtt_us)
 }
 
 #[cfg(test)]

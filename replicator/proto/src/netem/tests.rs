@@ -187,8 +187,35 @@ fn presets_are_symmetric_and_named() {
     assert_eq!(preset(Wan::Global, "us-east", "eu-west").delay_us, 35_000);
     assert_eq!(
         preset(Wan::Global, "us-east", "mars").delay_us,
-        GLOBAL_RTT_OTHER_US / 2
+        75_000
     );
     let error = "wide".parse::<Wan>().unwrap_err();
     assert!(error.to_string().contains("`wide`"));
+}
+
+#[test]
+fn bursts_keep_the_share_of_lost_packets_and_have_their_mean_length() {
+    for (loss, burst) in [(0.01, 5.0), (0.2, 3.0), (0.05, 1.0)] {
+        let profile = LinkProfile {
+            loss,
+            loss_burst_packets: burst,
+            ..LinkProfile::NONE
+        };
+        let mut link = Link::new(profile, 21);
+        let lost: Vec<bool> = (0..400_000)
+            .map(|i| matches!(link.send(Time(i), 100), Verdict::Drop(DropReason::Loss)))
+            .collect();
+        let count = lost.iter().filter(|&&lost| lost).count() as f64;
+        let bursts = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64;
+        let share = count / lost.len() as f64;
+        assert!((share - loss).abs() < loss * 0.1, "{share} for {loss}");
+        // Independent losses follow each other by chance.
+        let length = if burst > 1.0 {
+            burst
+        } else {
+            1.0 / (1.0 - loss)
+        };
+        let found = count / bursts;
+        assert!((found - length).abs() < length * 0.1, "{found} in a row");
+    }
 }

@@ -1,0 +1,200 @@
+//! What the scenario `soak` shows, and plots of what clients saw, which others share.
+
+use super::conflict::equal_after;
+use crate::{
+    report::figure::{Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
+    scenario::{
+        drive::RegionLoad,
+        faults,
+        soak::{SoakReport, SoakRun},
+    },
+};
+
+/// Its tables and plots.
+#[must_use]
+pub fn section(report: &SoakReport) -> Section {
+    let mut figures = vec![client_table(report), end_table(report)];
+    for run in &report.runs {
+        figures.push(load_series(
+            &format!("Slowest answer by second: {}", run.server),
+            &run.server,
+            &run.loads,
+            &run.marks,
+        ));
+        figures.push(lag_series(run));
+        figures.push(memory_series(run));
+    }
+    let warnings = report
+        .runs
+        .iter()
+        .flat_map(|run| warnings_of(&run.server, run.bottleneck.as_deref(), &run.loads));
+    let distributions = report.runs.iter().flat_map(|run| {
+        let loads = run.loads.iter().map(|load| {
+            let name = format!("{} latency {}", run.server, load.region);
+            (name, load.latency.clone())
+        });
+        let lags = run.directions.iter().map(|direction| {
+            let name = format!("{} lag {} to {}", run.server, direction.from, direction.to);
+            (name, direction.distribution.clone())
+        });
+        loads.chain(lags).collect::<Vec<_>>()
+    });
+    Section {
+        warnings: warnings.collect(),
+        distributions: distributions.collect(),
+        figures,
+    }
+}
+
+/// Why figures say less than they seem to.
+pub(super) fn warnings_of(of: &str, bottleneck: Option<&str>, loads: &[RegionLoad]) -> Vec<String> {
+    let spoilt = bottleneck.map(|reason| format!("DO NOT USE the figures of {of}: {reason}"));
+    let missed: u64 = loads.iter().map(|load| load.missed).sum();
+    let missed = (missed > 0).then(|| format!("{of}: {missed} requests were never sent"));
+    spoilt.into_iter().chain(missed).collect()
+}
+
+/// The slowest answer of each second, a line per region.
+pub(super) fn load_series(
+    title: &str,
+    server: &str,
+    loads: &[RegionLoad],
+    marks: &[faults::Mark],
+) -> Figure {
+    let series = loads.iter().map(|load| {
+        let seconds = load.seconds.iter().enumerate();
+        let answered = seconds.filter(|(_, second)| second.answered > 0);
+        let points = answered.map(|(at, second)| (at as f64, second.slowest_ms));
+        Series::new(server, format!("{server} {}", load.region), points)
+    });
+    let series: Vec<Series> = series.collect();
+    let y = Axis::fitting("slowest answer", "ms", &series);
+    let plot = Plot::new(Kind::Lines, Axis::linear("since the start", "s"), y, series);
+    Figure::plot(
+        title,
+        "The slowest of the requests that were intended within each second, whenever it was answered.",
+        plot.with_marks(marks_of(marks)),
+    )
+}
+
+fn marks_of(marks: &[faults::Mark]) -> Vec<Mark> {
+    let mark = |mark: &faults::Mark| Mark {
+        at: mark.at_ms / 1e3,
+        label: mark.label.clone(),
+    };
+    marks.iter().map(mark).collect()
+}
+
+fn client_table(report: &SoakReport) -> Figure {
+    let header = [
+        "server",
+        "region",
+        "answered",
+        "errors",
+        "missed",
+        "unanswered",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+    ];
+    let mut table = Table::new(2, header);
+    for run in &report.runs {
+        for load in &run.loads {
+            let at = |quantile| format!("{:.2} ms", load.latency.at(quantile));
+            table.push([
+                run.server.clone(),
+                load.region.clone(),
+                load.answered.to_string(),
+                load.errors.to_string(),
+                load.missed.to_string(),
+                load.unanswered.to_string(),
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                format!("{:.2} ms", load.latency.max_ms),
+            ]);
+        }
+    }
+    Figure::table(
+        "What clients saw",
+        "Latency counts from the intended start, in an open loop: while a region's server is stopped or gone, all that should \
+         have been asked meanwhile is charged to it. Unanswered are requests whose connection was lost.",
+        table,
+    )
+}
+
+fn end_table(report: &SoakReport) -> Figure {
+    let header = [
+        "server",
+        "region",
+        "memory at first",
+        "at most",
+        "at the end",
+        "differ at the end",
+        "equal after",
+    ];
+    let mut table = Table::new(2, header);
+    for run in &report.runs {
+        for region in &run.regions {
+            let megabytes =
+                |bytes: Option<u64>| format!("{:.1} MB", bytes.unwrap_or(0) as f64 / 1e6);
+            let resident = &region.resident_bytes;
+            table.push([
+                run.server.clone(),
+                region.region.clone(),
+                megabytes(resident.first().copied()),
+                megabytes(resident.iter().max().copied()),
+                megabytes(resident.last().copied()),
+                run.differing.to_string(),
+                equal_after(run.equal_after_ms),
+            ]);
+        }
+    }
+    Figure::table(
+        "Memory, and whether regions are equal in the end",
+        "Resident memory, second by second. Keys are compared in all regions once the load has ended; what expires meanwhile \
+         is gone everywhere or differs until it is.",
+        table,
+    )
+}
+
+fn lag_series(run: &SoakRun) -> Figure {
+    let series = run.directions.iter().map(|direction| {
+        let points = direction.series_ms.iter();
+        let points = points.map(|&(at_ms, lag_ms)| (at_ms / 1e3, lag_ms));
+        let name = format!("{} {} to {}", run.server, direction.from, direction.to);
+        Series::new(&run.server, name, points).thinned()
+    });
+    let series: Vec<Series> = series.collect();
+    let y = Axis::fitting("lag", "ms", &series);
+    let plot = Plot::new(Kind::Lines, Axis::linear("since the start", "s"), y, series);
+    Figure::plot(
+        format!("Lag over time: {}", run.server),
+        "When probes were written, and how long they took. Of each stretch the slowest one is drawn.",
+        plot.with_marks(marks_of(&run.marks)),
+    )
+}
+
+fn memory_series(run: &SoakRun) -> Figure {
+    let series = run.regions.iter().map(|region| {
+        let samples = region.resident_bytes.iter().enumerate();
+        let points = samples.map(|(at, &bytes)| (at as f64, bytes as f64 / 1e6));
+        Series::new(
+            &run.server,
+            format!("{} {}", run.server, region.region),
+            points,
+        )
+    });
+    let plot = Plot::new(
+        Kind::Lines,
+        Axis::linear("since the start", "s"),
+        Axis::linear("resident memory", "MB"),
+        series.collect(),
+    );
+    Figure::plot(
+        format!("Memory over time: {}", run.server),
+        "Resident memory of each region's server. It falls to nothing where a server is killed.",
+        plot.with_marks(marks_of(&run.marks)),
+    )
+}

@@ -1,0 +1,310 @@
+//! Loads and probes on a server's regions while a timetable of faults goes on.
+
+use std::{
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    faults::{self, Fault, Mark},
+    place::Place,
+};
+use crate::{
+    lag::{Lag, LagFigures, probe::Probing},
+    load::{
+        CONNECT_TIME, Load,
+        generator::Progress,
+        keys::KeySpread,
+        mix::Mix,
+        record::{Record, Second},
+        values::{ValueContent, ValueSize},
+    },
+    report::distribution::Distribution,
+    server::{Running, Site, process::usage},
+    wan::{forwarder::account::ForwarderReport, plan::Network},
+};
+
+/// What to do to a server's regions.
+#[derive(Clone, Debug)]
+pub(super) struct Drive<'a> {
+    /// What is asked.
+    pub(super) mix: Mix,
+    pub(super) keys: u64,
+    pub(super) spread: KeySpread,
+    pub(super) value_size: ValueSize,
+    pub(super) value_content: ValueContent,
+    /// Of each region.
+    pub(super) connections: usize,
+    /// Requests a second, of all regions that take writes together.
+    pub(super) rate: f64,
+    /// Warm-up included.
+    pub(super) length: Duration,
+    pub(super) warm_up: Duration,
+    /// Whether lag is probed.
+    pub(super) is_probed: bool,
+    pub(super) network: &'a Network,
+    pub(super) faults: &'a [Fault],
+    pub(super) seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Driven {
+    pub(super) loads: Vec<RegionLoad>,
+    pub(super) directions: Vec<Direction>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) regions: Vec<RegionSamples>,
+    pub(super) forwarder: ForwarderReport,
+}
+
+/// What the clients of one region saw.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RegionLoad {
+    /// Which region.
+    pub region: String,
+    /// From the intended start to the last reply, of all operations together.
+    pub latency: Distribution,
+    /// Requests that were answered, without those of the warm-up.
+    pub answered: u64,
+    /// Of them, those that were answered with an error.
+    pub errors: u64,
+    /// Requests of the schedule that were never sent.
+    pub missed: u64,
+    /// Requests whose connection was lost, or whose reply did not come until the end.
+    pub unanswered: u64,
+    /// Per second since the start.
+    pub seconds: Vec<Second>,
+}
+
+/// What a region's server used, second by second.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct RegionSamples {
+    /// Which region.
+    pub region: String,
+    /// Resident memory; zero while it does not run.
+    pub resident_bytes: Vec<u64>,
+    /// Time on processors since its start, in seconds.
+    pub cpu_seconds: Vec<f64>,
+}
+
+impl RegionSamples {
+    fn look(&mut self, region: &Running) {
+        let usage = usage(region.process.pid()).unwrap_or_default();
+        self.resident_bytes.push(usage.resident_bytes);
+        self.cpu_seconds.push(usage.cpu.as_secs_f64());
+    }
+
+    /// Time on processors from the first look to the last; `None` when it was started again in between.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let is_whole = self.cpu_seconds.is_sorted();
+        let ends = self.cpu_seconds.first().zip(self.cpu_seconds.last());
+        ends.filter(|_| is_whole).map(|(first, last)| last - first)
+    }
+}
+
+/// Lag from one region to another.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Direction {
+    /// Where it was written.
+    pub from: String,
+    /// Where it was looked for.
+    pub to: String,
+    /// The delay of the link alone, in milliseconds.
+    pub one_way_ms: f64,
+    /// Percentiles.
+    pub lag: LagFigures,
+    /// More of them, for plots.
+    pub distribution: Distribution,
+    /// When probes were written, since the start, and how long they took, both in milliseconds.
+    pub series_ms: Vec<(f64, f64)>,
+}
+
+/// Looks begin this share of the one-way delay after a probe's write, so that they do not load the server in vain.
+const LOOK_AFTER: f64 = 0.9;
+/// From one look at what servers use to the next.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Drive<'_> {
+    /// Goes on until all is answered and seen.
+    pub(super) fn run(&self, place: &mut Place) -> anyhow::Result<Driven> {
+        let _before = place.take_report()?;
+        let start = Instant::now() + CONNECT_TIME;
+        let sources = place.sources();
+        let sites: Vec<Site> = place
+            .regions
+            .iter()
+            .map(|region| region.site.clone())
+            .collect();
+        let progress = Progress::default();
+        let (mut loads, mut directions) = (Vec::new(), Vec::new());
+        let (marks, regions) = thread::scope(|scope| {
+            let loading = sources.iter().map(|&region| {
+                let (load, progress) =
+                    (self.load(&sites[region], region, sources.len()), &progress);
+                scope.spawn(move || load.run_from(start, progress))
+            });
+            let loading: Vec<_> = loading.collect();
+            let probed = sources.iter().filter(|_| self.is_probed);
+            let probing = probed.map(|&source| {
+                let probing = self.probing(source, &sites, start);
+                scope.spawn(move || probing.run())
+            });
+            let probing: Vec<_> = probing.collect();
+            let kept = self.keep(start, place, &progress);
+            if kept.is_err() {
+                progress.stop.store(true, Ordering::Relaxed);
+            }
+            for (&region, handle) in sources.iter().zip(loading) {
+                let record = handle.join().expect("a load does not panic");
+                let record =
+                    record.with_context(|| format!("the load on {}", sites[region].region))?;
+                loads.push(region_load(&sites[region], &record));
+            }
+            for (&source, handle) in sources.iter().zip(probing) {
+                let lags = handle.join().expect("probing does not panic");
+                let lags =
+                    lags.with_context(|| format!("probing from {}", sites[source].region))?;
+                directions.extend(self.directions(&sites, source, &lags));
+            }
+            kept
+        })?;
+        let forwarder = place.take_report()?;
+        Ok(Driven {
+            loads,
+            directions,
+            marks,
+            regions,
+            forwarder,
+        })
+    }
+
+    /// Keeps the timetable, and looks at what servers use.
+    fn keep(
+        &self,
+        start: Instant,
+        place: &mut Place,
+        progress: &Progress,
+    ) -> anyhow::Result<(Vec<Mark>, Vec<RegionSamples>)> {
+        let mut faults: Vec<&Fault> = self.faults.iter().collect();
+        faults.sort_by_key(|fault| fault.at);
+        let mut faults = faults.into_iter().peekable();
+        let mut samples: Vec<RegionSamples> = place
+            .regions
+            .iter()
+            .map(|region| RegionSamples {
+                region: region.site.region.clone(),
+                ..RegionSamples::default()
+            })
+            .collect();
+        let mut marks = Vec::new();
+        let mut sample_at = Duration::ZERO;
+        // A load that was given up ends the whole.
+        while sample_at <= self.length && !progress.stop.load(Ordering::Relaxed) {
+            let fault = faults.next_if(|fault| fault.at <= sample_at);
+            let at = fault.map_or(sample_at, |fault| fault.at);
+            thread::sleep((start + at).saturating_duration_since(Instant::now()));
+            let Some(Fault { action, .. }) = fault else {
+                let each = samples.iter_mut().zip(&place.regions);
+                each.for_each(|(samples, region)| samples.look(region));
+                sample_at += SAMPLE_INTERVAL;
+                continue;
+            };
+            faults::happen(action, &mut place.regions, &place.forwarder)
+                .with_context(|| action.to_string())?;
+            marks.push(Mark {
+                at_ms: millis(start.elapsed()),
+                label: action.to_string(),
+            });
+        }
+        Ok((marks, samples))
+    }
+
+    fn load(&self, site: &Site, region: usize, sources: usize) -> Load {
+        Load {
+            address: site.client,
+            mix: self.mix,
+            keys: self.keys,
+            spread: self.spread,
+            value_size: self.value_size,
+            value_content: self.value_content,
+            rate: Some(self.rate / sources as f64),
+            length: self.length,
+            warm_up: self.warm_up,
+            connections: self.connections,
+            pipeline: 1,
+            threads: 1,
+            resp3: false,
+            reconnects: !self.faults.is_empty(),
+            seed: self.seed.wrapping_add(region as u64),
+        }
+    }
+
+    fn probing(&self, source: usize, sites: &[Site], start: Instant) -> Probing {
+        let from = &sites[source].region;
+        let target = |(_, site): (usize, &Site)| {
+            let sooner = self.network.one_way(from, &site.region).mul_f64(LOOK_AFTER);
+            (site.client, sooner)
+        };
+        Probing {
+            source: sites[source].client,
+            label: format!("{}:{source}", unix_millis()),
+            targets: others(sites, source).map(target).collect(),
+            start,
+            warm_up: self.warm_up,
+            length: self.length,
+            reconnects: !self.faults.is_empty(),
+        }
+    }
+
+    fn directions(&self, sites: &[Site], source: usize, lags: &[Lag]) -> Vec<Direction> {
+        let from = &sites[source].region;
+        let direction = |((_, to), lag): ((usize, &Site), &Lag)| Direction {
+            from: from.clone(),
+            to: to.region.clone(),
+            one_way_ms: millis(self.network.one_way(from, &to.region)),
+            lag: lag.figures(),
+            distribution: Distribution::of(&lag.seen_after),
+            series_ms: lag
+                .series
+                .iter()
+                .map(|&(at, took)| (millis(at), millis(took)))
+                .collect(),
+        };
+        others(sites, source).zip(lags).map(direction).collect()
+    }
+}
+
+fn others(sites: &[Site], source: usize) -> impl Iterator<Item = (usize, &Site)> {
+    sites
+        .iter()
+        .enumerate()
+        .filter(move |(index, _)| *index != source)
+}
+
+fn region_load(site: &Site, record: &Record) -> RegionLoad {
+    RegionLoad {
+        region: site.region.clone(),
+        latency: Distribution::of(&record.total()),
+        answered: record.answered,
+        errors: record.errors(),
+        missed: record.missed,
+        unanswered: record.unanswered,
+        seconds: record.seconds.clone(),
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn unix_millis() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
+}

@@ -1,0 +1,254 @@
+//! A timetable of faults: what is cut, killed or stopped when, while a scenario goes on.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    server::{Running, process::Signal},
+    wan::forwarder::Forwarder,
+};
+
+/// One fault, or the end of one.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "FaultText", into = "FaultText")]
+pub struct Fault {
+    /// When, since the start of the load.
+    pub at: Duration,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing passes between two regions, either way.
+    Cut([String; 2]),
+    /// Nothing passes from the first region to the second.
+    CutOneWay([String; 2]),
+    /// Both ways between two regions pass again.
+    Heal([String; 2]),
+    /// The region's server is killed.
+    Kill(String),
+    /// It is started again, as it was the first time.
+    Start(String),
+    /// It is stopped with SIGSTOP: its connections stay, and it says nothing.
+    Stop(String),
+    /// It goes on.
+    Continue(String),
+}
+
+/// A fault as files have it: a time, and exactly one action.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct FaultText {
+    #[serde(with = "humantime_serde")]
+    at: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<[String; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut_one_way: Option<[String; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heal: Option<[String; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kill: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#continue: Option<String>,
+}
+
+impl TryFrom<FaultText> for Fault {
+    type Error = &'static str;
+
+    fn try_from(text: FaultText) -> Result<Self, Self::Error> {
+        let actions = [
+            text.cut.map(Action::Cut),
+            text.cut_one_way.map(Action::CutOneWay),
+            text.heal.map(Action::Heal),
+            text.kill.map(Action::Kill),
+            text.start.map(Action::Start),
+            text.stop.map(Action::Stop),
+            text.r#continue.map(Action::Continue),
+        ];
+        let mut actions = actions.into_iter().flatten();
+        match (actions.next(), actions.next()) {
+            (Some(action), None) => Ok(Self {
+                at: text.at,
+                action,
+            }),
+            _ => Err(
+                "a fault is a time and one of cut, cut-one-way, heal, kill, start, stop and continue",
+            ),
+        }
+    }
+}
+
+impl From<Fault> for FaultText {
+    fn from(Fault { at, action }: Fault) -> Self {
+        let mut text = Self {
+            at,
+            ..Self::default()
+        };
+        match action {
+            Action::Cut(pair) => text.cut = Some(pair),
+            Action::CutOneWay(pair) => text.cut_one_way = Some(pair),
+            Action::Heal(pair) => text.heal = Some(pair),
+            Action::Kill(region) => text.kill = Some(region),
+            Action::Start(region) => text.start = Some(region),
+            Action::Stop(region) => text.stop = Some(region),
+            Action::Continue(region) => text.r#continue = Some(region),
+        }
+        text
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut([a, b]) => write!(f, "cut {a} – {b}"),
+            Self::CutOneWay([from, to]) => write!(f, "cut {from} → {to}"),
+            Self::Heal([a, b]) => write!(f, "heal {a} – {b}"),
+            Self::Kill(region) => write!(f, "kill {region}"),
+            Self::Start(region) => write!(f, "start {region}"),
+            Self::Stop(region) => write!(f, "stop {region}"),
+            Self::Continue(region) => write!(f, "continue {region}"),
+        }
+    }
+}
+
+impl Action {
+    /// The regions that it names.
+    fn regions(&self) -> &[String] {
+        match self {
+            Self::Cut(pair) | Self::CutOneWay(pair) | Self::Heal(pair) => pair,
+            Self::Kill(region)
+            | Self::Start(region)
+            | Self::Stop(region)
+            | Self::Continue(region) => std::slice::from_ref(region),
+        }
+    }
+}
+
+/// A fault that happened, for plots.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Mark {
+    /// When, since the start of the load, in milliseconds.
+    pub at_ms: f64,
+    /// What happened.
+    pub label: String,
+}
+
+/// Why a timetable cannot be kept, if so.
+pub(super) fn problem(faults: &[Fault], regions: &[String], length: Duration) -> Option<String> {
+    for Fault { at, action } in faults {
+        let unknown = action.regions().iter().find(|name| !regions.contains(name));
+        if let Some(name) = unknown {
+            return Some(format!("faults: there is no region {name:?}"));
+        }
+        if *at >= length {
+            let at = humantime::format_duration(*at);
+            return Some(format!("faults: {at} is not before the end"));
+        }
+    }
+    None
+}
+
+/// Does it.
+pub(super) fn happen(
+    action: &Action,
+    regions: &mut [Running],
+    forwarder: &Forwarder,
+) -> anyhow::Result<()> {
+    let at = |name: &String| {
+        regions
+            .iter()
+            .position(|region| region.site.region == *name)
+    };
+    let named: Option<Vec<usize>> = action.regions().iter().map(at).collect();
+    // A server without replicas is in the first region alone.
+    let Some(named) = named else {
+        return Ok(());
+    };
+    let set_cut =
+        |from: usize, to: usize, cut: bool| forwarder.set_cut(named[from], named[to], cut);
+    let process = &mut regions[named[0]].process;
+    match action {
+        Action::Cut(_) | Action::Heal(_) => {
+            let cut = matches!(action, Action::Cut(_));
+            set_cut(0, 1, cut);
+            set_cut(1, 0, cut);
+        }
+        Action::CutOneWay(_) => set_cut(0, 1, true),
+        Action::Kill(_) => process.kill(),
+        Action::Start(_) => process.restart()?,
+        Action::Stop(_) => process.signal(Signal::STOP)?,
+        Action::Continue(_) => process.signal(Signal::CONT)?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize, Serialize)]
+    struct Text {
+        faults: Vec<Fault>,
+    }
+
+    const FAULTS: &str = r#"faults = [
+        { at = "1s", cut = ["a", "b"] },
+        { at = "2s", cut-one-way = ["b", "a"] },
+        { at = "3s", heal = ["a", "b"] },
+        { at = "4s", kill = "a" },
+        { at = "5s", start = "a" },
+        { at = "6s", stop = "b" },
+        { at = "7s", continue = "b" },
+    ]"#;
+
+    #[test]
+    fn a_timetable_is_read_as_it_is_written() {
+        let Text { faults } = toml::from_str(FAULTS).unwrap();
+        let labels: Vec<_> = faults
+            .iter()
+            .map(|fault| fault.action.to_string())
+            .collect();
+        assert_eq!(labels[..3], ["cut a – b", "cut b → a", "heal a – b"]);
+        assert_eq!(labels[3..], ["kill a", "start a", "stop b", "continue b"]);
+        let again: Text = toml::from_str(
+            &toml::to_string(&Text {
+                faults: faults.clone(),
+            })
+            .unwrap(),
+        )
+        .unwrap();
+        assert_eq!(again.faults, faults);
+        let regions = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(problem(&faults, &regions, Duration::from_secs(8)), None);
+        let late = problem(&faults, &regions, Duration::from_secs(7)).unwrap();
+        assert!(late.contains("7s is not before the end"), "{late}");
+        let unknown = problem(&faults, &regions[..1], Duration::from_secs(8)).unwrap();
+        assert!(unknown.contains("no region \"b\""), "{unknown}");
+    }
+
+    #[test]
+    fn a_fault_is_exactly_one_action() {
+        for text in [
+            "faults = [{ at = \"1s\" }]",
+            "faults = [{ at = \"1s\", kill = \"a\", stop = \"a\" }]",
+            "faults = [{ at = \"1s\", explode = \"a\" }]",
+        ] {
+            let refusal = toml::from_str::<Text>(text)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refusal.contains("one of") && refusal.contains("line 1"),
+                "{refusal}"
+            );
+        }
+    }
+}

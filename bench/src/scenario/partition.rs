@@ -1,0 +1,233 @@
+//! `partition`: a region is cut off while all regions are written to, and the link heals. How long and how many bytes it
+//! takes until every key is the same everywhere, and what clients notice of the cut.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Stage,
+    drive::{Drive, Driven, RegionLoad},
+    equal::Readers,
+    faults::{Action, Fault, Mark},
+    lag::random,
+    place::Place,
+};
+use crate::{
+    load::{
+        keys::KeySpread,
+        mix::{Mix, key_name},
+        values::{ValueContent, ValueSize},
+    },
+    server::Adapter,
+    wan::{
+        forwarder::account::ForwarderReport,
+        plan::{LinkPlan, Network, Pair},
+    },
+};
+
+/// What to measure.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// What is asked.
+    pub mix: Mix,
+    /// Keys that there are.
+    pub keys: u64,
+    /// How often keys are asked for, beside each other.
+    pub spread: KeySpread,
+    /// How long values are.
+    pub value_size: ValueSize,
+    /// What values consist of.
+    #[serde(default = "random")]
+    pub value_content: ValueContent,
+    /// Connections of each region's load.
+    pub connections: usize,
+    /// Of the load before the cut.
+    #[serde(with = "humantime_serde")]
+    pub before: Duration,
+    /// How long nobody waits for regions to become equal; those that differ then do not become so.
+    #[serde(with = "humantime_serde")]
+    pub settle_limit: Duration,
+    /// Links, rates and cuts.
+    pub cases: Vec<PartitionCase>,
+}
+
+/// A cut of the last region from all others.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionCase {
+    /// Requests a second, of all regions that take writes together.
+    pub rate: f64,
+    /// How long the cut lasts.
+    #[serde(with = "humantime_serde")]
+    pub cut: Duration,
+    /// Whether only what the region sends is lost.
+    #[serde(default)]
+    pub is_one_way: bool,
+    /// The links between all regions.
+    #[serde(default)]
+    pub link: LinkPlan,
+    /// What is different between some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<Pair>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct PartitionReport {
+    /// Per server and case.
+    pub runs: Vec<PartitionRun>,
+}
+
+/// A case on a server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PartitionRun {
+    /// Which server.
+    pub server: String,
+    /// Which case.
+    pub case: PartitionCase,
+    /// What clients saw, before and during the cut.
+    pub loads: Vec<RegionLoad>,
+    /// The cut.
+    pub marks: Vec<Mark>,
+    /// Requests that were answered, of all regions.
+    pub answered: u64,
+    /// From the heal until every key was the same everywhere, in milliseconds; `None` when some never were.
+    pub equal_after_ms: Option<f64>,
+    /// How long the last comparison took: the error of the figure above.
+    pub look_ms: f64,
+    /// Keys that differ at the end.
+    pub differing: usize,
+    /// Bytes on all links from the heal until then.
+    pub heal_bytes: u64,
+    /// How well the emulation did after the heal.
+    pub forwarder: ForwarderReport,
+    /// Why the figures say more of the emulation than of the server, if so.
+    pub bottleneck: Option<String>,
+}
+
+/// Regions that have not moved for so long will not.
+const QUIET: Duration = Duration::from_secs(15);
+
+impl Partition {
+    /// Why this cannot be measured between these regions, if so.
+    pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
+        if self.cases.is_empty() || self.keys == 0 || self.connections == 0 {
+            return Some("cases, keys and connections must be at least one".to_owned());
+        }
+        if regions.len() < 2 {
+            return Some("a partition needs two regions".to_owned());
+        }
+        let problem = |case: &PartitionCase| match case.rate > 0.0 && case.rate.is_finite() {
+            true => case.network().problem(regions),
+            false => Some(format!("rate must be above 0, and is {}", case.rate)),
+        };
+        self.cases.iter().find_map(problem)
+    }
+
+    /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
+    pub(super) fn run(
+        &self,
+        stage: &Stage<'_>,
+        report: &mut PartitionReport,
+    ) -> anyhow::Result<()> {
+        for server in &stage.servers {
+            for (index, case) in self.cases.iter().enumerate() {
+                let run = self.case(stage, *server, index, case)?;
+                report.runs.push(run);
+            }
+        }
+        Ok(())
+    }
+
+    fn case(
+        &self,
+        stage: &Stage<'_>,
+        server: &dyn Adapter,
+        index: usize,
+        case: &PartitionCase,
+    ) -> anyhow::Result<PartitionRun> {
+        let network = case.network();
+        let name = format!("{}-{}", server.name(), index + 1);
+        let mut place = Place::open(stage, server, &name, &network)?;
+        let (number, count) = (index + 1, self.cases.len());
+        (stage.tell)(format!("{}: case {number} of {count}, cut", server.name()));
+        let faults = self.cut(case, &stage.regions);
+        let drive = Drive {
+            mix: self.mix,
+            keys: self.keys,
+            spread: self.spread,
+            value_size: self.value_size,
+            value_content: self.value_content,
+            connections: self.connections,
+            rate: case.rate,
+            length: self.before + case.cut,
+            warm_up: Duration::ZERO,
+            is_probed: false,
+            network: &network,
+            faults: &faults,
+            seed: stage.seed,
+        };
+        let Driven { loads, marks, .. } = drive.run(&mut place)?;
+        (stage.tell)(format!(
+            "{}: case {number} of {count}, healing",
+            server.name()
+        ));
+        let addresses: Vec<_> = place
+            .regions
+            .iter()
+            .map(|region| region.site.client)
+            .collect();
+        let mut readers = Readers::connect(&addresses).context("comparing regions")?;
+        let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
+        let _before = place.take_report()?;
+        for from in 0..addresses.len() {
+            (0..addresses.len()).for_each(|to| place.forwarder.set_cut(from, to, false));
+        }
+        let settled = readers
+            .settle(&keys, QUIET, self.settle_limit)
+            .with_context(|| format!("comparing the regions of {}", server.name()))?;
+        let forwarder = place.take_report()?;
+        Ok(PartitionRun {
+            server: server.name().to_owned(),
+            case: case.clone(),
+            answered: loads.iter().map(|load| load.answered).sum(),
+            loads,
+            marks,
+            equal_after_ms: settled.after.map(|after| after.as_secs_f64() * 1e3),
+            look_ms: settled.error.as_secs_f64() * 1e3,
+            differing: settled.differing.len(),
+            heal_bytes: forwarder.total().taken_bytes,
+            bottleneck: forwarder.bottleneck(),
+            forwarder,
+        })
+    }
+
+    /// The last region is cut off.
+    fn cut(&self, case: &PartitionCase, regions: &[&str]) -> Vec<Fault> {
+        let (last, others) = regions.split_last().expect("there are two regions");
+        let cut = |other: &&str| {
+            let pair = [(*last).to_owned(), (*other).to_owned()];
+            let action = match case.is_one_way {
+                true => Action::CutOneWay(pair),
+                false => Action::Cut(pair),
+            };
+            let at = self.before;
+            Fault { at, action }
+        };
+        others.iter().map(cut).collect()
+    }
+}
+
+impl PartitionCase {
+    /// Its links.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        Network {
+            link: self.link,
+            pairs: self.pairs.clone(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The thread of a forwarder: takes packets from devices, asks the model of their link, and gives them when they are due.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    io::{self, ErrorKind},
+    mem::MaybeUninit,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use greenwich_proto::{netem::Verdict, time::Time};
+use rustix::{
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    },
+    thread::set_current_timer_slack,
+    time::{ClockId, clock_gettime},
+};
+use tun_rs::SyncDevice;
+
+use super::Shared;
+use crate::wan::namespaces::destination;
+
+/// The longest packet that a TUN device gives.
+const PACKET_BYTES_MAX: usize = 64 * 1024;
+/// Packets taken from one region before the next one's turn.
+const PACKETS_AT_ONCE: usize = 64;
+/// Packets under way; more are dropped, as a router would.
+const PACKETS_MAX: usize = 200_000;
+/// The longest wait, so that a stop is noticed.
+const WAIT_MAX: Duration = Duration::from_millis(20);
+
+/// A packet under way, the earliest first.
+type UnderWay = Reverse<(Time, u64, (usize, usize), Vec<u8>)>;
+
+pub(super) struct Carrier {
+    devices: Vec<SyncDevice>,
+    shared: Arc<Shared>,
+    epoll: rustix::fd::OwnedFd,
+    start: Instant,
+    under_way: BinaryHeap<UnderWay>,
+    next_id: u64,
+    cpu_seen: Duration,
+}
+
+impl Carrier {
+    pub(super) fn new(devices: Vec<SyncDevice>, shared: Arc<Shared>) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        for (index, device) in devices.iter().enumerate() {
+            device.set_nonblocking(true)?;
+            epoll::add(
+                &epoll,
+                device,
+                EventData::new_u64(index as u64),
+                EventFlags::IN,
+            )?;
+        }
+        let start = Instant::now();
+        let (under_way, next_id, cpu_seen) = (BinaryHeap::new(), 0, Duration::ZERO);
+        Ok(Self {
+            devices,
+            shared,
+            epoll,
+            start,
+            under_way,
+            next_id,
+            cpu_seen,
+        })
+    }
+
+    pub(super) fn run(mut self) -> io::Result<()> {
+        // Where the kernel has no such setting, wake-ups are late by its default, which the error shows.
+        let _default = set_current_timer_slack(Some(std::num::NonZeroU64::MIN));
+        self.cpu_seen = thread_cpu();
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.give_due();
+            let timeout = Timespec::try_from(self.wait_time()).expect("it is at most WAIT_MAX");
+            let mut events = [MaybeUninit::<Event>::uninit(); 16];
+            let ready: Vec<usize> = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+                Ok((ready, _)) => ready
+                    .iter()
+                    .map(|event| event.data.u64() as usize)
+                    .collect(),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            for from in ready {
+                self.take(from, &mut buffer)?;
+            }
+            self.note_cpu();
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn wait_time(&self) -> Duration {
+        let Some(Reverse((at, ..))) = self.under_way.peek() else {
+            return WAIT_MAX;
+        };
+        let at = self.start + Duration::from_micros(at.0);
+        at.saturating_duration_since(Instant::now()).min(WAIT_MAX)
+    }
+
+    /// Gives every packet that is due to its region.
+    fn give_due(&mut self) {
+        while let Some(Reverse((at, ..))) = self.under_way.peek()
+            && *at <= self.now()
+        {
+            let Some(Reverse((at, _, link, packet))) = self.under_way.pop() else {
+                return;
+            };
+            let is_given = self.devices[link.1].send(&packet).is_ok();
+            let due = self.start + Duration::from_micros(at.0);
+            let late = Instant::now().saturating_duration_since(due);
+            self.shared.account.lock().give(link, late, is_given);
+        }
+    }
+
+    /// Takes what a region has sent.
+    fn take(&mut self, from: usize, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..PACKETS_AT_ONCE {
+            let bytes = match self.devices[from].recv(buffer) {
+                Ok(bytes) => bytes,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+                {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            self.route(from, &buffer[..bytes]);
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, from: usize, packet: &[u8]) {
+        let now = self.now();
+        let shared = Arc::clone(&self.shared);
+        let mut links = shared.links.lock();
+        // What is meant for no region, such as neighbour discovery, is nobody's loss.
+        let Some((to, link)) = destination(packet).and_then(|to| Some((to, links.at(from, to)?)))
+        else {
+            return;
+        };
+        let wait_us = link.wait_us(now);
+        let has_room = self.under_way.len() < PACKETS_MAX;
+        let verdict = has_room.then(|| link.send(now, packet.len()));
+        drop(links);
+        let pair = (from, to);
+        let mut account = shared.account.lock();
+        account.take(pair, packet.len(), wait_us, verdict);
+        drop(account);
+        if let Some(Verdict::Deliver { at, duplicate_at }) = verdict {
+            for at in [Some(at), duplicate_at].into_iter().flatten() {
+                let under_way = (at, self.next_id, pair, packet.to_vec());
+                self.under_way.push(Reverse(under_way));
+                self.next_id += 1;
+            }
+        }
+    }
+
+    fn note_cpu(&mut self) {
+        let cpu = thread_cpu();
+        self.shared.account.lock().add_cpu(cpu - self.cpu_seen);
+        self.cpu_seen = cpu;
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
