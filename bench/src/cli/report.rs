@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::report::{JSON_FILE, Report, html::HTML_FILE};
+use crate::report::{Report, html::HTML_FILE};
 
 pub(super) fn run(from: &Path) -> anyhow::Result<()> {
-    let file = match from.is_dir() {
-        true => from.join(JSON_FILE),
-        false => from.to_owned(),
+    let report = Report::read(from)?;
+    let directory = match from.is_dir() {
+        true => from,
+        false => from.parent().unwrap_or_else(|| Path::new(".")),
     };
-    let directory = file.parent().unwrap_or(Path::new("."));
-    Report::read(&file)?.write_readable(directory)?;
+    report.write_readable(directory)?;
     println!("page: {}", directory.join(HTML_FILE).display());
     Ok(())
 }

@@ -27,7 +27,8 @@ pub fn section(report: &ConflictReport) -> Section {
             run.accepted.to_string(),
             run.refused.to_string(),
             run.differing.to_string(),
-            run.lost.map_or("–".to_owned(), |lost| lost.to_string()),
+            run.lost
+                .map_or_else(|| "–".to_owned(), |lost| lost.to_string()),
             equal_after(run.equal_after_ms),
         ]);
     }
@@ -46,5 +47,5 @@ pub fn section(report: &ConflictReport) -> Section {
 
 /// From the last write, or the heal, until all regions held the same.
 pub(super) fn equal_after(after_ms: Option<f64>) -> String {
-    after_ms.map_or("never".to_owned(), |ms| format!("{ms:.0} ms"))
+    after_ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms:.0} ms"))
 }

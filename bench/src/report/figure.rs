@@ -268,6 +268,22 @@ impl Series {
         }
     }
 
+    /// A series for each server, named like it, of points in the order in which they come.
+    #[must_use]
+    pub fn by_server<'a>(points: impl IntoIterator<Item = (&'a str, Point)>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (server, point) in points {
+            match all.iter_mut().find(|series| series.server == server) {
+                Some(series) => series.points.push(point),
+                None => all.push(Self {
+                    points: vec![point],
+                    ..Self::new(server, server, [])
+                }),
+            }
+        }
+        all
+    }
+
     /// A distribution over [`Axis::percentile`]. The worst stands where one of so many is, since 100 % is infinitely far.
     #[must_use]
     pub fn percentiles(server: &str, name: impl Into<String>, distribution: &Distribution) -> Self {
@@ -330,6 +346,15 @@ mod tests {
         assert!(thinned.points.contains(&Point::new(7_777.0, 50.0)));
         assert!(thinned.points.is_sorted_by(|a, b| a.x < b.x));
         assert!(Series::new("a", "a", []).thinned().points.is_empty());
+    }
+
+    #[test]
+    fn servers_have_a_series_each() {
+        let bar = |value| Point::bar("set", value, None);
+        let series = Series::by_server([("a", bar(1.0)), ("b", bar(2.0)), ("a", bar(3.0))]);
+        let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(series[0].points, [bar(1.0), bar(3.0)]);
     }
 
     #[test]

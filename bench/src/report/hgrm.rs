@@ -1,7 +1,10 @@
 //! Distributions as `.hgrm` files: the percentile format of HdrHistogram, which its plotters and other load generators
 //! read. Values are milliseconds.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
@@ -17,28 +20,54 @@ pub const HGRM_DIRECTORY: &str = "hgrm";
 pub fn write(report: &Report, directory: &Path) -> anyhow::Result<()> {
     let files = directory.join(HGRM_DIRECTORY);
     let cannot = |path: &Path| format!("cannot write {}", path.display());
-    if files.exists() {
-        std::fs::remove_dir_all(&files).with_context(|| cannot(&files))?;
-    }
+    remove_earlier(&files).with_context(|| cannot(&files))?;
     for scenario in &report.scenarios {
         for (of, distribution) in scenario.section().distributions {
             std::fs::create_dir_all(&files).with_context(|| cannot(&files))?;
-            let path = files.join(file_name(&scenario.name, &of));
+            let path = free(&files, &file_name(&scenario.name, &of));
             std::fs::write(&path, text(&distribution)).with_context(|| cannot(&path))?;
         }
     }
     Ok(())
 }
 
+fn remove_earlier(files: &Path) -> std::io::Result<()> {
+    if !files.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(files)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "hgrm") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// File systems take 255 bytes; there may be a number and an ending behind it.
+const NAME_BYTES_MAX: usize = 200;
+
 /// The scenario and what the distribution is of, without what shells and file systems trip over.
 fn file_name(scenario: &str, of: &str) -> String {
-    let of = of.replace('%', "percent").replace('±', "+-");
+    let of = of.replace('%', "percent").replace("± ", "+-");
     let plain = format!("{scenario} {of}").replace(
         |letter: char| !(letter.is_ascii_alphanumeric() || "._+-".contains(letter)),
         " ",
     );
     let words: Vec<&str> = plain.split_whitespace().collect();
-    words.join("-") + ".hgrm"
+    let name = words.join("-");
+    name[..name.len().min(NAME_BYTES_MAX)].to_owned()
+}
+
+/// The path of a file that is not there yet: what is measured in turns has a distribution for each.
+fn free(directory: &Path, name: &str) -> PathBuf {
+    let later = (2..).map(|turn| format!("{name}-{turn}.hgrm"));
+    let mut paths = std::iter::once(format!("{name}.hgrm"))
+        .chain(later)
+        .map(|name| directory.join(name));
+    paths
+        .find(|path| !path.exists())
+        .expect("numbers do not end")
 }
 
 /// The text of a file.
@@ -124,8 +153,21 @@ mod tests {
                 "lag",
                 "redis 3000 updates/s, rtt 80ms ± 1ms, 1 % loss eu to us"
             ),
-            "lag-redis-3000-updates-s-rtt-80ms-+-1ms-1-percent-loss-eu-to-us.hgrm"
+            "lag-redis-3000-updates-s-rtt-80ms-+-1ms-1-percent-loss-eu-to-us"
         );
-        assert_eq!(file_name("../a", "/etc"), "..-a-etc.hgrm");
+        assert_eq!(file_name("../a", "/etc"), "..-a-etc");
+        assert_eq!(file_name("lag", &"é".repeat(999)), "lag");
+        assert_eq!(file_name("lag", &"e".repeat(999)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn no_file_is_written_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = ["lag.hgrm", "lag-2.hgrm", "lag-3.hgrm"];
+        for name in names {
+            let path = free(directory.path(), "lag");
+            assert_eq!(path, directory.path().join(name));
+            std::fs::write(path, "").unwrap();
+        }
     }
 }

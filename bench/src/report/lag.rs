@@ -1,7 +1,10 @@
 //! What the scenario `lag` shows.
 
 use crate::{
-    report::figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+    report::{
+        figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+        local::Spread,
+    },
     scenario::{
         drive::Direction,
         lag::{LagReport, LagRun},
@@ -77,7 +80,7 @@ fn percentile_table(report: &LagReport) -> Figure {
             let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - direction.one_way_ms);
             let lag = &direction.lag;
             table.push([
-                run.server.clone(),
+                marked(run),
                 way(direction),
                 run.case.network().to_string(),
                 format!("{:.0}", run.updates_per_second),
@@ -150,22 +153,22 @@ fn wire_table(report: &LagReport) -> Figure {
 
 /// A bar for each case and server.
 fn bytes_per_update(report: &LagReport) -> Figure {
-    let mut servers: Vec<&str> = report.runs.iter().map(|run| run.server.as_str()).collect();
-    servers.dedup();
-    let series = servers.iter().map(|&server| {
-        let runs = report.runs.iter().filter(|run| run.server == server);
-        let points = runs.map(|run| Point::bar(case_name(run), run.bytes_per_update, None));
-        Series {
-            server: server.to_owned(),
-            name: server.to_owned(),
-            points: points.collect(),
-        }
+    let bars = cases(report).into_iter().flat_map(|runs| {
+        let servers = servers(&runs).into_iter();
+        let bars = servers.map(|server| {
+            let turns = runs.iter().filter(|run| run.server == server);
+            let spread = Spread::of(turns.map(|run| run.bytes_per_update).collect());
+            let bar = Point::bar(case_name(runs[0]), spread.median, spread.range());
+            (server, bar)
+        });
+        bars.collect::<Vec<_>>()
     });
+    let series = Series::by_server(bars);
     let plot = Plot::new(
         Kind::Bars,
         Axis::linear("case", ""),
         Axis::linear("bytes per update", "B"),
-        series.collect(),
+        series,
     );
     Figure::plot(
         "Bytes per update",
@@ -210,8 +213,7 @@ fn emulator_table(report: &LagReport) -> Figure {
 fn by_percentile(runs: &[&LagRun]) -> Figure {
     let case = case_name(runs[0]);
     let series = of_directions(runs, |run, direction| {
-        let name = format!("{} {}", run.server, way(direction));
-        Series::percentiles(&run.server, name, &direction.distribution)
+        Series::percentiles(&run.server, line(run, direction), &direction.distribution)
     });
     let y = Axis::fitting("lag", "ms", &series);
     let plot = Plot::new(Kind::Lines, Axis::percentile(), y, series);
@@ -229,12 +231,7 @@ fn over_time(runs: &[&LagRun]) -> Figure {
     let series = of_directions(runs, |run, direction| {
         let points = direction.series_ms.iter();
         let points = points.map(|&(at_ms, lag_ms)| (at_ms / 1e3, lag_ms));
-        Series::new(
-            &run.server,
-            format!("{} {}", run.server, way(direction)),
-            points,
-        )
-        .thinned()
+        Series::new(&run.server, line(run, direction), points).thinned()
     });
     let y = Axis::fitting("lag", "ms", &series);
     let plot = Plot::new(Kind::Lines, Axis::linear("since the start", "s"), y, series);
@@ -260,13 +257,11 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
         let lags = run.directions.iter().map(|direction| direction.lag.p99_ms);
         lags.fold(0.0, f64::max)
     };
-    let mut servers: Vec<&str> = runs.iter().map(|run| run.server.as_str()).collect();
-    servers.dedup();
-    let series = servers.iter().map(|server| {
-        let points = runs.iter().filter(|run| run.server == *server);
+    let series = servers(&runs).into_iter().map(|server| {
+        let points = runs.iter().filter(|run| run.server == server);
         let mut points: Vec<(f64, f64)> = points.map(|run| (run.case.rate, worst(run))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Series::new(server, *server, points)
+        Series::new(server, server, points)
     });
     let series: Vec<Series> = series.collect();
     let y = Axis::fitting("lag, p99", "ms", &series);
@@ -317,6 +312,31 @@ fn case_name(run: &LagRun) -> String {
 
 fn way(direction: &Direction) -> String {
     format!("{} to {}", direction.from, direction.to)
+}
+
+/// The server, with a word of warning when the figures say more of the emulation.
+fn marked(run: &LagRun) -> String {
+    let warning = match run.bottleneck {
+        Some(_) => " (do not use)",
+        None => "",
+    };
+    format!("{}{warning}", run.server)
+}
+
+/// The name of a direction's line.
+fn line(run: &LagRun, direction: &Direction) -> String {
+    format!("{} {}", marked(run), way(direction))
+}
+
+/// Each server once: in turns, they come again and again.
+fn servers<'a>(runs: &[&'a LagRun]) -> Vec<&'a str> {
+    let mut servers = Vec::new();
+    for run in runs {
+        if !servers.contains(&run.server.as_str()) {
+            servers.push(run.server.as_str());
+        }
+    }
+    servers
 }
 
 /// The delay of each kind of link.

@@ -62,16 +62,16 @@ const MEMORY_CAPTION: &str = "Resident memory of the first region's process. Byt
      of late writes; a server that grows its tables in steps looks better just before a step.";
 
 fn memory_bars(report: &LocalReport) -> Figure {
-    let series = report.memory.iter().map(|row| Series {
-        server: row.server.clone(),
-        name: row.server.clone(),
-        points: vec![Point::bar("bytes per key", row.bytes_per_key, None)],
+    let bars = report.memory.iter().map(|row| {
+        let bar = Point::bar("bytes per key", row.bytes_per_key, None);
+        (row.server.as_str(), bar)
     });
+    let series = Series::by_server(bars);
     let (x, y) = (Axis::linear("", ""), Axis::linear("memory per key", "B"));
     Figure::plot(
         "Memory per key",
         MEMORY_CAPTION,
-        Plot::new(Kind::Bars, x, y, series.collect()),
+        Plot::new(Kind::Bars, x, y, series),
     )
 }
 
@@ -115,12 +115,8 @@ fn bars(
     spread: impl Fn(&Row) -> Spread,
 ) -> Figure {
     let series = of_servers(rows, |row| {
-        let Spread {
-            least,
-            median,
-            most,
-        } = spread(row);
-        Point::bar(row.case.to_string(), median, Some((least, most)))
+        let spread = spread(row);
+        Point::bar(row.case.to_string(), spread.median, spread.range())
     });
     let plot = Plot::new(Kind::Bars, Axis::linear("case", ""), y, series);
     Figure::plot(title, caption, plot)
@@ -144,18 +140,7 @@ fn throughput_against_cpu(rows: &[Row]) -> Figure {
 }
 
 fn of_servers(rows: &[Row], point: impl Fn(&Row) -> Point) -> Vec<Series> {
-    let mut all: Vec<Series> = Vec::new();
-    for row in rows {
-        match all.iter_mut().find(|series| series.server == row.server) {
-            Some(series) => series.points.push(point(row)),
-            None => all.push(Series {
-                server: row.server.clone(),
-                name: row.server.clone(),
-                points: vec![point(row)],
-            }),
-        }
-    }
-    all
+    Series::by_server(rows.iter().map(|row| (row.server.as_str(), point(row))))
 }
 
 /// All rounds of a server in a case.
@@ -223,6 +208,12 @@ impl Spread {
             median,
             most: end(values.last()),
         }
+    }
+
+    /// Its ends, when they differ.
+    #[must_use]
+    pub fn range(self) -> Option<(f64, f64)> {
+        (self.least < self.most).then_some((self.least, self.most))
     }
 }
 

@@ -82,12 +82,16 @@ impl Report {
         hgrm::write(self, directory)
     }
 
-    /// Reads what [`Report::write`] wrote.
+    /// Reads a `report.json`, or the one in a directory.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no report of this version.
+    /// When there is none, or it is no report of this version.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let path = match path.is_dir() {
+            true => path.join(JSON_FILE),
+            false => path.to_owned(),
+        };
+        let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text)
             .with_context(|| format!("{} is no report that this version knows", path.display()))

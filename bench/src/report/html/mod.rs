@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::colour::Colours;
 use super::{
-    Report, ScenarioReport,
+    Report,
     figure::{Body, Figure, Kind, Plot, Section, Table},
     provenance::Provenance,
 };
@@ -34,8 +34,23 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 /// # Errors
 /// When the directory cannot be written to.
 pub fn write(report: &Report, directory: &Path) -> anyhow::Result<()> {
+    let parts = report.scenarios.iter().map(|scenario| Part {
+        name: scenario.name.clone(),
+        settings: serde_json::to_string_pretty(&scenario.settings).unwrap_or_default(),
+        partial: scenario.partial.clone(),
+        section: scenario.section(),
+    });
+    let text = page(&report.provenance, &parts.collect::<Vec<_>>())?;
     let path = directory.join(HTML_FILE);
-    std::fs::write(&path, page(report)?).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A scenario, as the page shows it.
+struct Part {
+    name: String,
+    settings: String,
+    partial: Option<String>,
+    section: Section,
 }
 
 /// What the script draws.
@@ -45,22 +60,13 @@ struct Data<'a> {
     plots: Vec<&'a Plot>,
 }
 
-/// The page.
-///
-/// # Errors
-/// When its data cannot be written as JSON.
-pub fn page(report: &Report) -> anyhow::Result<String> {
-    let sections = report.scenarios.iter();
-    let sections: Vec<(&ScenarioReport, Section)> = sections
-        .map(|scenario| (scenario, scenario.section()))
-        .collect();
-    let all = || sections.iter().flat_map(|(_, section)| &section.figures);
-    let colours = Colours::of(all());
+fn page(provenance: &Provenance, parts: &[Part]) -> anyhow::Result<String> {
+    let colours = Colours::of(parts.iter().flat_map(|part| &part.section.figures));
     let mut drawn = Vec::new();
-    let mut parts = Vec::new();
-    for (scenario, section) in &sections {
+    let mut sections = Vec::new();
+    for part in parts {
         let mut figures = Vec::new();
-        for (index, figure) in section.figures.iter().enumerate() {
+        for (index, figure) in part.section.figures.iter().enumerate() {
             let body = match &figure.body {
                 Body::Table(content) => table(content),
                 Body::Plot(plot) if plot.kind == Kind::Bars => bars::bars(plot, &colours),
@@ -69,9 +75,9 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
                     canvas(drawn.len() - 1)
                 }
             };
-            figures.push(framed(figure, &figure_id(scenario, index), &body));
+            figures.push(framed(figure, &part.figure_id(index), &body));
         }
-        parts.push(part(scenario, section, &figures));
+        sections.push(section(part, &figures));
     }
     let data = Data {
         colours: &colours,
@@ -79,11 +85,11 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
     };
     let data = serde_json::to_string(&data).context("the plots cannot be written as JSON")?;
     let body = html! {
-        (header(&report.provenance))
-        (alarms(&sections))
-        @if sections.len() > 1 { (contents(&sections)) }
+        (header(provenance))
+        (alarms(parts))
+        @if parts.len() > 1 { (contents(parts)) }
         p class="hint" { "Point at a plot for its values; drag over it to look closer, double-click to go back; click a name to hide its line." }
-        main { @for part in &parts { (part) } }
+        main { @for section in &sections { (section) } }
     };
     Ok(whole(&body, &data).into_string())
 }
@@ -106,7 +112,7 @@ fn whole(body: &Markup, data: &str) -> Markup {
             body {
                 (body)
                 (PreEscaped(format!("<script type=\"application/json\" id=\"data\">{data}</script>")))
-                (PreEscaped(format!("<!--\n{UPLOT_LICENCE}-->")))
+                (PreEscaped(format!("<!-- uPlot:\n{UPLOT_LICENCE}-->")))
                 (PreEscaped(format!("<script>{UPLOT_SCRIPT}</script>\n<script>{SCRIPT}</script>")))
             }
         }
@@ -139,21 +145,22 @@ fn header(provenance: &Provenance) -> Markup {
 }
 
 /// What must be known before any figure is looked at.
-fn alarms(sections: &[(&ScenarioReport, Section)]) -> Markup {
-    let is_any = sections
+fn alarms(parts: &[Part]) -> Markup {
+    let is_any = parts
         .iter()
-        .any(|(scenario, section)| scenario.partial.is_some() || !section.warnings.is_empty());
+        .any(|part| part.partial.is_some() || !part.section.warnings.is_empty());
     html! {
         @if is_any {
             div class="alarm" role="alert" {
-                @for (scenario, section) in sections {
-                    @if let Some(reason) = &scenario.partial {
-                        p { strong { "PARTIAL" } ": " a href={ "#" (id(scenario)) } { (scenario.name) } " ended early: " (reason) }
+                @for part in parts {
+                    @if let Some(reason) = &part.partial {
+                        p { strong { "PARTIAL" } ": " a href={ "#" (part.id()) } { (part.name) } " ended early: " (reason) }
                     }
-                    @if !section.warnings.is_empty() {
+                    @let count = part.section.warnings.len();
+                    @if count > 0 {
                         p {
-                            strong { (section.warnings.len()) @if section.warnings.len() == 1 { " warning" } @else { " warnings" } }
-                            ", to be read before the figures of " a href={ "#" (id(scenario)) } { (scenario.name) }
+                            strong { (count) @if count == 1 { " warning" } @else { " warnings" } }
+                            ", to be read before the figures of " a href={ "#" (part.id()) } { (part.name) }
                         }
                     }
                 }
@@ -162,15 +169,15 @@ fn alarms(sections: &[(&ScenarioReport, Section)]) -> Markup {
     }
 }
 
-fn contents(sections: &[(&ScenarioReport, Section)]) -> Markup {
+fn contents(parts: &[Part]) -> Markup {
     html! {
         nav aria-label="Contents" {
-            @for (scenario, section) in sections {
+            @for part in parts {
                 div {
-                    a href={ "#" (id(scenario)) } { (scenario.name) }
+                    a href={ "#" (part.id()) } { (part.name) }
                     ul {
-                        @for (index, figure) in section.figures.iter().enumerate() {
-                            li { a href={ "#" (figure_id(scenario, index)) } { (figure.title) } }
+                        @for (index, figure) in part.section.figures.iter().enumerate() {
+                            li { a href={ "#" (part.figure_id(index)) } { (figure.title) } }
                         }
                     }
                 }
@@ -179,18 +186,17 @@ fn contents(sections: &[(&ScenarioReport, Section)]) -> Markup {
     }
 }
 
-fn part(scenario: &ScenarioReport, section: &Section, figures: &[Markup]) -> Markup {
-    let settings = serde_json::to_string_pretty(&scenario.settings).unwrap_or_default();
+fn section(part: &Part, figures: &[Markup]) -> Markup {
     html! {
-        section id=(id(scenario)) {
-            h2 { (scenario.name) }
-            @if let Some(reason) = &scenario.partial {
+        section id=(part.id()) {
+            h2 { (part.name) }
+            @if let Some(reason) = &part.partial {
                 p class="alarm" { strong { "PARTIAL" } ": this scenario ended early, and shows what was measured until then: " (reason) }
             }
-            @if !section.warnings.is_empty() {
-                ul class="alarm" { @for warning in &section.warnings { li { (warning) } } }
+            @if !part.section.warnings.is_empty() {
+                ul class="alarm" { @for warning in &part.section.warnings { li { (warning) } } }
             }
-            details { summary { "settings" } pre { (settings) } }
+            details { summary { "settings" } pre { (part.settings) } }
             @for figure in figures { (figure) }
         }
     }
@@ -230,18 +236,131 @@ fn canvas(index: usize) -> Markup {
     }
 }
 
-fn figure_id(scenario: &ScenarioReport, index: usize) -> String {
-    format!("{}-{index}", id(scenario))
+impl Part {
+    /// Its name, as links can have it.
+    fn id(&self) -> String {
+        let plain = |letter: char| match letter.is_ascii_alphanumeric() {
+            true => letter.to_ascii_lowercase(),
+            false => '-',
+        };
+        let name: String = self.name.chars().map(plain).collect();
+        format!("scenario-{name}")
+    }
+
+    fn figure_id(&self, index: usize) -> String {
+        format!("{}-{index}", self.id())
+    }
 }
 
-/// The scenario's name, as links can have it.
-fn id(scenario: &ScenarioReport) -> String {
-    let plain = |letter: char| match letter.is_ascii_alphanumeric() {
-        true => letter.to_ascii_lowercase(),
-        false => '-',
-    };
-    format!(
-        "scenario-{}",
-        scenario.name.chars().map(plain).collect::<String>()
-    )
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::figure::{Axis, Mark, Point, Series};
+
+    fn part(name: &str, partial: Option<&str>) -> Part {
+        let axis = || Axis::linear("axis", "ms");
+        let series = |points| Series {
+            server: "redis".to_owned(),
+            name: "redis </script><!--".to_owned(),
+            points,
+        };
+        let lines = Plot::new(
+            Kind::Lines,
+            Axis::percentile(),
+            axis(),
+            vec![series(vec![Point::new(1.0, 2.0)])],
+        );
+        let mark = Mark {
+            at: 1.0,
+            label: "cut".to_owned(),
+        };
+        let bars = vec![series(vec![Point::bar("set", 7.0, Some((3.5, 14.0)))])];
+        let bars = Plot::new(Kind::Bars, axis(), axis(), bars);
+        let mut table = Table::new(1, ["server", "<p99>"]);
+        table.push(["redis & co".to_owned(), "4 ms".to_owned()]);
+        let figure = |kind: &str| (format!("{name}: {kind}"), format!("how {kind} mislead"));
+        let [in_lines, in_bars, in_table] = ["lines", "bars", "tables"].map(figure);
+        Part {
+            name: name.to_owned(),
+            settings: "{}".to_owned(),
+            partial: partial.map(str::to_owned),
+            section: Section {
+                warnings: vec!["DO NOT USE this".to_owned()],
+                figures: vec![
+                    Figure::plot(in_lines.0, in_lines.1, lines.with_marks(vec![mark])),
+                    Figure::plot(in_bars.0, in_bars.1, bars),
+                    Figure::table(in_table.0, in_table.1, table),
+                ],
+                distributions: Vec::new(),
+            },
+        }
+    }
+
+    fn text_of(parts: &[Part]) -> String {
+        let servers = BTreeMap::from([
+            ("redis".to_owned(), Some("v7 <b>".to_owned())),
+            ("keydb".to_owned(), None),
+        ]);
+        page(&Provenance::look(7, servers), parts).unwrap()
+    }
+
+    #[test]
+    fn the_page_shows_all_that_it_was_given() {
+        let parts = [part("lag", Some("a server died")), part("soak & co", None)];
+        let text = text_of(&parts);
+        for figure in parts.iter().flat_map(|part| &part.section.figures) {
+            let [title, caption] =
+                [&figure.title, &figure.caption].map(|text| html! { (text) }.into_string());
+            assert!(text.contains(&format!("<h3>{title}</h3>")), "{title}");
+            assert!(text.contains(&caption), "{caption}");
+        }
+        for shown in [
+            "<strong>PARTIAL</strong>",
+            "a server died",
+            "DO NOT USE this",
+            "not run: it is not installed",
+            "v7 &lt;b&gt;",
+            "redis &amp; co",
+            "&lt;p99&gt;",
+            "href=\"#scenario-soak---co\"",
+            "left:25.00%;width:75.00%",
+            "width:50.00%",
+        ] {
+            assert!(text.contains(shown), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_data_cannot_end_its_element() {
+        let text = text_of(&[part("lag", None)]);
+        let (_, data) = text.split_once("id=\"data\">").unwrap();
+        let (data, _) = data.split_once("</script>").unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        let plot = &data["plots"][0];
+        assert_eq!(plot["series"][0]["name"], "redis </script><!--");
+        assert_eq!(plot["x"]["scale"], "percentile");
+        assert_eq!(plot["marks"][0]["label"], "cut");
+        assert_eq!(data["colours"]["redis"], 1);
+    }
+
+    #[test]
+    fn nothing_is_fetched() {
+        let text = text_of(&[part("lag", None)]);
+        let (before, licence) = UPLOT_SCRIPT.split_once("*/").unwrap();
+        assert!(before.starts_with("/*!") && before.contains("uPlot"));
+        // The licence's comment names the library's home, and a name space is no address.
+        let text = text.replace(UPLOT_SCRIPT, licence);
+        for address in [
+            "http:", "https:", "src=", "url(", "@import", "<link", "import(", "fetch(",
+        ] {
+            assert!(!text.contains(address), "{address}");
+        }
+        let links = text.split("href=\"").skip(1);
+        assert!(links.into_iter().all(|link| link.starts_with('#')));
+        let quoted = ["\"//", "'//", "`//"];
+        assert!(quoted.iter().all(|start| !text.contains(start)));
+        assert!(text.contains(POLICY) && text.contains("Leon Sorokin"));
+    }
 }

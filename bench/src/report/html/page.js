@@ -15,9 +15,9 @@
   const title = (axis) => (axis.unit ? `${axis.label}, ${axis.unit}` : axis.label);
   const isLog = (axis) => axis.scale !== "linear";
 
-  // 1000 is 99.9 %: as many digits as it takes, and no more.
-  function percentile(odds) {
-    const decimals = Math.max(0, Math.ceil(Math.log10(odds) - 2));
+  // 1000 is 99.9 %: as many digits as it takes, and `more`.
+  function percentile(odds, more = 0) {
+    const decimals = Math.max(0, Math.ceil(Math.log10(odds) - 2)) + more;
     return `${Number((100 - 100 / odds).toFixed(decimals))}\u00a0%`;
   }
 
@@ -190,7 +190,7 @@
       scales: { x: scaleOf(plot.x, [], isScatter ? 0.08 : 0), y: scaleOf(plot.y, at(plot.levels), 0.08) },
       axes: [axisOf(plot.x, true), axisOf(plot.y, false)],
       series: [
-        { label: plot.x.label, value: (_, value) => (value == null ? "–" : plot.x.scale === "percentile" ? percentile(value) : text(value, plot.x)) },
+        { label: plot.x.label, value: (_, value) => (value == null ? "–" : plot.x.scale === "percentile" ? percentile(value, 1) : text(value, plot.x)) },
         ...seriesOf(plot, nth),
       ],
       cursor: { ...hover, drag: { x: true, y: false }, points: { size: 8 } },
