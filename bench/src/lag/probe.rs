@@ -15,7 +15,7 @@ use super::Lag;
 use crate::load::{client::Client, connection::ConnectionError, mix::put_command};
 
 /// From one probe to the next.
-const PROBE_INTERVAL: Duration = Duration::from_millis(5);
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 /// From one look to the next, at least: looks cost the server something.
 const LOOK_INTERVAL: Duration = Duration::from_micros(200);
 /// A probe that is not found within this counts as never seen.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Stage,
-    equal::{Held, Readers},
+    equal::{Held, Patience, Readers},
     place::Place,
 };
 use crate::{
@@ -50,7 +50,7 @@ pub enum ConflictType {
     Set,
     /// `INCR`: the increments of all regions should add up.
     Counter,
-    /// `APPEND` of one byte: the lengths should add up.
+    /// `APPEND` of one byte, in each region another: the lengths should add up.
     Append,
     /// `DEL` in the first region, `SET` in the others.
     Delete,
@@ -91,7 +91,7 @@ impl ConflictType {
                 put_command(out, &[b"SET", key, value])
             }
             (Self::Counter, _) => put_command(out, &[b"INCR", key]),
-            (Self::Append, _) => put_command(out, &[b"APPEND", key, b"x"]),
+            (Self::Append, _) => put_command(out, &[b"APPEND", key, &value[..1]]),
             (Self::Delete, 0) => put_command(out, &[b"DEL", key]),
             (Self::Expire, 0) => put_command(out, &[b"SET", key, value, b"EX", b"3600"]),
         };
@@ -143,8 +143,6 @@ pub struct ConflictRun {
 
 /// Keys that are written together: the rest of the round follows them, and other regions are as far.
 const TOGETHER: usize = 64;
-/// Regions that have not moved for so long will not.
-const QUIET: Duration = Duration::from_secs(5);
 
 impl Conflict {
     /// Why this cannot be measured between these regions, if so.
@@ -173,9 +171,10 @@ impl Conflict {
                 .iter()
                 .map(|region| region.site.client)
                 .collect();
+            let patience = Patience::of(&self.network(), &stage.regions, self.settle_limit);
             for &kind in &self.types {
                 (stage.tell)(format!("{}: {}", server.name(), kind.name()));
-                let run = self.conflict(*server, kind, &addresses);
+                let run = self.conflict(*server, kind, &addresses, patience);
                 let run = run.with_context(|| format!("{} on {}", kind.name(), server.name()))?;
                 report.runs.push(run);
             }
@@ -188,6 +187,7 @@ impl Conflict {
         server: &dyn Adapter,
         kind: ConflictType,
         addresses: &[SocketAddr],
+        patience: Patience,
     ) -> Result<ConflictRun, ConnectionError> {
         let keys: Vec<String> = (0..self.keys)
             .map(|key| key_name(kind.prefix(), key))
@@ -206,7 +206,7 @@ impl Conflict {
         })?;
         let writes = self.keys * u64::from(self.rounds);
         let mut readers = Readers::connect(addresses)?;
-        let settled = readers.settle(&keys, QUIET, self.settle_limit)?;
+        let settled = readers.settle(&keys, patience)?;
         let total: u64 = accepted.iter().sum();
         Ok(ConflictRun {
             server: server.name().to_owned(),

@@ -37,6 +37,8 @@ pub(super) struct Drive<'a> {
     pub(super) spread: KeySpread,
     pub(super) value_size: ValueSize,
     pub(super) value_content: ValueContent,
+    /// Regions whose clients ask; all that take writes when none is named.
+    pub(super) writers: &'a [String],
     /// Of each region.
     pub(super) connections: usize,
     /// Requests a second, of all regions that take writes together.
@@ -134,7 +136,9 @@ impl Drive<'_> {
     pub(super) fn run(&self, place: &mut Place) -> anyhow::Result<Driven> {
         let _before = place.take_report()?;
         let start = Instant::now() + CONNECT_TIME;
-        let sources = place.sources();
+        let mut sources = place.sources();
+        let name = |&region: &usize| &place.regions[region].site.region;
+        sources.retain(|region| self.writers.is_empty() || self.writers.contains(name(region)));
         let sites: Vec<Site> = place
             .regions
             .iter()

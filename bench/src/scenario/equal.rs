@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::load::{client::Client, connection::ConnectionError, mix::put_command};
+use crate::{
+    load::{client::Client, connection::ConnectionError, mix::put_command},
+    wan::plan::Network,
+};
 
 /// Keys that are asked for together.
 const TOGETHER: usize = 512;
@@ -31,11 +34,41 @@ impl Held {
 pub(super) struct Settled {
     /// From the start of waiting until the last key became equal; `None` when some never did.
     pub(super) after: Option<Duration>,
-    /// What the last keys to become equal waited for at most beyond that: the time of a comparison.
-    pub(super) error: Duration,
+    /// How long the last comparison took: the error of the above.
+    pub(super) look: Duration,
     /// Keys that differ at the end.
     pub(super) differing: Vec<Held>,
 }
+
+/// How long regions are given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// What is equal must stay as it is for this: longer than anything is under way.
+    pub(super) hold: Duration,
+    /// Regions that have not moved for so long will not.
+    pub(super) quiet: Duration,
+    /// In all.
+    pub(super) limit: Duration,
+}
+
+impl Patience {
+    /// For regions behind such links.
+    pub(super) fn of(network: &Network, regions: &[&str], limit: Duration) -> Self {
+        let delays = regions
+            .iter()
+            .flat_map(|from| regions.iter().map(|to| network.one_way(from, to)));
+        Self {
+            hold: delays.max().unwrap_or_default() * 3 + HOLD_MIN,
+            quiet: QUIET,
+            limit,
+        }
+    }
+}
+
+/// Batches, acknowledgements and repeats are through by then.
+const HOLD_MIN: Duration = Duration::from_millis(500);
+/// Time-outs of connections are shorter, those of most servers' attempts to connect again too.
+const QUIET: Duration = Duration::from_secs(20);
 
 /// A client of each region.
 #[derive(Debug)]
@@ -84,24 +117,16 @@ impl Readers {
         Ok(held)
     }
 
-    /// Those of `keys` that differ.
-    fn differing(&mut self, keys: &[String]) -> Result<Vec<Held>, ConnectionError> {
-        let mut held = self.read(keys)?;
-        held.retain(|held| !held.is_equal());
-        Ok(held)
-    }
-
-    /// Compares until all of `keys` are equal everywhere, or nothing has changed for `quiet`, or `limit` is over.
+    /// Compares until all of `keys` are equal everywhere and stay as they are, or patience ends.
     pub(super) fn settle(
         &mut self,
         keys: &[String],
-        quiet: Duration,
-        limit: Duration,
+        patience: Patience,
     ) -> Result<Settled, ConnectionError> {
         let start = Instant::now();
         let mut changed_at = start;
-        let mut differing: Vec<Held> = Vec::new();
         let mut looked_at = keys.to_vec();
+        let mut differing = Vec::new();
         loop {
             let looking = Instant::now();
             let found = self.differing(&looked_at)?;
@@ -109,25 +134,53 @@ impl Readers {
             if found != differing {
                 changed_at = now;
             }
-            let is_whole = looked_at.len() == keys.len();
-            differing = found;
-            let is_over = now - changed_at > quiet || now - start > limit;
-            if is_whole && (differing.is_empty() || is_over) {
-                let after = differing.is_empty().then(|| looking - start);
-                let error = now - looking;
+            let is_over = now - changed_at > patience.quiet || now - start > patience.limit;
+            looked_at = match found.is_empty() {
+                true => self.changing(keys, patience.hold)?,
+                false if is_over => {
+                    let differing = self.differing(keys)?;
+                    let (after, look) = (None, now - looking);
+                    return Ok(Settled {
+                        after,
+                        look,
+                        differing,
+                    });
+                }
+                false => found.iter().map(|held| held.key.clone()).collect(),
+            };
+            if looked_at.is_empty() {
                 return Ok(Settled {
-                    after,
-                    error,
-                    differing,
+                    after: Some(looking - start),
+                    look: now - looking,
+                    differing: Vec::new(),
                 });
             }
-            // Those that were equal may change once more: the last look is at all.
-            looked_at = match differing.is_empty() || is_over {
-                true => keys.to_vec(),
-                false => differing.iter().map(|held| held.key.clone()).collect(),
-            };
+            differing = found;
             thread::sleep((looking + LOOK_INTERVAL).saturating_duration_since(now));
         }
+    }
+
+    /// Those of `keys` that differ.
+    fn differing(&mut self, keys: &[String]) -> Result<Vec<Held>, ConnectionError> {
+        let mut held = self.read(keys)?;
+        held.retain(|held| !held.is_equal());
+        Ok(held)
+    }
+
+    /// Those of `keys` that differ, or change while nobody writes.
+    fn changing(
+        &mut self,
+        keys: &[String],
+        hold: Duration,
+    ) -> Result<Vec<String>, ConnectionError> {
+        let before = self.read(keys)?;
+        thread::sleep(hold);
+        let after = self.read(keys)?;
+        let changing = before
+            .iter()
+            .zip(after)
+            .filter(|(before, after)| *before != after || !after.is_equal());
+        Ok(changing.map(|(_, after)| after.key).collect())
     }
 }
 

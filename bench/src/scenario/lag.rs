@@ -11,6 +11,7 @@ use super::{
     place::Place,
 };
 use crate::{
+    lag::probe::PROBE_INTERVAL,
     load::{
         keys::KeySpread,
         mix::Mix,
@@ -37,6 +38,9 @@ pub struct Lag {
     /// What values consist of.
     #[serde(default = "random")]
     pub value_content: ValueContent,
+    /// Regions whose clients write; all that take writes without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writers: Vec<String>,
     /// Connections of each region's load.
     pub connections: usize,
     /// Length of a case, warm-up included.
@@ -168,6 +172,9 @@ impl Lag {
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
+        if let Some(name) = self.writers.iter().find(|name| !regions.contains(name)) {
+            return Some(format!("writers: there is no region {name:?}"));
+        }
         let mut cases = self.cases.iter();
         cases.find_map(|case| case.problem(regions, self.length))
     }
@@ -215,6 +222,7 @@ impl Lag {
             spread: self.spread,
             value_size: self.value_size,
             value_content: self.value_content,
+            writers: &self.writers,
             connections: self.connections,
             rate: case.rate,
             length: self.length,
@@ -234,8 +242,10 @@ impl Lag {
         let measured = (self.length - self.warm_up).as_secs_f64();
         let answered: u64 = loads.iter().map(|load| load.answered).sum();
         let updates_per_second = answered as f64 / measured;
-        // The warm-up's updates have crossed too.
-        let updates = updates_per_second * self.length.as_secs_f64();
+        // The warm-up's updates have crossed too, and so have probes.
+        let length = self.length.as_secs_f64();
+        let probes = loads.len() as f64 * length / PROBE_INTERVAL.as_secs_f64();
+        let updates = updates_per_second * length + probes;
         let crossings = updates * (place.regions.len() - 1).max(1) as f64;
         Ok(LagRun {
             server: server.name().to_owned(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Stage,
     drive::{Drive, Driven, RegionLoad},
-    equal::Readers,
+    equal::{Patience, Readers},
     faults::{Action, Fault, Mark},
     lag::random,
     place::Place,
@@ -108,9 +108,6 @@ pub struct PartitionRun {
     pub bottleneck: Option<String>,
 }
 
-/// Regions that have not moved for so long will not.
-const QUIET: Duration = Duration::from_secs(15);
-
 impl Partition {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
@@ -161,6 +158,7 @@ impl Partition {
             spread: self.spread,
             value_size: self.value_size,
             value_content: self.value_content,
+            writers: &[],
             connections: self.connections,
             rate: case.rate,
             length: self.before + case.cut,
@@ -186,8 +184,9 @@ impl Partition {
         for from in 0..addresses.len() {
             (0..addresses.len()).for_each(|to| place.forwarder.set_cut(from, to, false));
         }
+        let patience = Patience::of(&network, &stage.regions, self.settle_limit);
         let settled = readers
-            .settle(&keys, QUIET, self.settle_limit)
+            .settle(&keys, patience)
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
         let forwarder = place.take_report()?;
         Ok(PartitionRun {
@@ -197,7 +196,7 @@ impl Partition {
             loads,
             marks,
             equal_after_ms: settled.after.map(|after| after.as_secs_f64() * 1e3),
-            look_ms: settled.error.as_secs_f64() * 1e3,
+            look_ms: settled.look.as_secs_f64() * 1e3,
             differing: settled.differing.len(),
             heal_bytes: forwarder.total().taken_bytes,
             bottleneck: forwarder.bottleneck(),

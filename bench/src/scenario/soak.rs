@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Stage,
     drive::{Direction, Drive, Driven, RegionLoad, RegionSamples},
-    equal::Readers,
+    equal::{Patience, Readers},
     faults::{self, Fault, Mark},
     lag::random,
     place::Place,
@@ -96,9 +96,6 @@ pub struct SoakRun {
     pub bottleneck: Option<String>,
 }
 
-/// Regions that have not moved for so long will not.
-const QUIET: Duration = Duration::from_secs(15);
-
 impl Soak {
     /// Its links.
     #[must_use]
@@ -143,6 +140,7 @@ impl Soak {
             spread: self.spread,
             value_size: self.value_size,
             value_content: self.value_content,
+            writers: &[],
             connections: self.connections,
             rate: self.rate,
             length: self.length,
@@ -167,8 +165,9 @@ impl Soak {
             .map(|region| region.site.client)
             .collect();
         let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
+        let patience = Patience::of(&network, &stage.regions, self.settle_limit);
         let settled = Readers::connect(&addresses)
-            .and_then(|mut readers| readers.settle(&keys, QUIET, self.settle_limit))
+            .and_then(|mut readers| readers.settle(&keys, patience))
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
         Ok(SoakRun {
             server: server.name().to_owned(),
