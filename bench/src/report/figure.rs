@@ -95,7 +95,7 @@ pub struct Axis {
 pub enum Scale {
     /// Evenly.
     Linear,
-    /// By their logarithm; all must be above zero.
+    /// By their logarithm; points that are not above zero are left out.
     Log,
     /// Values are 1/(1 - quantile) on a logarithmic scale, labelled as percentiles. See [`Series::percentiles`].
     Percentile,

@@ -9,15 +9,8 @@ use crate::{
 #[must_use]
 pub fn section(report: &LocalReport) -> Section {
     let rows = rows(report);
-    let failed = rows.iter().filter(|row| row.errors > 0);
-    let warnings = failed.map(|row| {
-        format!(
-            "{}, {}: up to {} replies of a turn were errors",
-            row.server, row.case, row.errors
-        )
-    });
     Section {
-        warnings: warnings.collect(),
+        warnings: rows.iter().flat_map(warnings).collect(),
         figures: vec![
             memory_table(report),
             turn_table(&rows),
@@ -42,6 +35,15 @@ pub fn section(report: &LocalReport) -> Section {
         ],
         distributions: Vec::new(),
     }
+}
+
+fn warnings(row: &Row) -> Vec<String> {
+    let of = format!("{}, {}", row.server, row.case);
+    let failed = (row.errors > 0)
+        .then(|| format!("{of}: up to {} replies of a turn were errors", row.errors));
+    let silent = (row.per_second.least <= 0.0)
+        .then(|| format!("DO NOT USE the figures of {of}: a turn had no answer at all"));
+    failed.into_iter().chain(silent).collect()
 }
 
 fn memory_table(report: &LocalReport) -> Figure {

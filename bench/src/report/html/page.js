@@ -22,6 +22,7 @@
   }
 
   function logTicks(low, high) {
+    if (!(low > 0 && high < Infinity)) return [];
     const within = (steps) => {
       const ticks = [];
       for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
@@ -161,7 +162,9 @@
   const heightFor = (width) => (width < 500 ? 260 : 340);
 
   function draw(element) {
-    const plot = plots[Number(element.dataset.plot)];
+    const all = plots[Number(element.dataset.plot)];
+    const can = (point) => point.x != null && point.y != null && (!isLog(all.x) || point.x > 0) && (!isLog(all.y) || point.y > 0);
+    const plot = { ...all, series: all.series.map((series) => ({ ...series, points: series.points.filter(can) })) };
     element.replaceChildren();
     if (!plot.series.some((series) => series.points.length > 0)) {
       element.textContent = "Nothing was measured.";
