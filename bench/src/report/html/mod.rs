@@ -350,7 +350,7 @@ mod tests {
         let text = text_of(&[part("lag", None)]);
         let (before, licence) = UPLOT_SCRIPT.split_once("*/").unwrap();
         assert!(before.starts_with("/*!") && before.contains("uPlot"));
-        // The licence's comment names the library's home, and a name space is no address.
+        // The comment at the library's beginning names its home.
         let text = text.replace(UPLOT_SCRIPT, licence);
         for address in [
             "http:", "https:", "src=", "url(", "@import", "<link", "import(", "fetch(",

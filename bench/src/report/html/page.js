@@ -2,13 +2,26 @@
 // Draws the plots whose data lies in the page, as `report/figure.rs` describes them.
 (() => {
   const { colours, plots } = JSON.parse(document.getElementById("data").textContent);
-  const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [14, 5], [5, 2]];
-  const LEGEND_DASHES = ["solid", "dashed", "dotted", "dashed", "dashed", "dotted"];
+  // Series of one server: its colour, darker, lighter; and dashed, where there are not too many points for that.
+  const DASHES = [[], [7, 4], [2, 3], [], [7, 4], [2, 3]];
+  const LEGEND_DASHES = ["solid", "dashed", "dotted", "solid", "dashed", "dotted"];
+  const SHADES = [["--ink", 0], ["--ink", 0.45], ["--paper", 0.35], ["--ink", 0.7], ["--paper", 0.55], ["--ink", 0.25]];
   const POINTS_SHOWN_MAX = 40;
+  const POINTS_DASHED_MAX = 300;
   const HOVER_PIXELS = 40;
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const colour = (series) => style(`--s${colours[series.server] ?? 0}`);
+  const channels = (name) => {
+    const hex = style(name).slice(1);
+    const full = hex.length === 3 ? [...hex].map((digit) => digit + digit).join("") : hex;
+    return [0, 2, 4].map((at) => parseInt(full.slice(at, at + 2), 16));
+  };
+  function colour(series, nth) {
+    const [towards, share] = SHADES[nth % SHADES.length];
+    const [from, to] = [channels(`--s${colours[series.server] ?? 0}`), channels(towards)];
+    return `rgb(${from.map((value, at) => Math.round(value + (to[at] - value) * share)).join(" ")})`;
+  }
+  const isDense = (series) => series.points.length > POINTS_DASHED_MAX;
   const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, useGrouping: true });
   const number = (value) => digits.format(value).replaceAll(",", "\u202f");
   const text = (value, axis) => (value == null ? "–" : `${number(value)}${axis.unit ? "\u00a0" + axis.unit : ""}`);
@@ -91,25 +104,36 @@
       ctx.lineTo(ends[2], ends[3]);
       ctx.stroke();
     };
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
+    const write = (words, x, y) => {
+      ctx.save();
+      ctx.globalAlpha = 0.75;
+      ctx.fillStyle = style("--paper");
+      ctx.fillRect(x - 2 * ratio, y - 10 * ratio, ctx.measureText(words).width + 4 * ratio, 13 * ratio);
+      ctx.restore();
+      ctx.fillText(words, x, y);
+    };
+    const marks = plot.marks.map((mark) => ({ ...mark, x: u.valToPos(mark.at, "x", true) }));
+    const seen = marks.filter(({ x }) => x >= left && x <= left + width);
+    seen.forEach(({ x }) => line(x, top, x, top + height));
     const rowEnds = [];
-    for (const mark of plot.marks) {
-      const x = u.valToPos(mark.at, "x", true);
-      if (x < left || x > left + width) continue;
-      line(x, top, x, top + height);
+    for (const mark of seen) {
+      const { x } = mark;
       const textWidth = ctx.measureText(mark.label).width;
       const start = Math.min(x + 4 * ratio, left + width - textWidth);
       let row = rowEnds.findIndex((end) => end < start);
       if (row < 0) row = rowEnds.length;
       rowEnds[row] = start + textWidth + 4 * ratio;
-      ctx.fillText(mark.label, start, top + (12 + 13 * row) * ratio);
+      write(mark.label, start, top + (12 + 13 * row) * ratio);
     }
-    ctx.textAlign = "right";
     for (const level of plot.levels) {
       const y = u.valToPos(level.at, "y", true);
       if (y < top || y > top + height) continue;
       line(left, y, left + width, y);
       const isLow = y > top + height - 16 * ratio;
-      ctx.fillText(level.label, left + width - 4 * ratio, isLow ? y - 6 * ratio : y + 13 * ratio);
+      const start = left + width - ctx.measureText(level.label).width - 4 * ratio;
+      write(level.label, start, isLow ? y - 6 * ratio : y + 13 * ratio);
     }
     ctx.restore();
   }
@@ -123,14 +147,13 @@
   function seriesOf(plot, nth) {
     const isScatter = plot.kind === "scatter";
     return plot.series.map((series, index) => {
-      const stroke = colour(series);
+      const stroke = colour(series, nth[index]);
       const labels = new Map(series.points.map((point) => [point.x, point.label]));
-      const isDense = series.points.length > 300;
       return {
         label: series.name,
         stroke,
-        width: isDense ? 1 : 2,
-        dash: DASHES[nth[index] % DASHES.length],
+        width: isDense(series) ? 1 : 2,
+        dash: isDense(series) ? [] : DASHES[nth[index] % DASHES.length],
         spanGaps: true,
         paths: isScatter ? () => null : undefined,
         points: isScatter
@@ -199,9 +222,9 @@
       cursor: { ...hover, drag: { x: true, y: false }, points: { size: 8 } },
       legend: {
         markers: {
-          dash: (_, index) => LEGEND_DASHES[nth[index - 1] % LEGEND_DASHES.length],
-          stroke: (_, index) => colour(plot.series[index - 1]),
-          fill: (_, index) => (isScatter ? colour(plot.series[index - 1]) : "none"),
+          dash: (_, index) => (isDense(plot.series[index - 1]) ? "solid" : LEGEND_DASHES[nth[index - 1] % LEGEND_DASHES.length]),
+          stroke: (_, index) => colour(plot.series[index - 1], nth[index - 1]),
+          fill: (_, index) => (isScatter ? colour(plot.series[index - 1], nth[index - 1]) : "none"),
         },
       },
       hooks: { draw: [(u) => drawMarks(u, plot)] },
