@@ -3,7 +3,7 @@
 //! A scenario gives a [`Section`]. Terminals print its warnings and tables, the page shows all of it, and its
 //! distributions become `.hgrm` files. It knows neither HTML nor terminals.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::distribution::Distribution;
 
@@ -113,18 +113,16 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// One value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One value. In JSON it is a list of x, y, and the label if there is one: pages have tens of thousands.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Where.
     pub x: f64,
     /// How much.
     pub y: f64,
     /// The least and the most of the measurements that `y` is the median of.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<(f64, f64)>,
     /// What it is of, where the axes do not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
@@ -331,6 +329,21 @@ impl Point {
     }
 }
 
+impl Serialize for Point {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (x, y) = (short(self.x), short(self.y));
+        match &self.label {
+            None => (x, y).serialize(serializer),
+            Some(label) => (x, y, label).serialize(serializer),
+        }
+    }
+}
+
+/// With six digits: no screen shows more.
+fn short(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,6 +359,17 @@ mod tests {
         assert!(thinned.points.contains(&Point::new(7_777.0, 50.0)));
         assert!(thinned.points.is_sorted_by(|a, b| a.x < b.x));
         assert!(Series::new("a", "a", []).thinned().points.is_empty());
+    }
+
+    #[test]
+    fn points_are_short_in_json() {
+        let json = |point: &Point| serde_json::to_string(point).unwrap();
+        assert_eq!(
+            json(&Point::new(1.000_074_556, 123_456.789)),
+            "[1.00007,123457.0]"
+        );
+        assert_eq!(json(&Point::bar("set", 0.5, None)), "[0.0,0.5,\"set\"]");
+        assert_eq!(json(&Point::new(f64::INFINITY, 1.0)), "[null,1.0]");
     }
 
     #[test]

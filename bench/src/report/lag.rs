@@ -28,7 +28,9 @@ pub fn section(report: &LagReport) -> Section {
         }
     }
     figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
-    for runs in cases(report) {
+    // Steps towards a knee are many, and shown by rate.
+    let is_step = |runs: &Vec<&LagRun>| runs[0].case.until.is_some();
+    for runs in cases(report).into_iter().filter(|runs| !is_step(runs)) {
         figures.push(by_percentile(&runs));
         figures.push(over_time(&runs));
     }
@@ -220,7 +222,7 @@ fn by_percentile(runs: &[&LagRun]) -> Figure {
     Figure::plot(
         format!("Lag by percentile: {case}"),
         "How many of a hundred writes were visible by when. The ends to the right are single writes: the last point is the \
-         worst one.",
+         worst one. Of a server with more than two directions, the one with the worst p99 over its one-way delay is drawn.",
         plot.with_levels(one_way(runs[0])),
     )
 }
@@ -238,7 +240,7 @@ fn over_time(runs: &[&LagRun]) -> Figure {
     Figure::plot(
         format!("Lag over time: {case}"),
         "When probes were written, and how long they took. Of each stretch the slowest one is drawn, so the line lies above \
-         what most writes saw. Servers ran one after the other.",
+         what most writes saw. Servers ran one after the other; directions are those of the plot above.",
         plot.with_levels(one_way(runs[0])).with_marks(marks(runs)),
     )
 }
@@ -254,8 +256,8 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
         .windows(2)
         .any(|pair| pair[0].case.rate != pair[1].case.rate);
     let worst = |run: &LagRun| {
-        let lags = run.directions.iter().map(|direction| direction.lag.p99_ms);
-        lags.fold(0.0, f64::max)
+        let over = run.directions.iter().map(p99_over_ms);
+        over.fold(0.0, f64::max)
     };
     let series = servers(&runs).into_iter().map(|server| {
         let points = runs.iter().filter(|run| run.server == server);
@@ -264,7 +266,7 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
         Series::new(server, server, points)
     });
     let series: Vec<Series> = series.collect();
-    let y = Axis::fitting("lag, p99", "ms", &series);
+    let y = Axis::fitting("p99 over the one-way delay", "ms", &series);
     let plot = Plot::new(
         Kind::Lines,
         Axis::linear("offered updates", "/s"),
@@ -274,19 +276,31 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
     is_several.then(|| {
         Figure::plot(
             format!("Lag by rate: {network}"),
-            "99 of 100 writes were visible within this time, in the worse direction. Where a line turns upwards, the server \
+            "99 of 100 writes were visible within the one-way delay and this, in the worst direction. Where a line turns upwards, the server \
              or the machine no longer keeps up: all regions, the load and the emulator share it.",
-            plot.with_levels(one_way(runs[0])),
+            plot,
         )
     })
 }
 
+/// A series for each direction; of more than two, for the worst.
 fn of_directions(runs: &[&LagRun], series: impl Fn(&LagRun, &Direction) -> Series) -> Vec<Series> {
     let each = runs.iter().flat_map(|run| {
-        let directions = run.directions.iter();
-        directions.map(|direction| series(run, direction))
+        let worst = run
+            .directions
+            .iter()
+            .max_by(|a, b| p99_over_ms(a).total_cmp(&p99_over_ms(b)));
+        let shown = match run.directions.len() {
+            ..=2 => run.directions.iter().collect(),
+            _ => worst.into_iter().collect::<Vec<_>>(),
+        };
+        shown.into_iter().map(|direction| series(run, direction))
     });
     each.collect()
+}
+
+fn p99_over_ms(direction: &Direction) -> f64 {
+    direction.lag.p99_ms - direction.one_way_ms
 }
 
 /// The runs of each case, in the order in which cases were first measured.

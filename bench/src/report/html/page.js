@@ -2,6 +2,9 @@
 // Draws the plots whose data lies in the page, as `report/figure.rs` describes them.
 (() => {
   const { colours, plots } = JSON.parse(document.getElementById("data").textContent);
+  for (const series of plots.flatMap((plot) => plot.series)) {
+    series.points = series.points.map(([x, y, label]) => ({ x, y, label }));
+  }
   // Series of one server: its colour, darker, lighter; and dashed, where there are not too many points for that.
   const DASHES = [[], [7, 4], [2, 3], [], [7, 4], [2, 3]];
   const LEGEND_DASHES = ["solid", "dashed", "dotted", "solid", "dashed", "dotted"];
