@@ -316,12 +316,14 @@ fn cases(report: &LagReport) -> Vec<Vec<&LagRun>> {
 }
 
 fn case_name(run: &LagRun) -> String {
-    let faults = match run.case.faults.is_empty() {
-        true => "",
-        false => ", with faults",
-    };
-    let (rate, network) = (run.case.rate, run.case.network());
-    format!("{rate:.0} updates/s, {network}{faults}")
+    let mut name = format!("{:.0} updates/s, {}", run.case.rate, run.case.network());
+    if !run.case.faults.is_empty() {
+        name += ", with faults";
+    }
+    if run.case.until.is_some() {
+        name += ", rising";
+    }
+    name
 }
 
 fn way(direction: &Direction) -> String {

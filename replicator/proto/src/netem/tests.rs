@@ -185,10 +185,7 @@ fn presets_are_symmetric_and_named() {
         assert!(preset(wan, "us-east", "us-east").is_none());
     }
     assert_eq!(preset(Wan::Global, "us-east", "eu-west").delay_us, 35_000);
-    assert_eq!(
-        preset(Wan::Global, "us-east", "mars").delay_us,
-        75_000
-    );
+    assert_eq!(preset(Wan::Global, "us-east", "mars").delay_us, 75_000);
     let error = "wide".parse::<Wan>().unwrap_err();
     assert!(error.to_string().contains("`wide`"));
 }
