@@ -2,6 +2,7 @@
 
 mod compare;
 mod load;
+mod report;
 mod servers;
 mod suite;
 
@@ -31,6 +32,12 @@ enum Command {
         #[command(flatten)]
         args: suite::SuiteArgs,
     },
+    /// Write the page of a report anew, from its report.json.
+    Report {
+        /// The report.json, or its directory.
+        #[arg(value_name = "DIR|FILE")]
+        from: PathBuf,
+    },
     /// Ask one server, and show how soon it answered.
     Load(crate::load::args::LoadArgs),
     /// Compare two reports, or the two greenwich binaries in one, and say what is noise.
@@ -50,6 +57,7 @@ impl Cli {
                 let files = files.iter().map(|file| ScenarioFile::read(file));
                 suite::run(&args, &files.collect::<Result<Vec<_>, _>>()?)
             }
+            Command::Report { from } => report::run(&from),
             Command::Load(args) => load::run(&args),
             Command::Compare(args) => compare::run(&args),
         }

@@ -10,6 +10,9 @@ pub struct Distribution {
     pub count: u64,
     /// Their mean.
     pub mean_ms: f64,
+    /// Their standard deviation.
+    #[serde(default)]
+    pub deviation_ms: f64,
     /// The worst.
     pub max_ms: f64,
     /// From the least to the worst, denser towards the worst.
@@ -45,6 +48,7 @@ impl Distribution {
         Self {
             count: histogram.len(),
             mean_ms: millis(histogram.mean()),
+            deviation_ms: millis(histogram.stdev()),
             max_ms: millis(histogram.max() as f64),
             points: points.collect(),
         }
@@ -71,6 +75,7 @@ mod tests {
         assert_eq!(distribution.count, 10_000);
         assert!((distribution.mean_ms - 5.0).abs() < 0.05);
         assert!((distribution.max_ms - 10.0).abs() < 0.02);
+        assert!((distribution.deviation_ms - 2.887).abs() < 0.03);
         for (quantile, ms) in [(0.5, 5.0), (0.99, 9.9), (0.999, 9.99)] {
             let found = distribution.at(quantile);
             assert!((found - ms).abs() / ms < 0.03, "{quantile}: {found}");

@@ -3,7 +3,7 @@
 //! A scenario gives a [`Section`]. Terminals print its warnings and tables, the page shows all of it, and its
 //! distributions become `.hgrm` files. It knows neither HTML nor terminals.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::distribution::Distribution;
 
@@ -95,7 +95,7 @@ pub struct Axis {
 pub enum Scale {
     /// Evenly.
     Linear,
-    /// By their logarithm; all must be above zero.
+    /// By their logarithm; points that are not above zero are left out.
     Log,
     /// Values are 1/(1 - quantile) on a logarithmic scale, labelled as percentiles. See [`Series::percentiles`].
     Percentile,
@@ -113,18 +113,16 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// One value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One value. In JSON it is a list of x, y, and the label if there is one: pages have tens of thousands.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Where.
     pub x: f64,
     /// How much.
     pub y: f64,
     /// The least and the most of the measurements that `y` is the median of.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<(f64, f64)>,
     /// What it is of, where the axes do not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
@@ -268,6 +266,22 @@ impl Series {
         }
     }
 
+    /// A series for each server, named like it, of points in the order in which they come.
+    #[must_use]
+    pub fn by_server<'a>(points: impl IntoIterator<Item = (&'a str, Point)>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (server, point) in points {
+            match all.iter_mut().find(|series| series.server == server) {
+                Some(series) => series.points.push(point),
+                None => all.push(Self {
+                    points: vec![point],
+                    ..Self::new(server, server, [])
+                }),
+            }
+        }
+        all
+    }
+
     /// A distribution over [`Axis::percentile`]. The worst stands where one of so many is, since 100 % is infinitely far.
     #[must_use]
     pub fn percentiles(server: &str, name: impl Into<String>, distribution: &Distribution) -> Self {
@@ -315,6 +329,21 @@ impl Point {
     }
 }
 
+impl Serialize for Point {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (x, y) = (short(self.x), short(self.y));
+        match &self.label {
+            None => (x, y).serialize(serializer),
+            Some(label) => (x, y, label).serialize(serializer),
+        }
+    }
+}
+
+/// With six digits: no screen shows more.
+fn short(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,6 +359,26 @@ mod tests {
         assert!(thinned.points.contains(&Point::new(7_777.0, 50.0)));
         assert!(thinned.points.is_sorted_by(|a, b| a.x < b.x));
         assert!(Series::new("a", "a", []).thinned().points.is_empty());
+    }
+
+    #[test]
+    fn points_are_short_in_json() {
+        let json = |point: &Point| serde_json::to_string(point).unwrap();
+        assert_eq!(
+            json(&Point::new(1.000_074_556, 123_456.789)),
+            "[1.00007,123457.0]"
+        );
+        assert_eq!(json(&Point::bar("set", 0.5, None)), "[0.0,0.5,\"set\"]");
+        assert_eq!(json(&Point::new(f64::INFINITY, 1.0)), "[null,1.0]");
+    }
+
+    #[test]
+    fn servers_have_a_series_each() {
+        let bar = |value| Point::bar("set", value, None);
+        let series = Series::by_server([("a", bar(1.0)), ("b", bar(2.0)), ("a", bar(3.0))]);
+        let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(series[0].points, [bar(1.0), bar(3.0)]);
     }
 
     #[test]

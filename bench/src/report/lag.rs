@@ -1,7 +1,10 @@
 //! What the scenario `lag` shows.
 
 use crate::{
-    report::figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+    report::{
+        figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+        local::Spread,
+    },
     scenario::{
         drive::Direction,
         lag::{LagReport, LagRun},
@@ -25,7 +28,9 @@ pub fn section(report: &LagReport) -> Section {
         }
     }
     figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
-    for runs in cases(report) {
+    // Steps towards a knee are many, and shown by rate.
+    let is_step = |runs: &Vec<&LagRun>| runs[0].case.until.is_some();
+    for runs in cases(report).into_iter().filter(|runs| !is_step(runs)) {
         figures.push(by_percentile(&runs));
         figures.push(over_time(&runs));
     }
@@ -77,7 +82,7 @@ fn percentile_table(report: &LagReport) -> Figure {
             let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - direction.one_way_ms);
             let lag = &direction.lag;
             table.push([
-                run.server.clone(),
+                marked(run),
                 way(direction),
                 run.case.network().to_string(),
                 format!("{:.0}", run.updates_per_second),
@@ -150,22 +155,22 @@ fn wire_table(report: &LagReport) -> Figure {
 
 /// A bar for each case and server.
 fn bytes_per_update(report: &LagReport) -> Figure {
-    let mut servers: Vec<&str> = report.runs.iter().map(|run| run.server.as_str()).collect();
-    servers.dedup();
-    let series = servers.iter().map(|&server| {
-        let runs = report.runs.iter().filter(|run| run.server == server);
-        let points = runs.map(|run| Point::bar(case_name(run), run.bytes_per_update, None));
-        Series {
-            server: server.to_owned(),
-            name: server.to_owned(),
-            points: points.collect(),
-        }
+    let bars = cases(report).into_iter().flat_map(|runs| {
+        let servers = servers(&runs).into_iter();
+        let bars = servers.map(|server| {
+            let turns = runs.iter().filter(|run| run.server == server);
+            let spread = Spread::of(turns.map(|run| run.bytes_per_update).collect());
+            let bar = Point::bar(case_name(runs[0]), spread.median, spread.range());
+            (server, bar)
+        });
+        bars.collect::<Vec<_>>()
     });
+    let series = Series::by_server(bars);
     let plot = Plot::new(
         Kind::Bars,
         Axis::linear("case", ""),
         Axis::linear("bytes per update", "B"),
-        series.collect(),
+        series,
     );
     Figure::plot(
         "Bytes per update",
@@ -210,15 +215,14 @@ fn emulator_table(report: &LagReport) -> Figure {
 fn by_percentile(runs: &[&LagRun]) -> Figure {
     let case = case_name(runs[0]);
     let series = of_directions(runs, |run, direction| {
-        let name = format!("{} {}", run.server, way(direction));
-        Series::percentiles(&run.server, name, &direction.distribution)
+        Series::percentiles(&run.server, line(run, direction), &direction.distribution)
     });
     let y = Axis::fitting("lag", "ms", &series);
     let plot = Plot::new(Kind::Lines, Axis::percentile(), y, series);
     Figure::plot(
         format!("Lag by percentile: {case}"),
         "How many of a hundred writes were visible by when. The ends to the right are single writes: the last point is the \
-         worst one.",
+         worst one. Of a server with more than two directions, the one with the worst p99 over its one-way delay is drawn.",
         plot.with_levels(one_way(runs[0])),
     )
 }
@@ -229,19 +233,14 @@ fn over_time(runs: &[&LagRun]) -> Figure {
     let series = of_directions(runs, |run, direction| {
         let points = direction.series_ms.iter();
         let points = points.map(|&(at_ms, lag_ms)| (at_ms / 1e3, lag_ms));
-        Series::new(
-            &run.server,
-            format!("{} {}", run.server, way(direction)),
-            points,
-        )
-        .thinned()
+        Series::new(&run.server, line(run, direction), points).thinned()
     });
     let y = Axis::fitting("lag", "ms", &series);
     let plot = Plot::new(Kind::Lines, Axis::linear("since the start", "s"), y, series);
     Figure::plot(
         format!("Lag over time: {case}"),
         "When probes were written, and how long they took. Of each stretch the slowest one is drawn, so the line lies above \
-         what most writes saw. Servers ran one after the other.",
+         what most writes saw. Servers ran one after the other; directions are those of the plot above.",
         plot.with_levels(one_way(runs[0])).with_marks(marks(runs)),
     )
 }
@@ -257,19 +256,17 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
         .windows(2)
         .any(|pair| pair[0].case.rate != pair[1].case.rate);
     let worst = |run: &LagRun| {
-        let lags = run.directions.iter().map(|direction| direction.lag.p99_ms);
-        lags.fold(0.0, f64::max)
+        let over = run.directions.iter().map(p99_over_ms);
+        over.fold(0.0, f64::max)
     };
-    let mut servers: Vec<&str> = runs.iter().map(|run| run.server.as_str()).collect();
-    servers.dedup();
-    let series = servers.iter().map(|server| {
-        let points = runs.iter().filter(|run| run.server == *server);
+    let series = servers(&runs).into_iter().map(|server| {
+        let points = runs.iter().filter(|run| run.server == server);
         let mut points: Vec<(f64, f64)> = points.map(|run| (run.case.rate, worst(run))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Series::new(server, *server, points)
+        Series::new(server, server, points)
     });
     let series: Vec<Series> = series.collect();
-    let y = Axis::fitting("lag, p99", "ms", &series);
+    let y = Axis::fitting("p99 over the one-way delay", "ms", &series);
     let plot = Plot::new(
         Kind::Lines,
         Axis::linear("offered updates", "/s"),
@@ -279,19 +276,31 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
     is_several.then(|| {
         Figure::plot(
             format!("Lag by rate: {network}"),
-            "99 of 100 writes were visible within this time, in the worse direction. Where a line turns upwards, the server \
+            "99 of 100 writes were visible within the one-way delay and this, in the worst direction. Where a line turns upwards, the server \
              or the machine no longer keeps up: all regions, the load and the emulator share it.",
-            plot.with_levels(one_way(runs[0])),
+            plot,
         )
     })
 }
 
+/// A series for each direction; of more than two, for the worst.
 fn of_directions(runs: &[&LagRun], series: impl Fn(&LagRun, &Direction) -> Series) -> Vec<Series> {
     let each = runs.iter().flat_map(|run| {
-        let directions = run.directions.iter();
-        directions.map(|direction| series(run, direction))
+        let worst = run
+            .directions
+            .iter()
+            .max_by(|a, b| p99_over_ms(a).total_cmp(&p99_over_ms(b)));
+        let shown = match run.directions.len() {
+            ..=2 => run.directions.iter().collect(),
+            _ => worst.into_iter().collect::<Vec<_>>(),
+        };
+        shown.into_iter().map(|direction| series(run, direction))
     });
     each.collect()
+}
+
+fn p99_over_ms(direction: &Direction) -> f64 {
+    direction.lag.p99_ms - direction.one_way_ms
 }
 
 /// The runs of each case, in the order in which cases were first measured.
@@ -307,16 +316,43 @@ fn cases(report: &LagReport) -> Vec<Vec<&LagRun>> {
 }
 
 fn case_name(run: &LagRun) -> String {
-    let faults = match run.case.faults.is_empty() {
-        true => "",
-        false => ", with faults",
-    };
-    let (rate, network) = (run.case.rate, run.case.network());
-    format!("{rate:.0} updates/s, {network}{faults}")
+    let mut name = format!("{:.0} updates/s, {}", run.case.rate, run.case.network());
+    if !run.case.faults.is_empty() {
+        name += ", with faults";
+    }
+    if run.case.until.is_some() {
+        name += ", rising";
+    }
+    name
 }
 
 fn way(direction: &Direction) -> String {
     format!("{} to {}", direction.from, direction.to)
+}
+
+/// The server, with a word of warning when the figures say more of the emulation.
+fn marked(run: &LagRun) -> String {
+    let warning = match run.bottleneck {
+        Some(_) => " (do not use)",
+        None => "",
+    };
+    format!("{}{warning}", run.server)
+}
+
+/// The name of a direction's line.
+fn line(run: &LagRun, direction: &Direction) -> String {
+    format!("{} {}", marked(run), way(direction))
+}
+
+/// Each server once: in turns, they come again and again.
+fn servers<'a>(runs: &[&'a LagRun]) -> Vec<&'a str> {
+    let mut servers = Vec::new();
+    for run in runs {
+        if !servers.contains(&run.server.as_str()) {
+            servers.push(run.server.as_str());
+        }
+    }
+    servers
 }
 
 /// The delay of each kind of link.

@@ -9,15 +9,8 @@ use crate::{
 #[must_use]
 pub fn section(report: &LocalReport) -> Section {
     let rows = rows(report);
-    let failed = rows.iter().filter(|row| row.errors > 0);
-    let warnings = failed.map(|row| {
-        format!(
-            "{}, {}: up to {} replies of a turn were errors",
-            row.server, row.case, row.errors
-        )
-    });
     Section {
-        warnings: warnings.collect(),
+        warnings: rows.iter().flat_map(warnings).collect(),
         figures: vec![
             memory_table(report),
             turn_table(&rows),
@@ -44,6 +37,15 @@ pub fn section(report: &LocalReport) -> Section {
     }
 }
 
+fn warnings(row: &Row) -> Vec<String> {
+    let of = format!("{}, {}", row.server, row.case);
+    let failed = (row.errors > 0)
+        .then(|| format!("{of}: up to {} replies of a turn were errors", row.errors));
+    let silent = (row.per_second.least <= 0.0)
+        .then(|| format!("DO NOT USE the figures of {of}: a turn had no answer at all"));
+    failed.into_iter().chain(silent).collect()
+}
+
 fn memory_table(report: &LocalReport) -> Figure {
     let mut table = Table::new(1, ["server", "empty", "with all keys", "bytes per key"]);
     for row in &report.memory {
@@ -62,16 +64,16 @@ const MEMORY_CAPTION: &str = "Resident memory of the first region's process. Byt
      of late writes; a server that grows its tables in steps looks better just before a step.";
 
 fn memory_bars(report: &LocalReport) -> Figure {
-    let series = report.memory.iter().map(|row| Series {
-        server: row.server.clone(),
-        name: row.server.clone(),
-        points: vec![Point::bar("bytes per key", row.bytes_per_key, None)],
+    let bars = report.memory.iter().map(|row| {
+        let bar = Point::bar("bytes per key", row.bytes_per_key, None);
+        (row.server.as_str(), bar)
     });
+    let series = Series::by_server(bars);
     let (x, y) = (Axis::linear("", ""), Axis::linear("memory per key", "B"));
     Figure::plot(
         "Memory per key",
         MEMORY_CAPTION,
-        Plot::new(Kind::Bars, x, y, series.collect()),
+        Plot::new(Kind::Bars, x, y, series),
     )
 }
 
@@ -115,12 +117,8 @@ fn bars(
     spread: impl Fn(&Row) -> Spread,
 ) -> Figure {
     let series = of_servers(rows, |row| {
-        let Spread {
-            least,
-            median,
-            most,
-        } = spread(row);
-        Point::bar(row.case.to_string(), median, Some((least, most)))
+        let spread = spread(row);
+        Point::bar(row.case.to_string(), spread.median, spread.range())
     });
     let plot = Plot::new(Kind::Bars, Axis::linear("case", ""), y, series);
     Figure::plot(title, caption, plot)
@@ -144,18 +142,7 @@ fn throughput_against_cpu(rows: &[Row]) -> Figure {
 }
 
 fn of_servers(rows: &[Row], point: impl Fn(&Row) -> Point) -> Vec<Series> {
-    let mut all: Vec<Series> = Vec::new();
-    for row in rows {
-        match all.iter_mut().find(|series| series.server == row.server) {
-            Some(series) => series.points.push(point(row)),
-            None => all.push(Series {
-                server: row.server.clone(),
-                name: row.server.clone(),
-                points: vec![point(row)],
-            }),
-        }
-    }
-    all
+    Series::by_server(rows.iter().map(|row| (row.server.as_str(), point(row))))
 }
 
 /// All rounds of a server in a case.
@@ -223,6 +210,12 @@ impl Spread {
             median,
             most: end(values.last()),
         }
+    }
+
+    /// Its ends, when they differ.
+    #[must_use]
+    pub fn range(self) -> Option<(f64, f64)> {
+        (self.least < self.most).then_some((self.least, self.most))
     }
 }
 

@@ -4,6 +4,8 @@ pub mod compare;
 pub mod conflict;
 pub mod distribution;
 pub mod figure;
+pub mod hgrm;
+pub mod html;
 pub mod lag;
 pub mod local;
 pub mod partition;
@@ -80,7 +82,7 @@ impl Report {
         }
     }
 
-    /// Writes `report.json` into `directory`.
+    /// Writes `report.json`, `report.html` and the `.hgrm` files into `directory`.
     ///
     /// # Errors
     /// When the directory cannot be written to.
@@ -92,7 +94,17 @@ impl Report {
         let part = directory.join(format!("{JSON_FILE}.part"));
         std::fs::write(&part, text + "\n")
             .and_then(|()| std::fs::rename(&part, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.write_readable(directory)
+    }
+
+    /// Writes what [`Report::write`] does, except `report.json`.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub fn write_readable(&self, directory: &Path) -> anyhow::Result<()> {
+        html::write(self, directory)?;
+        hgrm::write(self, directory)
     }
 
     /// Prints its tables.

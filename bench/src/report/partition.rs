@@ -2,7 +2,7 @@
 
 use super::{
     conflict::equal_after,
-    soak::{load_series, warnings_of},
+    soak::{latency_by_percentile, load_series, warnings_of},
 };
 use crate::{
     report::figure::{Figure, Section, Table},
@@ -13,6 +13,15 @@ use crate::{
 #[must_use]
 pub fn section(report: &PartitionReport) -> Section {
     let mut figures = vec![heal_table(report), client_table(report)];
+    let mut cases: Vec<String> = report.runs.iter().map(case_name).collect();
+    cases.sort();
+    cases.dedup();
+    for case in cases {
+        let runs = report.runs.iter().filter(|run| case_name(run) == case);
+        let loads = runs.map(|run| (run.server.as_str(), &*run.loads));
+        let title = format!("Latency by percentile: {case}");
+        figures.push(latency_by_percentile(&title, loads));
+    }
     for run in &report.runs {
         let (server, case) = (&run.server, case_name(run));
         figures.push(load_series(

@@ -13,7 +13,15 @@ use crate::{
 /// Its tables and plots.
 #[must_use]
 pub fn section(report: &SoakReport) -> Section {
-    let mut figures = vec![client_table(report), end_table(report)];
+    let loads = report
+        .runs
+        .iter()
+        .map(|run| (run.server.as_str(), &*run.loads));
+    let mut figures = vec![
+        client_table(report),
+        end_table(report),
+        latency_by_percentile("Latency by percentile", loads),
+    ];
     for run in &report.runs {
         figures.push(load_series(
             &format!("Slowest answer by second: {}", run.server),
@@ -52,6 +60,27 @@ pub(super) fn warnings_of(of: &str, bottleneck: Option<&str>, loads: &[RegionLoa
     let missed: u64 = loads.iter().map(|load| load.missed).sum();
     let missed = (missed > 0).then(|| format!("{of}: {missed} requests were never sent"));
     spoilt.into_iter().chain(missed).collect()
+}
+
+/// What clients of each server and region waited.
+pub(super) fn latency_by_percentile<'a>(
+    title: &str,
+    loads: impl Iterator<Item = (&'a str, &'a [RegionLoad])>,
+) -> Figure {
+    let series = loads.flat_map(|(server, loads)| {
+        let loads = loads.iter();
+        loads.map(move |load| {
+            Series::percentiles(server, format!("{server} {}", load.region), &load.latency)
+        })
+    });
+    let series: Vec<Series> = series.collect();
+    let y = Axis::fitting("latency", "ms", &series);
+    Figure::plot(
+        title,
+        "From the intended start to the last reply, in an open loop: while a server is stopped or gone, all that should have \
+         been asked meanwhile waits. The ends to the right are single requests.",
+        Plot::new(Kind::Lines, Axis::percentile(), y, series),
+    )
 }
 
 /// The slowest answer of each second, a line per region.

@@ -32,7 +32,8 @@ pub fn print(section: &Section) {
 }
 
 /// A table whose first `words` columns are words, and the others numbers.
-pub(super) fn table<T: AsRef<str>>(header: &[T], words: usize) -> Table {
+#[must_use]
+pub fn table<T: AsRef<str>>(header: &[T], words: usize) -> Table {
     let mut table = Table::new();
     let header = header.iter().map(AsRef::as_ref);
     table.load_style(UTF8_FULL_CONDENSED).set_header(header);
