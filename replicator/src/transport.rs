@@ -12,8 +12,6 @@ pub enum Congestion {
     /// Follows the measured rate, and keeps the path's queue short; see [`crate::congestion`].
     #[default]
     Steady,
-    /// Follows the measured rate: keeps its speed under random loss.
-    Bbr,
     /// Halves on loss, as TCP does: fair to neighbours, slow on lossy long links.
     Cubic,
 }
@@ -21,7 +19,7 @@ pub enum Congestion {
 /// The settings that an operator may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportConfig {
-    /// The congestion controller; BBR by default.
+    /// The congestion controller.
     pub congestion: Congestion,
     /// The expected round trip: how soon a lost handshake packet is sent again. 333 ms when unknown.
     pub initial_rtt: Option<Duration>,
@@ -83,11 +81,6 @@ impl TransportConfig {
                     initial_window: INITIAL_WINDOW_BYTES,
                 };
                 transport.congestion_controller_factory(Arc::new(steady));
-            }
-            Congestion::Bbr => {
-                let mut bbr = congestion::BbrConfig::default();
-                bbr.initial_window(INITIAL_WINDOW_BYTES);
-                transport.congestion_controller_factory(Arc::new(bbr));
             }
             Congestion::Cubic => {
                 let mut cubic = congestion::CubicConfig::default();

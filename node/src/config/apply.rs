@@ -46,7 +46,6 @@ impl Replication {
     pub fn transport(&self) -> TransportConfig {
         let congestion = match self.congestion {
             Congestion::Steady => transport::Congestion::Steady,
-            Congestion::Bbr => transport::Congestion::Bbr,
             Congestion::Cubic => transport::Congestion::Cubic,
         };
         TransportConfig {

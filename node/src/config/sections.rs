@@ -130,8 +130,8 @@ documented! {
         pub cert: PathBuf,
         /// Private key of the certificate (PEM). Keep it readable by the node alone.
         pub key: PathBuf,
-        /// Congestion control: "bbr" keeps its rate when packets are lost, "cubic" is gentler to
-        /// other traffic on a link without loss.
+        /// Congestion control: "steady" sends as fast as the path delivers, whether packets are lost
+        /// or not, and keeps its queues short; "cubic" slows down when packets are lost.
         pub congestion: Congestion,
         /// What is done to the batches that this node sends: "none", or "zstd", which takes some
         /// CPU and makes text such as JSON two to four times shorter. A peer that cannot read it
@@ -181,7 +181,6 @@ impl Default for Replication {
 #[serde(rename_all = "lowercase")]
 pub enum Congestion {
     Steady,
-    Bbr,
     Cubic,
 }
 

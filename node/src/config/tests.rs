@@ -49,7 +49,7 @@ fn every_default_is_what_the_printed_configuration_says() {
             "ca = \"ca.pem\"",
             "cert = \"cert.pem\"",
             "key = \"key.pem\"",
-            "congestion = \"bbr\"",
+            "congestion = \"steady\"",
             "compression = \"none\"",
             "log_limit = \"256MiB\"",
             "batch_limit = \"64KiB\"",
@@ -137,7 +137,7 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_allowed() {
         (
             "[replication]\ncongestion = \"reno\"\n",
             "node.toml:5:",
-            "expected `bbr` or `cubic`",
+            "expected `steady` or `cubic`",
         ),
         (
             "[client]\nbind = \"nowhere\"\n",
