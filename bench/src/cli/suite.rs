@@ -102,7 +102,8 @@ fn measure(
         [greenwich::NAME, greenwich::BASELINE_NAME].contains(&server.name())
     };
     let compared: Vec<&dyn Adapter> = servers.iter().filter(is_compared).copied().collect();
-    let has_turns = args.servers.has_baseline() && !file.scenario.has_rounds();
+    let has_turns =
+        args.servers.has_baseline() && !file.scenario.has_rounds() && !compared.is_empty();
     let turns = if has_turns { args.turns } else { 1 };
     let is_empty = servers.is_empty();
     let mut all = None;

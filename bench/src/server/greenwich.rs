@@ -20,6 +20,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub const NAME: &str = "greenwich";
 /// See [`NAME`].
 pub const BASELINE_NAME: &str = "greenwich-baseline";
+/// The same binary with batches that are compressed.
+pub const ZSTD_NAME: &str = "greenwich-zstd";
 
 /// Name of the clusters.
 const CLUSTER: &str = "bench";
@@ -29,21 +31,38 @@ const CLUSTER: &str = "bench";
 pub struct Greenwich {
     name: &'static str,
     program: PathBuf,
+    /// What batches are compressed with; the node's default without it.
+    compression: Option<&'static str>,
 }
 
 impl Greenwich {
     /// This binary.
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        let name = NAME;
-        Self { name, program }
+        Self {
+            name: NAME,
+            program,
+            compression: None,
+        }
+    }
+
+    /// This binary, with compressed batches.
+    #[must_use]
+    pub fn zstd(program: PathBuf) -> Self {
+        Self {
+            name: ZSTD_NAME,
+            compression: Some("zstd"),
+            ..Self::new(program)
+        }
     }
 
     /// This binary, as the one that another is compared with.
     #[must_use]
     pub fn baseline(program: PathBuf) -> Self {
-        let name = BASELINE_NAME;
-        Self { name, program }
+        Self {
+            name: BASELINE_NAME,
+            ..Self::new(program)
+        }
     }
 
     fn certificates(&self, directory: &Path, sites: &[Site]) -> Result<(), ServerError> {
@@ -93,7 +112,13 @@ impl Ports {
 }
 
 /// The configuration of the node in `sites[index]`.
-fn config(index: usize, sites: &[Site], ports: &[Ports], certificates: &Path) -> String {
+fn config(
+    index: usize,
+    sites: &[Site],
+    ports: &[Ports],
+    certificates: &Path,
+    compression: Option<&str>,
+) -> String {
     let site = &sites[index];
     let mut text = format!(
         "cluster = \"{CLUSTER}\"\ndata_dir = \"data\"\n\n[region]\nname = \"{name}\"\nid = {id}\n\n\
@@ -107,6 +132,9 @@ fn config(index: usize, sites: &[Site], ports: &[Ports], certificates: &Path) ->
         replication = ports[index].replication,
         dir = certificates.display(),
     );
+    if let Some(compression) = compression {
+        writeln!(text, "compression = \"{compression}\"").expect("a string takes every text");
+    }
     for (other, (peer, ports)) in sites.iter().zip(ports).enumerate() {
         if other != index {
             write!(
@@ -153,7 +181,10 @@ impl Adapter for Greenwich {
             let file = home.join("node.toml");
             written(
                 &file,
-                fs::write(&file, config(index, sites, &ports, &certificates)),
+                fs::write(
+                    &file,
+                    config(index, sites, &ports, &certificates, self.compression),
+                ),
             )?;
             let mut command = site.command(&self.program);
             command.args(["node", "--config"]).arg(&file);
