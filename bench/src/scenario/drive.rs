@@ -61,7 +61,8 @@ pub(super) struct Driven {
     pub(super) directions: Vec<Direction>,
     pub(super) marks: Vec<Mark>,
     pub(super) regions: Vec<RegionSamples>,
-    pub(super) forwarder: ForwarderReport,
+    /// How well the emulation did, when it can tell.
+    pub(super) forwarder: Option<ForwarderReport>,
 }
 
 /// What the clients of one region saw.
@@ -229,8 +230,7 @@ impl Drive<'_> {
                 sample_at += SAMPLE_INTERVAL;
                 continue;
             };
-            faults::happen(action, &mut place.regions, &place.forwarder)
-                .with_context(|| action.to_string())?;
+            faults::happen(action, place).with_context(|| action.to_string())?;
             marks.push(Mark {
                 at_ms: millis(start.elapsed()),
                 label: action.to_string(),

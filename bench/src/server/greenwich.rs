@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use greenwich_proto::netem::LinkProfile;
+
 use super::{Adapter, Running, ServerError, Site, process::Process, version_of};
 
 /// How long the regions may take to find each other.
@@ -148,12 +150,36 @@ fn config(
             .expect("a string takes every text");
         }
     }
+    for (peer, profile) in &site.impaired {
+        text += &emulation(peer, profile);
+    }
+    text
+}
+
+/// The part of a configuration that impairs what is sent to `peer`.
+fn emulation(peer: &str, profile: &LinkProfile) -> String {
+    let micros = |micros| humantime::format_duration(Duration::from_micros(micros));
+    let mut text = format!(
+        "\n[[emulation]]\npeer = \"{peer}\"\ndelay = \"{}\"\njitter = \"{}\"\nloss = \"{:.6}%\"\n",
+        micros(profile.delay_us),
+        // More than the delay has no effect, and the node refuses it.
+        micros(profile.jitter_us.min(profile.delay_us)),
+        profile.loss * 100.0,
+    );
+    if let Some(rate) = profile.rate_bytes_per_s {
+        let bits = rate.saturating_mul(8);
+        writeln!(text, "rate = \"{bits}bit\"").expect("a string takes every text");
+    }
     text
 }
 
 impl Adapter for Greenwich {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn emulates_links(&self) -> bool {
+        true
     }
 
     fn version(&self) -> Option<String> {
@@ -263,6 +289,28 @@ fn is_linked(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_impaired_as_the_profile_says() {
+        let profile = LinkProfile {
+            delay_us: 40_500,
+            jitter_us: 50_000,
+            loss: 0.07 / 100.0,
+            rate_bytes_per_s: Some(1_300_000),
+            ..LinkProfile::NONE
+        };
+        let text = emulation("eu-west", &profile);
+        for line in [
+            "peer = \"eu-west\"",
+            "delay = \"40ms 500us\"",
+            "jitter = \"40ms 500us\"",
+            "loss = \"0.070000%\"",
+            "rate = \"10400000bit\"",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(!emulation("b", &LinkProfile::NONE).contains("rate"));
+    }
 
     #[test]
     fn links_are_up_when_all_are() {

@@ -22,7 +22,7 @@ use crate::{
 pub enum WanError {
     /// Not root.
     #[error(
-        "emulated links between regions need network namespaces, and those need root: run it with sudo"
+        "emulated links between regions need network namespaces, and those need root: run it with sudo, or with --emulation socket"
     )]
     NotRoot,
     /// A command failed.
@@ -181,6 +181,7 @@ impl Namespaces {
             client: SocketAddr::from((client(2), CLIENT_PORT)),
             link: IpAddr::V4(link),
             namespace: Some(name),
+            impaired: Vec::new(),
         });
         Ok(device)
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     report::compare::verdict::Verdict,
     scenario::{Outcome, Scenario, file::ScenarioFile, local::LocalReport},
+    wan::emulation::Emulation,
 };
 
 const LOCAL: &str = "servers = [\"greenwich\"]\nregions = [\"a\"]\n[local]\nkeys = 10\nvalue_size = \"10\"\n\
@@ -29,12 +30,13 @@ fn local(servers: &[(&str, [f64; 5])]) -> Report {
         .iter()
         .map(|(name, _)| ((*name).to_owned(), Some("1".to_owned())));
     let versions: BTreeMap<_, _> = versions.collect();
-    let mut report = Report::new(Provenance::look(1, versions));
+    let mut report = Report::new(Provenance::look(1, Emulation::default(), versions));
     report.scenarios.push(ScenarioReport {
         name: file.name,
         regions: file.regions,
         settings: file.scenario,
         outcome: Outcome::Local(outcome),
+        left_out: Vec::new(),
         partial: None,
     });
     report
