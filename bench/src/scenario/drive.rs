@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     interrupt,
-    lag::{Lag, LagFigures, probe::Probing},
+    lag::{
+        Lag, LagFigures,
+        probe::{NEVER_AFTER, Probing},
+    },
     load::{
         CONNECT_TIME, Load,
         generator::Progress,
@@ -272,6 +275,7 @@ impl Drive<'_> {
             start,
             warm_up: self.warm_up,
             length: self.length,
+            never_after: NEVER_AFTER,
             reconnects: !self.faults.is_empty(),
         }
     }

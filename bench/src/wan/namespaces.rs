@@ -5,6 +5,7 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::Command,
@@ -54,6 +55,22 @@ pub enum WanError {
         /// Why not.
         error: std::io::Error,
     },
+}
+
+impl WanError {
+    /// Whether this machine does not let this user have namespaces and TUN devices, rather than that something is wrong.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::NotRoot => true,
+            Self::Command { output, .. } => output.contains("not permitted"),
+            Self::Tun { error, .. } => matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied
+            ),
+            Self::Lock { .. } | Self::Crowded => false,
+        }
+    }
 }
 
 /// Port of the servers in their namespaces.

@@ -107,6 +107,8 @@ fn what_is_missing_or_partial_is_said() {
     other.name = "other".to_owned();
     b.scenarios.push(other);
     b.provenance.cores = 99;
+    b.provenance.emulation = Emulation::Socket;
+    b.scenarios[0].left_out = vec!["keydb: not run".to_owned()];
     let compared = Compared::reports(&a, &b);
     let text = compared.to_string();
     for said in [
@@ -114,6 +116,8 @@ fn what_is_missing_or_partial_is_said() {
         "A ended before it had measured lag",
         "other is in B alone",
         "another number of cores",
+        "links: emulated by network namespaces",
+        "B: keydb: not run",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }
