@@ -4,7 +4,6 @@
 
 use std::{
     fs::File,
-    io::ErrorKind,
     net::{IpAddr, SocketAddr, UdpSocket},
     process::Command,
     thread,
@@ -15,7 +14,7 @@ use greenwich_bench::{
     server::Site,
     wan::{
         forwarder::Forwarder,
-        namespaces::{Namespaces, WanError},
+        namespaces::Namespaces,
         plan::{LinkPlan, Network},
     },
 };
@@ -38,16 +37,7 @@ fn set_apart(regions: &[&str]) -> Option<(Namespaces, Vec<SyncDevice>)> {
         Ok(made) => return Some(made),
         Err(error) => error,
     };
-    let is_forbidden = match &error {
-        WanError::NotRoot => true,
-        WanError::Command { output, .. } => output.contains("not permitted"),
-        WanError::Tun { error, .. } => matches!(
-            error.kind(),
-            ErrorKind::NotFound | ErrorKind::PermissionDenied
-        ),
-        WanError::Lock { .. } | WanError::Crowded => false,
-    };
-    assert!(is_forbidden, "{error}");
+    assert!(error.is_forbidden(), "{error}");
     eprintln!("not checked here: {error}");
     None
 }

@@ -104,7 +104,7 @@ fn measure(temper: Temper) -> (Record, Histogram<u64>) {
     let values = Values::new(ValueSize::Fixed(1), ValueContent::Random, &mut random);
     let keys = Keys::new(1, KeySpread::Uniform).unwrap();
     let requests = Requests::new(Mix::Ping, keys, values, 'k', random);
-    let record = run(share, requests, start, &Progress::default()).unwrap();
+    let record = run(share, requests, || start, &Progress::default()).unwrap();
     let mut expected = histogram();
     let mut schedule = schedule;
     for answered in truth.recv_timeout(PATIENCE).unwrap() {

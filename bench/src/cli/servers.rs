@@ -53,11 +53,12 @@ impl ServerArgs {
                     .insert(at + 1, greenwich::BASELINE_NAME.to_owned());
             }
         }
-        let is_chosen = chosen.iter().any(|f| names(&f.servers, greenwich::NAME));
-        let servers = self.adapters(is_chosen)?;
+        let is_chosen = |server: &str| chosen.iter().any(|file| names(&file.servers, server));
+        let is_compared = is_chosen(greenwich::NAME);
+        let servers = self.adapters(is_compared || is_chosen(greenwich::ZSTD_NAME))?;
         check_names(&self.servers, files, &servers)?;
         ensure!(
-            is_chosen || !self.has_baseline(),
+            is_compared || !self.has_baseline(),
             "--baseline is compared with greenwich, which is not among the servers to measure"
         );
         chosen.retain(|file| !file.servers.is_empty());
@@ -75,7 +76,10 @@ impl ServerArgs {
             None if is_greenwich_needed => built_greenwich()?,
             None => PathBuf::from(greenwich::NAME),
         };
-        let mut servers: Adapters = vec![Box::new(Greenwich::new(greenwich))];
+        let mut servers: Adapters = vec![
+            Box::new(Greenwich::new(greenwich.clone())),
+            Box::new(Greenwich::zstd(greenwich)),
+        ];
         if let Some(program) = &self.baseline {
             let program = existing(program).context("--baseline")?;
             servers.push(Box::new(Greenwich::baseline(program)));
@@ -165,6 +169,28 @@ mod tests {
     }
 
     #[test]
+    fn compressed_batches_take_part_where_a_scenario_names_them() {
+        let mut files = Suite::Quick.scenarios();
+        files.truncate(1);
+        files[0].servers = vec![greenwich::ZSTD_NAME.to_owned()];
+        let args = |baseline: bool| ServerArgs {
+            greenwich: std::env::current_exe().ok(),
+            baseline: baseline.then(|| std::env::current_exe().unwrap()),
+            servers: Vec::new(),
+        };
+        let (chosen, servers) = args(false).choose(&files).unwrap();
+        assert_eq!(chosen[0].servers, [greenwich::ZSTD_NAME]);
+        let known: Vec<&str> = servers.iter().map(|server| server.name()).collect();
+        assert!(known.contains(&greenwich::ZSTD_NAME), "{known:?}");
+        let refusal = args(true)
+            .choose(&files)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(refusal.contains("--baseline is compared with greenwich"));
+    }
+
+    #[test]
     fn scenarios_without_the_servers_are_left_out() {
         let files = choose(&["redis-alone"], false).unwrap();
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
@@ -177,7 +203,7 @@ mod tests {
         let refusal = |servers, baseline| choose(servers, baseline).unwrap_err().to_string();
         let unknown = refusal(&["radish"], false);
         assert!(
-            unknown.contains("no server \"radish\": known are greenwich, redis"),
+            unknown.contains("no server \"radish\": known are greenwich, greenwich-zstd, redis"),
             "{unknown}"
         );
         assert!(refusal(&["redis"], true).contains("--baseline is compared with greenwich"));

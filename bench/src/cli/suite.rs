@@ -15,6 +15,7 @@ use crate::{
     report::{Report, ScenarioReport, provenance::Provenance},
     scenario::{Outcome, Stage, file::ScenarioFile},
     server::{Adapter, greenwich, process},
+    wan::emulation::Emulation,
 };
 
 /// Where to measure what, and what with.
@@ -28,6 +29,10 @@ pub(super) struct SuiteArgs {
     /// With --baseline: how many turns both take in a scenario without rounds of its own.
     #[arg(long, default_value_t = 5, value_name = "COUNT", requires = "baseline", value_parser = clap::value_parser!(u16).range(1..=100))]
     turns: u16,
+    /// How links between regions are emulated: in network namespaces for every server, which needs root, or by the nodes'
+    /// own sockets, for greenwich alone and without cuts. The default is namespaces for root, and socket otherwise.
+    #[arg(long, value_name = "HOW")]
+    emulation: Option<Emulation>,
     /// The same seed asks for the same things in the same order.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -49,7 +54,9 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     let is_there = |server: &str| versions.get(server).is_some_and(Option::is_some);
     let out = directories(args)?;
     interrupt::watch().context("cannot listen for signals")?;
-    let mut report = Report::new(Provenance::look(args.seed, versions.clone()));
+    let emulation = args.emulation.unwrap_or_else(Emulation::possible);
+    let provenance = Provenance::look(args.seed, emulation, versions.clone());
+    let mut report = Report::new(provenance);
     for (index, file) in files.iter().enumerate() {
         report.unfinished = files[index..]
             .iter()
@@ -60,13 +67,18 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         let of_file =
             of_file.filter(|server| is_there(server.name()) && names(&file.servers, server.name()));
         let bar = bar(format!("{} ({} of {})", file.name, index + 1, files.len()));
-        let (outcome, partial) = measure(args, file, of_file.collect(), &out, &bar);
+        let (possible, of_file, left_out) = possible(file, emulation, of_file.collect());
+        let (outcome, partial) = match &possible {
+            Some(possible) => measure(args, possible, emulation, of_file, &out, &bar),
+            None => (file.scenario.nothing(), None),
+        };
         bar.finish_and_clear();
         report.scenarios.push(ScenarioReport {
             name: file.name.clone(),
             regions: file.regions.clone(),
             settings: file.scenario.clone(),
             outcome,
+            left_out,
             partial,
         });
         report.unfinished.remove(0);
@@ -76,6 +88,10 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         }
     }
     report.print();
+    let mut outcomes = report.scenarios.iter().map(|scenario| &scenario.outcome);
+    if outcomes.all(Outcome::is_empty) {
+        println!("\nnothing was measured");
+    }
     println!("\nreport: {}", out.display());
     if let Some(interrupted) = interrupt::seen() {
         return Err(interrupted.into());
@@ -90,10 +106,38 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     }
 }
 
+/// What can be measured of a scenario when links are emulated so, on which servers, and sentences about the rest.
+fn possible<'a>(
+    file: &ScenarioFile,
+    emulation: Emulation,
+    servers: Vec<&'a dyn Adapter>,
+) -> (Option<ScenarioFile>, Vec<&'a dyn Adapter>, Vec<String>) {
+    let (scenario, mut left_out) = file.scenario.possible(emulation, &file.regions);
+    let Some(scenario) = scenario else {
+        return (None, servers, left_out);
+    };
+    let is_able = |server: &&dyn Adapter| {
+        emulation == Emulation::Namespaces || !scenario.has_links() || server.emulates_links()
+    };
+    let (able, unable): (Vec<_>, Vec<_>) = servers.into_iter().partition(is_able);
+    let named = unable.iter().map(|server| {
+        let name = server.name();
+        format!("{name}: not run, it cannot emulate links itself: namespaces need root")
+    });
+    left_out.extend(named);
+    let has_any = !able.is_empty() || unable.is_empty();
+    let possible = ScenarioFile {
+        scenario,
+        ..file.clone()
+    };
+    (has_any.then_some(possible), able, left_out)
+}
+
 /// Measures one scenario. The second result says why it ended early, if it did.
 fn measure(
     args: &SuiteArgs,
     file: &ScenarioFile,
+    emulation: Emulation,
     servers: Vec<&dyn Adapter>,
     out: &Path,
     bar: &ProgressBar,
@@ -102,7 +146,8 @@ fn measure(
         [greenwich::NAME, greenwich::BASELINE_NAME].contains(&server.name())
     };
     let compared: Vec<&dyn Adapter> = servers.iter().filter(is_compared).copied().collect();
-    let has_turns = args.servers.has_baseline() && !file.scenario.has_rounds();
+    let has_turns =
+        args.servers.has_baseline() && !file.scenario.has_rounds() && !compared.is_empty();
     let turns = if has_turns { args.turns } else { 1 };
     let is_empty = servers.is_empty();
     let mut all = None;
@@ -117,6 +162,7 @@ fn measure(
         let stage = Stage {
             servers: servers.take().unwrap_or_else(|| compared.clone()),
             regions: file.regions.iter().map(String::as_str).collect(),
+            emulation,
             directory: &directory.join(format!("turn-{turn}")),
             seed: args.seed.wrapping_add(u64::from(turn - 1)),
             tell: &tell,

@@ -21,8 +21,8 @@ use crate::{
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 /// From one look to the next, at least: looks cost the server something.
 const LOOK_INTERVAL: Duration = Duration::from_micros(200);
-/// A probe that is not found within this counts as never seen.
-const NEVER_AFTER: Duration = Duration::from_secs(30);
+/// When scenarios give up a probe.
+pub const NEVER_AFTER: Duration = Duration::from_secs(30);
 /// From one attempt to open a lost connection again to the next.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// Probes live this long, so that they do not stay behind.
@@ -46,6 +46,8 @@ pub struct Probing {
     pub warm_up: Duration,
     /// Probes are written until this, since the start.
     pub length: Duration,
+    /// A probe that is not found within this counts as never seen; less than the minute that probes live.
+    pub never_after: Duration,
     /// Whether connections that are lost are opened again; probing ends with an error otherwise.
     pub reconnects: bool,
 }
@@ -143,7 +145,7 @@ impl Probing {
         address: SocketAddr,
         mut error: ConnectionError,
     ) -> Result<Client, ConnectionError> {
-        let is_over = || self.start.elapsed() >= self.length + NEVER_AFTER;
+        let is_over = || self.start.elapsed() >= self.length + self.never_after;
         while self.reconnects && !is_over() && interrupt::seen().is_none() {
             thread::sleep(RECONNECT_INTERVAL);
             match Client::connect(address) {
@@ -212,7 +214,7 @@ impl Probing {
         let mut gone = BTreeSet::new();
         for (probe, &is_found) in due.iter().zip(found) {
             let took = seen - probe.written;
-            if !is_found && took < NEVER_AFTER {
+            if !is_found && took < self.never_after {
                 continue;
             }
             gone.insert(probe.number);

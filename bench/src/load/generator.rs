@@ -77,19 +77,33 @@ pub struct Progress {
     pub stop: AtomicBool,
 }
 
-/// Runs a share from `start`, and returns what it recorded, or why it had to give up.
+/// Runs a share, and returns what it recorded, or why it had to give up. `start` says from when on, and is asked once the
+/// connections are open, or cannot be opened.
 ///
 /// # Errors
 /// [`ConnectionError`] when a connection cannot be opened or is lost.
 pub fn run(
     share: Share,
     requests: Requests,
-    start: Instant,
+    start: impl FnOnce() -> Instant,
     progress: &Progress,
 ) -> Result<Record, ConnectionError> {
     // It fails only where the kernel has no such setting: then wake-ups are late by its default, and that is recorded.
     let _default = set_current_timer_slack(Some(TIMER_SLACK_NS));
-    let mut generator = Generator::open(share, requests, start)?;
+    let opened = open(&share);
+    let start = start();
+    let (epoll, connections) = opened?;
+    let mut generator = Generator {
+        share,
+        requests,
+        start,
+        epoll,
+        connections,
+        lost: VecDeque::new(),
+        next: 0,
+        answers: 0,
+        record: Record::default(),
+    };
     while !generator.is_finished() && !progress.stop.load(Ordering::Relaxed) {
         generator.reconnect();
         generator.ask()?;
@@ -116,24 +130,6 @@ struct Generator {
 }
 
 impl Generator {
-    fn open(share: Share, requests: Requests, start: Instant) -> Result<Self, ConnectionError> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
-        let count = share.connections.max(1);
-        let connections = (0..count).map(|index| connect(&share, &epoll, index));
-        let connections = connections.collect::<Result<_, _>>()?;
-        Ok(Self {
-            share,
-            requests,
-            start,
-            epoll,
-            connections,
-            lost: VecDeque::new(),
-            next: 0,
-            answers: 0,
-            record: Record::default(),
-        })
-    }
-
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -287,6 +283,15 @@ impl Generator {
             .sum::<u64>();
         self.record
     }
+}
+
+/// All connections of a share, and what waits for them.
+fn open(share: &Share) -> Result<(OwnedFd, Vec<Connection>), ConnectionError> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
+    let count = share.connections.max(1);
+    let connections = (0..count).map(|index| connect(share, &epoll, index));
+    let connections = connections.collect::<Result<_, _>>()?;
+    Ok((epoll, connections))
 }
 
 fn connect(share: &Share, epoll: &OwnedFd, index: usize) -> Result<Connection, ConnectionError> {

@@ -15,6 +15,7 @@ pub mod values;
 
 use std::{
     net::SocketAddr,
+    sync::{Barrier, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ use self::{
     values::{ValueContent, ValueSize, Values},
 };
 
-/// Threads connect before the first slot, within this.
+/// Loads that share a start connect before it, within this.
 pub const CONNECT_TIME: Duration = Duration::from_millis(300);
 
 /// A load on one server.
@@ -89,12 +90,18 @@ pub enum LoadError {
 }
 
 impl Load {
-    /// Runs it to its end.
+    /// Runs it to its end. It starts when all its connections are open: connecting takes nothing from its length.
     ///
     /// # Errors
     /// [`LoadError`] when it makes no sense, or the server is not there or goes away.
     pub fn run(&self, progress: &Progress) -> Result<Record, LoadError> {
-        self.run_from(Instant::now() + CONNECT_TIME, progress)
+        let connected = Barrier::new(self.thread_count());
+        let began = OnceLock::new();
+        let start = || {
+            connected.wait();
+            *began.get_or_init(Instant::now)
+        };
+        self.run_when(start, progress)
     }
 
     /// Runs it to its end. The first slot is at `start`, and connections are opened before.
@@ -102,8 +109,22 @@ impl Load {
     /// # Errors
     /// As [`Self::run`].
     pub fn run_from(&self, start: Instant, progress: &Progress) -> Result<Record, LoadError> {
+        self.run_when(|| start, progress)
+    }
+
+    fn thread_count(&self) -> usize {
+        self.threads.clamp(1, self.connections.max(1))
+    }
+
+    /// Every thread asks for the start once, when it has tried to connect.
+    fn run_when(
+        &self,
+        start: impl Fn() -> Instant + Sync,
+        progress: &Progress,
+    ) -> Result<Record, LoadError> {
         let keys = Keys::new(self.keys, self.spread).ok_or(LoadError::Spread)?;
-        let threads = self.threads.clamp(1, self.connections.max(1));
+        let threads = self.thread_count();
+        let start = &start;
         let outcomes = thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
                 .map(|index| {

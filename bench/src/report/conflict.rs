@@ -1,7 +1,7 @@
 //! What the scenario `conflict` shows.
 
 use crate::{
-    report::figure::{Figure, Section, Table},
+    report::figure::{ABSENT, Figure, Section, Table},
     scenario::conflict::ConflictReport,
 };
 
@@ -28,7 +28,7 @@ pub fn section(report: &ConflictReport) -> Section {
             run.refused.to_string(),
             run.differing.to_string(),
             run.lost
-                .map_or_else(|| "–".to_owned(), |lost| lost.to_string()),
+                .map_or_else(|| ABSENT.to_owned(), |lost| lost.to_string()),
             equal_after(run.equal_after_ms),
         ]);
     }

@@ -49,6 +49,9 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+/// What tables show for a figure that there is not.
+pub const ABSENT: &str = "–";
+
 /// Series over two axes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plot {
@@ -177,6 +180,12 @@ impl Table {
     pub fn push<const N: usize>(&mut self, row: [String; N]) {
         debug_assert_eq!(N, self.header.len(), "a row is as long as the header");
         self.rows.push(row.to_vec());
+    }
+
+    /// Adds a row of which only the first cells are known.
+    pub fn push_known(&mut self, mut cells: Vec<String>) {
+        cells.resize(self.header.len(), ABSENT.to_owned());
+        self.rows.push(cells);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     report::{
-        figure::{Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+        figure::{ABSENT, Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
         local::Spread,
     },
     scenario::{
@@ -19,8 +19,10 @@ pub fn section(report: &LagReport) -> Section {
         percentile_table(report),
         wire_table(report),
         emulator_table(report),
-        bytes_per_update(report),
     ];
+    if report.runs.iter().any(|run| run.bytes_per_update.is_some()) {
+        figures.push(bytes_per_update(report));
+    }
     let mut links: Vec<Network> = Vec::new();
     for run in &report.runs {
         if !links.contains(&run.case.network()) {
@@ -120,7 +122,12 @@ fn wire_table(report: &LagReport) -> Figure {
     ];
     let mut table = Table::new(3, header);
     for run in &report.runs {
-        for link in &run.forwarder.links {
+        let Some(forwarder) = &run.forwarder else {
+            let [server, link, rate] = who(run);
+            table.push_known(vec![server, ABSENT.to_owned(), link, rate]);
+            continue;
+        };
+        for link in &forwarder.links {
             let counts = link.counts;
             let share = |packets: u64| {
                 let share = packets as f64 / counts.taken.max(1) as f64;
@@ -135,7 +142,8 @@ fn wire_table(report: &LagReport) -> Figure {
                 format!("{from} to {to}"),
                 run.case.network().to_string(),
                 format!("{:.0}", run.updates_per_second),
-                format!("{:.0}", run.bytes_per_update),
+                run.bytes_per_update
+                    .map_or_else(|| ABSENT.to_owned(), |bytes| format!("{bytes:.0}")),
                 counts.taken.to_string(),
                 share(counts.lost),
                 share(counts.queue_full),
@@ -153,13 +161,19 @@ fn wire_table(report: &LagReport) -> Figure {
     )
 }
 
+/// What rows begin with: the server, the link, the rate.
+fn who(run: &LagRun) -> [String; 3] {
+    let rate = format!("{:.0}", run.updates_per_second);
+    [run.server.clone(), run.case.network().to_string(), rate]
+}
+
 /// A bar for each case and server.
 fn bytes_per_update(report: &LagReport) -> Figure {
     let bars = cases(report).into_iter().flat_map(|runs| {
         let servers = servers(&runs).into_iter();
         let bars = servers.map(|server| {
             let turns = runs.iter().filter(|run| run.server == server);
-            let spread = Spread::of(turns.map(|run| run.bytes_per_update).collect());
+            let spread = Spread::of(turns.filter_map(|run| run.bytes_per_update).collect());
             let bar = Point::bar(case_name(runs[0]), spread.median, spread.range());
             (server, bar)
         });
@@ -192,7 +206,10 @@ fn emulator_table(report: &LagReport) -> Figure {
     ];
     let mut table = Table::new(2, header);
     for run in &report.runs {
-        let forwarder = &run.forwarder;
+        let Some(forwarder) = &run.forwarder else {
+            table.push_known(who(run).into());
+            continue;
+        };
         table.push([
             run.server.clone(),
             run.case.network().to_string(),

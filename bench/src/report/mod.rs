@@ -49,6 +49,9 @@ pub struct ScenarioReport {
     pub settings: Scenario,
     /// What was measured.
     pub outcome: Outcome,
+    /// Sentences about servers and cases that were not measured, because the emulation of links cannot do them.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Why it ended early; what was measured until then is in the outcome.
     pub partial: Option<String>,
 }
@@ -61,6 +64,7 @@ impl ScenarioReport {
     #[must_use]
     pub fn section(&self) -> Section {
         match &self.outcome {
+            nothing if nothing.is_empty() => Section::default(),
             Outcome::Local(report) => local::section(report),
             Outcome::Lag(report) => lag::section(report),
             Outcome::Conflict(report) => conflict::section(report),
@@ -109,6 +113,7 @@ impl Report {
 
     /// Prints its tables.
     pub fn print(&self) {
+        println!("links: {}", self.provenance.emulation);
         for (server, version) in &self.provenance.servers {
             match version {
                 Some(version) => println!("{server}: {version}"),
@@ -117,6 +122,7 @@ impl Report {
         }
         for scenario in &self.scenarios {
             println!("\n{}", scenario.name);
+            scenario.left_out.iter().for_each(|said| println!("{said}"));
             terminal::print(&scenario.section());
             if let Some(reason) = &scenario.partial {
                 println!("PARTIAL: {reason}");

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, process::Command, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::wan::emulation::Emulation;
+
 /// What makes a figure worth something.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Provenance {
@@ -23,6 +25,9 @@ pub struct Provenance {
     pub memory_bytes: u64,
     /// The kernel's release.
     pub kernel: String,
+    /// How links between regions were emulated.
+    #[serde(default)]
+    pub emulation: Emulation,
     /// Servers that were asked for, and their versions; `None` when one is not installed.
     pub servers: BTreeMap<String, Option<String>>,
 }
@@ -30,7 +35,11 @@ pub struct Provenance {
 impl Provenance {
     /// Looks at this machine and this tree.
     #[must_use]
-    pub fn look(seed: u64, servers: BTreeMap<String, Option<String>>) -> Self {
+    pub fn look(
+        seed: u64,
+        emulation: Emulation,
+        servers: BTreeMap<String, Option<String>>,
+    ) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory_kib = field(&read("/proc/meminfo"), "MemTotal")
             .and_then(|value| value.trim_end_matches(" kB").parse::<u64>().ok());
@@ -43,6 +52,7 @@ impl Provenance {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: memory_kib.unwrap_or(0) * 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            emulation,
             servers,
         }
     }
@@ -77,7 +87,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_described() {
-        let provenance = Provenance::look(7, BTreeMap::new());
+        let provenance = Provenance::look(7, Emulation::Socket, BTreeMap::new());
         assert!(provenance.memory_bytes > 0 && provenance.cores > 0);
         assert!(!provenance.kernel.is_empty());
         assert_eq!(

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     interrupt,
-    lag::{Lag, LagFigures, probe::Probing},
+    lag::{
+        Lag, LagFigures,
+        probe::{NEVER_AFTER, Probing},
+    },
     load::{
         CONNECT_TIME, Load,
         generator::Progress,
@@ -61,7 +64,8 @@ pub(super) struct Driven {
     pub(super) directions: Vec<Direction>,
     pub(super) marks: Vec<Mark>,
     pub(super) regions: Vec<RegionSamples>,
-    pub(super) forwarder: ForwarderReport,
+    /// How well the emulation did, when it can tell.
+    pub(super) forwarder: Option<ForwarderReport>,
 }
 
 /// What the clients of one region saw.
@@ -229,8 +233,7 @@ impl Drive<'_> {
                 sample_at += SAMPLE_INTERVAL;
                 continue;
             };
-            faults::happen(action, &mut place.regions, &place.forwarder)
-                .with_context(|| action.to_string())?;
+            faults::happen(action, place).with_context(|| action.to_string())?;
             marks.push(Mark {
                 at_ms: millis(start.elapsed()),
                 label: action.to_string(),
@@ -272,6 +275,7 @@ impl Drive<'_> {
             start,
             warm_up: self.warm_up,
             length: self.length,
+            never_after: NEVER_AFTER,
             reconnects: !self.faults.is_empty(),
         }
     }

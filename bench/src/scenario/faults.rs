@@ -4,9 +4,13 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::place::Place;
 use crate::{
-    server::{Running, process::Signal},
-    wan::forwarder::Forwarder,
+    server::process::Signal,
+    wan::{
+        emulation::{Emulation, SOCKET},
+        plan::Network,
+    },
 };
 
 /// One fault, or the end of one.
@@ -156,32 +160,55 @@ pub(super) fn problem(faults: &[Fault], regions: &[String], length: Duration) ->
     None
 }
 
+/// All that an emulation of links cannot do of a network and a timetable, if anything.
+pub(super) fn beyond_links(
+    network: &Network,
+    faults: &[Fault],
+    emulation: Emulation,
+    regions: &[String],
+) -> Option<String> {
+    let problems = [
+        emulation.problem(network, regions),
+        uncut(faults, emulation),
+    ];
+    let problems: Vec<String> = problems.into_iter().flatten().collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+/// Why an emulation of links cannot keep a timetable, if so.
+fn uncut(faults: &[Fault], emulation: Emulation) -> Option<String> {
+    let is_of_links = |fault: &&Fault| {
+        matches!(
+            fault.action,
+            Action::Cut(_) | Action::CutOneWay(_) | Action::Heal(_)
+        )
+    };
+    let first = match emulation {
+        Emulation::Namespaces => None,
+        Emulation::Socket => faults.iter().find(is_of_links),
+    };
+    first.map(|fault| format!("{SOCKET} cannot cut links ({})", fault.action))
+}
+
 /// Does it.
-pub(super) fn happen(
-    action: &Action,
-    regions: &mut [Running],
-    forwarder: &Forwarder,
-) -> anyhow::Result<()> {
+pub(super) fn happen(action: &Action, place: &mut Place) -> anyhow::Result<()> {
     let at = |name: &String| {
-        regions
-            .iter()
-            .position(|region| region.site.region == *name)
+        let mut regions = place.regions.iter();
+        regions.position(|region| region.site.region == *name)
     };
     let named: Option<Vec<usize>> = action.regions().iter().map(at).collect();
     // A server without replicas is in the first region alone.
     let Some(named) = named else {
         return Ok(());
     };
-    let set_cut =
-        |from: usize, to: usize, cut: bool| forwarder.set_cut(named[from], named[to], cut);
-    let process = &mut regions[named[0]].process;
+    let process = &mut place.regions[named[0]].process;
     match action {
         Action::Cut(_) | Action::Heal(_) => {
             let cut = matches!(action, Action::Cut(_));
-            set_cut(0, 1, cut);
-            set_cut(1, 0, cut);
+            place.set_cut(named[0], named[1], cut)?;
+            place.set_cut(named[1], named[0], cut)?;
         }
-        Action::CutOneWay(_) => set_cut(0, 1, true),
+        Action::CutOneWay(_) => place.set_cut(named[0], named[1], true)?,
         Action::Kill(_) => process.kill(),
         Action::Start(_) => process.restart()?,
         Action::Stop(_) => process.signal(Signal::STOP)?,

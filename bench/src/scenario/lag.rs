@@ -20,6 +20,7 @@ use crate::{
     scenario::Stage,
     server::Adapter,
     wan::{
+        emulation::Emulation,
         forwarder::account::ForwarderReport,
         plan::{LinkPlan, Network, Pair},
     },
@@ -141,9 +142,10 @@ pub struct LagRun {
     /// Updates that were answered, a second.
     pub updates_per_second: f64,
     /// Bytes on all links, headers and acknowledgements included, for each update and each region that it goes to.
-    pub bytes_per_update: f64,
-    /// How well the emulation did.
-    pub forwarder: ForwarderReport,
+    /// `None` when nothing stands between the regions that could count them.
+    pub bytes_per_update: Option<f64>,
+    /// How well the emulation did, when it can tell.
+    pub forwarder: Option<ForwarderReport>,
     /// Why the figures say more of the emulation than of the server, if so.
     pub bottleneck: Option<String>,
 }
@@ -179,13 +181,41 @@ impl Lag {
         cases.find_map(|case| case.problem(regions, self.length))
     }
 
+    /// Leaves out cases that the emulation cannot do, and says which and why.
+    pub(super) fn leave_out(&mut self, emulation: Emulation, regions: &[String]) -> Vec<String> {
+        let mut left_out = Vec::new();
+        self.cases.retain(|case| {
+            let network = case.network();
+            let problem = faults::beyond_links(&network, &case.faults, emulation, regions);
+            let rate = case.rate;
+            left_out.extend(
+                problem.iter().map(|problem| {
+                    format!("not measured, {rate:.0} updates/s, {network}: {problem}")
+                }),
+            );
+            problem.is_none()
+        });
+        left_out
+    }
+
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LagReport) -> anyhow::Result<()> {
         for server in &stage.servers {
-            let network = self.cases[0].network();
-            let mut place = Place::open(stage, *server, server.name(), &network)?;
+            let mut opened: Option<Place> = None;
             for (index, case) in self.cases.iter().enumerate() {
                 let (number, count) = (index + 1, self.cases.len());
+                let network = case.network();
+                // What runs is ended before it is started again.
+                let mut place = match opened.take().filter(Place::can_change) {
+                    Some(place) => place,
+                    None => {
+                        let name = format!("{}-{number}", server.name());
+                        Place::open(stage, *server, &name, &network)?
+                    }
+                };
+                if place.can_change() {
+                    place.set_network(&network)?;
+                }
                 let mut case = case.clone();
                 loop {
                     let (name, rate) = (server.name(), case.rate);
@@ -202,6 +232,7 @@ impl Lag {
                         None => break,
                     }
                 }
+                opened = Some(place);
             }
         }
         Ok(())
@@ -215,7 +246,6 @@ impl Lag {
         seed: u64,
     ) -> anyhow::Result<LagRun> {
         let network = case.network();
-        place.set_network(&network);
         let drive = Drive {
             mix: Mix::Set,
             keys: self.keys,
@@ -246,6 +276,8 @@ impl Lag {
         let probes = loads.len() as f64 * measured / PROBE_INTERVAL.as_secs_f64();
         let updates = answered as f64 + probes;
         let crossings = updates * (place.regions.len() - 1).max(1) as f64;
+        let bytes_per_update =
+            |report: &ForwarderReport| report.total().taken_bytes as f64 / crossings.max(1.0);
         Ok(LagRun {
             server: server.name().to_owned(),
             case: case.clone(),
@@ -254,8 +286,8 @@ impl Lag {
             regions,
             marks,
             updates_per_second,
-            bytes_per_update: forwarder.total().taken_bytes as f64 / crossings.max(1.0),
-            bottleneck: forwarder.bottleneck(),
+            bytes_per_update: forwarder.as_ref().map(bytes_per_update),
+            bottleneck: forwarder.as_ref().and_then(ForwarderReport::bottleneck),
             forwarder,
         })
     }

@@ -22,7 +22,10 @@ use self::{
     partition::{Partition, PartitionReport},
     soak::{Soak, SoakReport},
 };
-use crate::server::Adapter;
+use crate::{
+    server::Adapter,
+    wan::emulation::{Emulation, SOCKET},
+};
 
 /// What a scenario is given.
 pub struct Stage<'a> {
@@ -30,6 +33,8 @@ pub struct Stage<'a> {
     pub servers: Vec<&'a dyn Adapter>,
     /// Names of the regions.
     pub regions: Vec<&'a str>,
+    /// How links between regions are emulated.
+    pub emulation: Emulation,
     /// Where servers keep their files.
     pub directory: &'a Path,
     /// The same seed asks for the same things in the same order.
@@ -91,6 +96,53 @@ impl Scenario {
         }
     }
 
+    /// Whether regions are far apart in it, which something must emulate.
+    #[must_use]
+    pub fn has_links(&self) -> bool {
+        !matches!(self, Self::Local(_))
+    }
+
+    /// What is left of it when links are emulated so, if anything, and sentences about what is left out.
+    #[must_use]
+    pub fn possible(
+        &self,
+        emulation: Emulation,
+        regions: &[String],
+    ) -> (Option<Self>, Vec<String>) {
+        let mut possible = self.clone();
+        let problem = match &mut possible {
+            Self::Local(_) => None,
+            Self::Lag(lag) => {
+                let left_out = lag.leave_out(emulation, regions);
+                return ((!lag.cases.is_empty()).then_some(possible), left_out);
+            }
+            Self::Conflict(conflict) => emulation.problem(&conflict.network(), regions),
+            Self::Partition(_) => match emulation {
+                Emulation::Namespaces => None,
+                Emulation::Socket => Some(format!("{SOCKET} cannot cut links")),
+            },
+            Self::Soak(soak) => {
+                faults::beyond_links(&soak.network(), &soak.faults, emulation, regions)
+            }
+        };
+        match problem {
+            None => (Some(possible), Vec::new()),
+            Some(problem) => (None, vec![format!("not measured: {problem}")]),
+        }
+    }
+
+    /// What a run of it shows in which nothing is measured.
+    #[must_use]
+    pub fn nothing(&self) -> Outcome {
+        match self {
+            Self::Local(_) => Outcome::Local(LocalReport::default()),
+            Self::Lag(_) => Outcome::Lag(LagReport::default()),
+            Self::Conflict(_) => Outcome::Conflict(ConflictReport::default()),
+            Self::Partition(_) => Outcome::Partition(PartitionReport::default()),
+            Self::Soak(_) => Outcome::Soak(SoakReport::default()),
+        }
+    }
+
     /// Whether servers take turns within it. If not, a whole run of it is a turn.
     #[must_use]
     pub fn has_rounds(&self) -> bool {
@@ -133,6 +185,18 @@ impl Scenario {
 }
 
 impl Outcome {
+    /// Whether nothing has been measured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Local(report) => report.memory.is_empty() && report.turns.is_empty(),
+            Self::Lag(report) => report.runs.is_empty(),
+            Self::Conflict(report) => report.runs.is_empty(),
+            Self::Partition(report) => report.runs.is_empty(),
+            Self::Soak(report) => report.runs.is_empty(),
+        }
+    }
+
     /// Adds what a later turn of the same scenario showed.
     pub fn add(&mut self, later: Self) {
         match (self, later) {
@@ -152,6 +216,67 @@ impl Outcome {
                 | Self::Soak(_),
                 _,
             ) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        file::{ScenarioFile, Suite},
+        *,
+    };
+
+    #[test]
+    fn what_the_emulation_cannot_do_is_left_out_and_said() {
+        for ScenarioFile {
+            name,
+            regions,
+            scenario,
+            ..
+        } in Suite::Full.scenarios()
+        {
+            let (whole, left_out) = scenario.possible(Emulation::Namespaces, &regions);
+            assert!(whole.is_some() && left_out.is_empty(), "{name}");
+            let (possible, left_out) = scenario.possible(Emulation::Socket, &regions);
+            let said = left_out.join("\n");
+            match (&scenario, possible) {
+                (Scenario::Lag(all), Some(Scenario::Lag(possible))) => {
+                    let count = possible.cases.len() + left_out.len();
+                    assert_eq!(count, all.cases.len(), "{name}");
+                }
+                (Scenario::Local(_) | Scenario::Conflict(_), possible) => {
+                    assert!(possible.is_some() && said.is_empty(), "{name}");
+                }
+                (Scenario::Partition(_) | Scenario::Soak(_), None) => {
+                    assert!(said.contains("cannot cut links"), "{name}: {said}");
+                }
+                (_, possible) => panic!("{name}: {possible:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn servers_can_be_stopped_and_killed_without_a_forwarder() {
+        let text = "servers = [\"greenwich\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 1\nspread = \"uniform\"\n\
+            value_size = \"1\"\nconnections = 1\nlength = \"9s\"\nwarm_up = \"1s\"\ncases = [\n\
+            { rate = 1, faults = [{ at = \"1s\", stop = \"a\" }, { at = \"2s\", kill = \"b\" }] },\n\
+            { rate = 2, faults = [{ at = \"1s\", cut = [\"a\", \"b\"] }], link = { loss_percent = 1, loss_burst_packets = 2 } },\n]\n";
+        let file = ScenarioFile::parse("x", text).unwrap();
+        let (possible, left_out) = file.scenario.possible(Emulation::Socket, &file.regions);
+        let Some(Scenario::Lag(lag)) = possible else {
+            panic!("{possible:?}");
+        };
+        assert_eq!((lag.cases.len(), lag.cases[0].rate), (1, 1.0));
+        let [said] = left_out.as_slice() else {
+            panic!("{left_out:?}");
+        };
+        for part in [
+            "2 updates/s",
+            "lose packets in bursts",
+            "cannot cut links (cut a – b)",
+        ] {
+            assert!(said.contains(part), "{said}");
         }
     }
 }

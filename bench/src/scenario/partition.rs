@@ -182,13 +182,13 @@ impl Partition {
         let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
         let _before = place.take_report()?;
         for from in 0..addresses.len() {
-            (0..addresses.len()).for_each(|to| place.forwarder.set_cut(from, to, false));
+            (0..addresses.len()).try_for_each(|to| place.set_cut(from, to, false))?;
         }
         let patience = Patience::of(&network, &stage.regions, self.settle_limit);
         let settled = readers
             .settle(&keys, patience)
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
-        let forwarder = place.take_report()?;
+        let forwarder = place.take_report()?.context("a cut needs a forwarder")?;
         Ok(PartitionRun {
             server: server.name().to_owned(),
             case: case.clone(),

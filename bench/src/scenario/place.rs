@@ -1,11 +1,12 @@
-//! A server's regions, each in its namespace behind emulated links.
+//! A server's regions behind emulated links.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::Stage;
 use crate::{
-    server::{Adapter, Running},
+    server::{Adapter, Running, Site},
     wan::{
+        emulation::Emulation,
         forwarder::{Forwarder, account::ForwarderReport},
         namespaces::Namespaces,
         plan::Network,
@@ -16,10 +17,41 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) regions: Vec<Running>,
-    pub(super) forwarder: Forwarder,
-    namespaces: Namespaces,
+    /// What stands between the regions; `None` when servers emulate their links themselves.
+    between: Option<Between>,
     names: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Between {
+    forwarder: Forwarder,
+    namespaces: Namespaces,
     dropped_before: u64,
+}
+
+impl Between {
+    fn make(stage: &Stage<'_>, network: &Network) -> anyhow::Result<Self> {
+        let (namespaces, devices) = Namespaces::make(&stage.regions)?;
+        let regions = &stage.regions;
+        let profile = |from: usize, to: usize| network.profile(regions[from], regions[to]);
+        let forwarder = Forwarder::start(devices, stage.seed, profile).context("the forwarder")?;
+        Ok(Self {
+            forwarder,
+            namespaces,
+            dropped_before: 0,
+        })
+    }
+}
+
+/// Sites on loopback whose servers do to each other what the network does.
+fn impaired_sites(stage: &Stage<'_>, network: &Network) -> anyhow::Result<Vec<Site>> {
+    let mut sites = Site::on_loopback(&stage.regions).context("finding free ports")?;
+    for site in &mut sites {
+        let others = stage.regions.iter().filter(|other| **other != site.region);
+        let impaired = others.map(|to| ((*to).to_owned(), network.profile(&site.region, to)));
+        site.impaired = impaired.collect();
+    }
+    Ok(sites)
 }
 
 impl Place {
@@ -30,37 +62,62 @@ impl Place {
         name: &str,
         network: &Network,
     ) -> anyhow::Result<Self> {
-        let (namespaces, devices) = Namespaces::make(&stage.regions)?;
-        let names: Vec<String> = stage.regions.iter().map(ToString::to_string).collect();
-        let profile = |from: usize, to: usize| network.profile(&names[from], &names[to]);
-        let forwarder = Forwarder::start(devices, stage.seed, profile).context("the forwarder")?;
+        let (between, sites) = match stage.emulation {
+            Emulation::Namespaces => {
+                let between = Between::make(stage, network)?;
+                let sites = between.namespaces.sites.clone();
+                (Some(between), sites)
+            }
+            Emulation::Socket => (None, impaired_sites(stage, network)?),
+        };
         (stage.tell)(format!("{}: starting", server.name()));
         let home = stage.directory.join(name);
         let regions = server
-            .start(&namespaces.sites, &home)
+            .start(&sites, &home)
             .with_context(|| format!("cannot start {}", server.name()))?;
         Ok(Self {
             regions,
-            forwarder,
-            namespaces,
-            names,
-            dropped_before: 0,
+            between,
+            names: stage.regions.iter().map(ToString::to_string).collect(),
         })
     }
 
-    /// Changes what links do to packets that are sent from here on.
-    pub(super) fn set_network(&self, network: &Network) {
-        let profile = |from: usize, to: usize| network.profile(&self.names[from], &self.names[to]);
-        self.forwarder.set_profiles(profile);
+    /// Whether links can be changed while servers run.
+    pub(super) fn can_change(&self) -> bool {
+        self.between.is_some()
     }
 
-    /// How well the emulation did since the start or the last call.
-    pub(super) fn take_report(&mut self) -> anyhow::Result<ForwarderReport> {
-        let mut report = self.forwarder.take_report();
-        let dropped = self.namespaces.dropped()?;
-        report.own_fault += dropped - self.dropped_before;
-        self.dropped_before = dropped;
-        Ok(report)
+    /// Changes what links do to packets that are sent from here on.
+    pub(super) fn set_network(&self, network: &Network) -> anyhow::Result<()> {
+        let profile = |from: usize, to: usize| network.profile(&self.names[from], &self.names[to]);
+        self.forwarder()?.set_profiles(profile);
+        Ok(())
+    }
+
+    /// Cuts one direction between two regions, by their places, or ends the cut.
+    pub(super) fn set_cut(&self, from: usize, to: usize, is_cut: bool) -> anyhow::Result<()> {
+        self.forwarder()?.set_cut(from, to, is_cut);
+        Ok(())
+    }
+
+    fn forwarder(&self) -> anyhow::Result<&Forwarder> {
+        match &self.between {
+            Some(between) => Ok(&between.forwarder),
+            None => bail!("links that servers emulate themselves cannot be changed or cut"),
+        }
+    }
+
+    /// How well the emulation did since the start or the last call; `None` when nothing stands between the regions that
+    /// could tell.
+    pub(super) fn take_report(&mut self) -> anyhow::Result<Option<ForwarderReport>> {
+        let Some(between) = &mut self.between else {
+            return Ok(None);
+        };
+        let mut report = between.forwarder.take_report();
+        let dropped = between.namespaces.dropped()?;
+        report.own_fault += dropped - between.dropped_before;
+        between.dropped_before = dropped;
+        Ok(Some(report))
     }
 
     /// Regions whose clients may write, by their places.

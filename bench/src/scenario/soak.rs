@@ -90,8 +90,8 @@ pub struct SoakRun {
     pub differing: usize,
     /// From the end of the load until all keys were the same everywhere, in milliseconds; `None` when some never were.
     pub equal_after_ms: Option<f64>,
-    /// How well the emulation did.
-    pub forwarder: ForwarderReport,
+    /// How well the emulation did, when it can tell.
+    pub forwarder: Option<ForwarderReport>,
     /// Why the figures say more of the emulation than of the server, if so.
     pub bottleneck: Option<String>,
 }
@@ -177,7 +177,7 @@ impl Soak {
             marks,
             differing: settled.differing.len(),
             equal_after_ms: settled.after.map(|after| after.as_secs_f64() * 1e3),
-            bottleneck: forwarder.bottleneck(),
+            bottleneck: forwarder.as_ref().and_then(ForwarderReport::bottleneck),
             forwarder,
         })
     }

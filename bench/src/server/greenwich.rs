@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use greenwich_proto::netem::LinkProfile;
+
 use super::{Adapter, Running, ServerError, Site, process::Process, version_of};
 
 /// How long the regions may take to find each other.
@@ -20,6 +22,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub const NAME: &str = "greenwich";
 /// See [`NAME`].
 pub const BASELINE_NAME: &str = "greenwich-baseline";
+/// The same binary with batches that are compressed.
+pub const ZSTD_NAME: &str = "greenwich-zstd";
 
 /// Name of the clusters.
 const CLUSTER: &str = "bench";
@@ -29,21 +33,38 @@ const CLUSTER: &str = "bench";
 pub struct Greenwich {
     name: &'static str,
     program: PathBuf,
+    /// What batches are compressed with; the node's default without it.
+    compression: Option<&'static str>,
 }
 
 impl Greenwich {
     /// This binary.
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        let name = NAME;
-        Self { name, program }
+        Self {
+            name: NAME,
+            program,
+            compression: None,
+        }
+    }
+
+    /// This binary, with compressed batches.
+    #[must_use]
+    pub fn zstd(program: PathBuf) -> Self {
+        Self {
+            name: ZSTD_NAME,
+            compression: Some("zstd"),
+            ..Self::new(program)
+        }
     }
 
     /// This binary, as the one that another is compared with.
     #[must_use]
     pub fn baseline(program: PathBuf) -> Self {
-        let name = BASELINE_NAME;
-        Self { name, program }
+        Self {
+            name: BASELINE_NAME,
+            ..Self::new(program)
+        }
     }
 
     fn certificates(&self, directory: &Path, sites: &[Site]) -> Result<(), ServerError> {
@@ -93,7 +114,13 @@ impl Ports {
 }
 
 /// The configuration of the node in `sites[index]`.
-fn config(index: usize, sites: &[Site], ports: &[Ports], certificates: &Path) -> String {
+fn config(
+    index: usize,
+    sites: &[Site],
+    ports: &[Ports],
+    certificates: &Path,
+    compression: Option<&str>,
+) -> String {
     let site = &sites[index];
     let mut text = format!(
         "cluster = \"{CLUSTER}\"\ndata_dir = \"data\"\n\n[region]\nname = \"{name}\"\nid = {id}\n\n\
@@ -107,6 +134,9 @@ fn config(index: usize, sites: &[Site], ports: &[Ports], certificates: &Path) ->
         replication = ports[index].replication,
         dir = certificates.display(),
     );
+    if let Some(compression) = compression {
+        writeln!(text, "compression = \"{compression}\"").expect("a string takes every text");
+    }
     for (other, (peer, ports)) in sites.iter().zip(ports).enumerate() {
         if other != index {
             write!(
@@ -120,12 +150,36 @@ fn config(index: usize, sites: &[Site], ports: &[Ports], certificates: &Path) ->
             .expect("a string takes every text");
         }
     }
+    for (peer, profile) in &site.impaired {
+        text += &emulation(peer, profile);
+    }
+    text
+}
+
+/// The part of a configuration that impairs what is sent to `peer`.
+fn emulation(peer: &str, profile: &LinkProfile) -> String {
+    let micros = |micros| humantime::format_duration(Duration::from_micros(micros));
+    let mut text = format!(
+        "\n[[emulation]]\npeer = \"{peer}\"\ndelay = \"{}\"\njitter = \"{}\"\nloss = \"{:.6}%\"\n",
+        micros(profile.delay_us),
+        // More than the delay has no effect, and the node refuses it.
+        micros(profile.jitter_us.min(profile.delay_us)),
+        profile.loss * 100.0,
+    );
+    if let Some(rate) = profile.rate_bytes_per_s {
+        let bits = rate.saturating_mul(8);
+        writeln!(text, "rate = \"{bits}bit\"").expect("a string takes every text");
+    }
     text
 }
 
 impl Adapter for Greenwich {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn emulates_links(&self) -> bool {
+        true
     }
 
     fn version(&self) -> Option<String> {
@@ -153,7 +207,10 @@ impl Adapter for Greenwich {
             let file = home.join("node.toml");
             written(
                 &file,
-                fs::write(&file, config(index, sites, &ports, &certificates)),
+                fs::write(
+                    &file,
+                    config(index, sites, &ports, &certificates, self.compression),
+                ),
             )?;
             let mut command = site.command(&self.program);
             command.args(["node", "--config"]).arg(&file);
@@ -232,6 +289,28 @@ fn is_linked(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_impaired_as_the_profile_says() {
+        let profile = LinkProfile {
+            delay_us: 40_500,
+            jitter_us: 50_000,
+            loss: 0.07 / 100.0,
+            rate_bytes_per_s: Some(1_300_000),
+            ..LinkProfile::NONE
+        };
+        let text = emulation("eu-west", &profile);
+        for line in [
+            "peer = \"eu-west\"",
+            "delay = \"40ms 500us\"",
+            "jitter = \"40ms 500us\"",
+            "loss = \"0.070000%\"",
+            "rate = \"10400000bit\"",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(!emulation("b", &LinkProfile::NONE).contains("rate"));
+    }
 
     #[test]
     fn links_are_up_when_all_are() {

@@ -12,6 +12,8 @@ use std::{
     process::Command,
 };
 
+use greenwich_proto::netem::LinkProfile;
+
 use self::process::{Process, ProcessError};
 
 /// A region that a server is started in.
@@ -25,6 +27,8 @@ pub struct Site {
     pub link: IpAddr,
     /// The network namespace that its server lives in; `None` for this one.
     pub namespace: Option<String>,
+    /// What its server itself does to what it sends to other regions, by their names, because nothing else emulates links.
+    pub impaired: Vec<(String, LinkProfile)>,
 }
 
 impl Site {
@@ -45,6 +49,7 @@ impl Site {
                 client: port.local_addr()?,
                 link: loopback,
                 namespace: None,
+                impaired: Vec::new(),
             })
         });
         sites.collect()
@@ -120,6 +125,11 @@ pub trait Adapter: Sync {
 
     /// The program's version; `None` when it is not installed.
     fn version(&self) -> Option<String>;
+
+    /// Whether it does by itself what [`Site::impaired`] says.
+    fn emulates_links(&self) -> bool {
+        false
+    }
 
     /// Starts a server in each site and links them. `directory` is theirs.
     ///

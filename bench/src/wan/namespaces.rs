@@ -5,6 +5,7 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::Command,
@@ -22,7 +23,7 @@ use crate::{
 pub enum WanError {
     /// Not root.
     #[error(
-        "emulated links between regions need network namespaces, and those need root: run it with sudo"
+        "emulated links between regions need network namespaces, and those need root: run it with sudo, or with --emulation socket"
     )]
     NotRoot,
     /// A command failed.
@@ -54,6 +55,22 @@ pub enum WanError {
         /// Why not.
         error: std::io::Error,
     },
+}
+
+impl WanError {
+    /// Whether this machine does not let this user have namespaces and TUN devices, rather than that something is wrong.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::NotRoot => true,
+            Self::Command { output, .. } => output.contains("not permitted"),
+            Self::Tun { error, .. } => matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied
+            ),
+            Self::Lock { .. } | Self::Crowded => false,
+        }
+    }
 }
 
 /// Port of the servers in their namespaces.
@@ -181,6 +198,7 @@ impl Namespaces {
             client: SocketAddr::from((client(2), CLIENT_PORT)),
             link: IpAddr::V4(link),
             namespace: Some(name),
+            impaired: Vec::new(),
         });
         Ok(device)
     }

@@ -160,6 +160,9 @@ impl ComparedScenario {
                 "ended early{name}, and only what both have is compared: {reason}"
             ));
         }
+        let left_out = report.left_out.iter();
+        self.notes
+            .extend(left_out.map(|sentence| format!("{name}: {sentence}")));
         let notes = samples.notes.iter();
         self.notes
             .extend(notes.map(|note| format!("{name}: {note}")));
@@ -260,6 +263,11 @@ fn differences(a: &Provenance, b: &Provenance) -> Vec<String> {
             a.kernel.clone().into(),
             b.kernel.clone().into(),
             "another kernel",
+        ),
+        of(
+            a.emulation.to_string().into(),
+            b.emulation.to_string().into(),
+            "links",
         ),
         of(a.seed.into(), b.seed.into(), "another seed"),
         of(a.commit.clone().into(), b.commit.clone().into(), "commit"),

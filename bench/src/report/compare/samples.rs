@@ -130,7 +130,9 @@ impl Samples {
             let is_same = |other: &&LagRun| other.server == run.server && other.case == run.case;
             let is_one_run = report.runs.iter().filter(is_same).count() == 1;
             let bytes = Metric::less("bytes per update");
-            self.add(&run.server, &case, bytes, run.bytes_per_update);
+            if let Some(bytes_per_update) = run.bytes_per_update {
+                self.add(&run.server, &case, bytes, bytes_per_update);
+            }
             for direction in &run.directions {
                 self.direction(&run.server, &case, direction, is_one_run);
             }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     report::compare::verdict::Verdict,
     scenario::{Outcome, Scenario, file::ScenarioFile, local::LocalReport},
+    wan::emulation::Emulation,
 };
 
 const LOCAL: &str = "servers = [\"greenwich\"]\nregions = [\"a\"]\n[local]\nkeys = 10\nvalue_size = \"10\"\n\
@@ -29,12 +30,13 @@ fn local(servers: &[(&str, [f64; 5])]) -> Report {
         .iter()
         .map(|(name, _)| ((*name).to_owned(), Some("1".to_owned())));
     let versions: BTreeMap<_, _> = versions.collect();
-    let mut report = Report::new(Provenance::look(1, versions));
+    let mut report = Report::new(Provenance::look(1, Emulation::default(), versions));
     report.scenarios.push(ScenarioReport {
         name: file.name,
         regions: file.regions,
         settings: file.scenario,
         outcome: Outcome::Local(outcome),
+        left_out: Vec::new(),
         partial: None,
     });
     report
@@ -105,6 +107,8 @@ fn what_is_missing_or_partial_is_said() {
     other.name = "other".to_owned();
     b.scenarios.push(other);
     b.provenance.cores = 99;
+    b.provenance.emulation = Emulation::Socket;
+    b.scenarios[0].left_out = vec!["keydb: not run".to_owned()];
     let compared = Compared::reports(&a, &b);
     let text = compared.to_string();
     for said in [
@@ -112,6 +116,8 @@ fn what_is_missing_or_partial_is_said() {
         "A ended before it had measured lag",
         "other is in B alone",
         "another number of cores",
+        "links: emulated by network namespaces",
+        "B: keydb: not run",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }

@@ -37,6 +37,7 @@ pub fn write(report: &Report, directory: &Path) -> anyhow::Result<()> {
     let parts = report.scenarios.iter().map(|scenario| Part {
         name: scenario.name.clone(),
         settings: serde_json::to_string_pretty(&scenario.settings).unwrap_or_default(),
+        left_out: scenario.left_out.clone(),
         partial: scenario.partial.clone(),
         section: scenario.section(),
     });
@@ -49,6 +50,7 @@ pub fn write(report: &Report, directory: &Path) -> anyhow::Result<()> {
 struct Part {
     name: String,
     settings: String,
+    left_out: Vec<String>,
     partial: Option<String>,
     section: Section,
 }
@@ -132,6 +134,7 @@ fn header(provenance: &Provenance) -> Markup {
                 dt { "machine" }
                 dd { (provenance.processor) ", " (provenance.cores) " cores, " (format!("{gigabytes:.1}")) " GB" }
                 dt { "kernel" } dd { (provenance.kernel) }
+                dt { "links" } dd { (provenance.emulation) }
                 @for (server, version) in &provenance.servers {
                     dt { (server) }
                     @match version {
@@ -193,6 +196,7 @@ fn section(part: &Part, figures: &[Markup]) -> Markup {
             @if let Some(reason) = &part.partial {
                 p class="alarm" { strong { "PARTIAL" } ": this scenario ended early, and shows what was measured until then: " (reason) }
             }
+            @for said in &part.left_out { p { (said) } }
             @if !part.section.warnings.is_empty() {
                 ul class="alarm" { @for warning in &part.section.warnings { li { (warning) } } }
             }
@@ -257,7 +261,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::report::figure::{Axis, Mark, Point, Series};
+    use crate::{
+        report::figure::{Axis, Mark, Point, Series},
+        wan::emulation::Emulation,
+    };
 
     fn part(name: &str, partial: Option<&str>) -> Part {
         let axis = || Axis::linear("axis", "ms");
@@ -285,6 +292,7 @@ mod tests {
         Part {
             name: name.to_owned(),
             settings: "{}".to_owned(),
+            left_out: vec!["redis: not run".to_owned()],
             partial: partial.map(str::to_owned),
             section: Section {
                 warnings: vec!["DO NOT USE this".to_owned()],
@@ -303,7 +311,7 @@ mod tests {
             ("redis".to_owned(), Some("v7 <b>".to_owned())),
             ("keydb".to_owned(), None),
         ]);
-        page(&Provenance::look(7, servers), parts).unwrap()
+        page(&Provenance::look(7, Emulation::Socket, servers), parts).unwrap()
     }
 
     #[test]
@@ -320,6 +328,8 @@ mod tests {
             "<strong>PARTIAL</strong>",
             "a server died",
             "DO NOT USE this",
+            "<p>redis: not run</p>",
+            "the nodes' own sockets",
             "not run: it is not installed",
             "v7 &lt;b&gt;",
             "redis &amp; co",

@@ -1,0 +1,256 @@
+//! Whether the lag probe tells the truth: a pair of servers that share their keys, of which one sees each key a known time
+//! after it was written; and real replication over a link whose delay is known.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use greenwich_bench::{
+    lag::{
+        Lag,
+        probe::{PROBE_INTERVAL, Probing},
+    },
+    load::{record::histogram, reply},
+    server::{Adapter, find_program, redis::RedisLike},
+    wan::{forwarder::Forwarder, namespaces::Namespaces},
+};
+use greenwich_proto::netem::LinkProfile;
+use parking_lot::Mutex;
+use tun_rs::SyncDevice;
+
+const LENGTH: Duration = Duration::from_secs(2);
+/// Probes that are written within it: one at its beginning, and one at its very end.
+const PROBES: u64 = (LENGTH.as_millis() / PROBE_INTERVAL.as_millis()) as u64 + 1;
+/// Longer than any delay here.
+const NEVER_AFTER: Duration = Duration::from_secs(2);
+const CONNECT_TIME: Duration = Duration::from_millis(300);
+const TOLERANCE: f64 = 0.02;
+/// A busy machine may keep the reader from its looks. That spoils a run, but it makes no wrong probe right: one run of
+/// these must be true.
+const RUNS: usize = 5;
+
+/// How long after its write a probe is seen, by its number; `None` is never.
+type Delays = fn(u64) -> Option<Duration>;
+
+/// Where keys are written, or where they are seen.
+#[derive(Clone, Copy)]
+enum Role {
+    Source,
+    Target(Delays),
+}
+
+/// When each probe was written, by its number.
+type Written = Arc<Mutex<HashMap<u64, Instant>>>;
+
+impl Role {
+    /// What is answered to a request for a probe.
+    fn answer(self, written: &Written, probe: u64) -> &'static [u8] {
+        match self {
+            Self::Source => {
+                written.lock().insert(probe, Instant::now());
+                b"+OK\r\n"
+            }
+            Self::Target(delays) => {
+                let written = written.lock().get(&probe).copied();
+                let is_seen = written
+                    .zip(delays(probe))
+                    .is_some_and(|(at, delay)| at.elapsed() >= delay);
+                if is_seen { b":1\r\n" } else { b":0\r\n" }
+            }
+        }
+    }
+
+    /// Answers one connection, until it ends.
+    fn serve(self, written: Written) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            self.answer_all(stream, &written);
+        });
+        address
+    }
+
+    fn answer_all(self, mut stream: TcpStream, written: &Written) {
+        let mut unread = Vec::new();
+        let mut buffer = [0; 64 * 1024];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            unread.extend_from_slice(&buffer[..read]);
+            let mut replies = Vec::new();
+            while let Some(request) = reply::scan(&unread).unwrap() {
+                let text = String::from_utf8(unread.drain(..request.bytes).collect()).unwrap();
+                // The number of words, then the length of each before it.
+                let key = text.split("\r\n").nth(4).unwrap();
+                let probe = key.rsplit(':').next().unwrap().parse().unwrap();
+                replies.extend_from_slice(self.answer(written, probe));
+            }
+            if stream.write_all(&replies).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Probes a pair of servers. What it says must always be no less than the truth, and all that was written.
+fn probe(delays: Delays, sooner: Duration) -> Lag {
+    let written = Written::default();
+    let source = Role::Source.serve(Arc::clone(&written));
+    let target = Role::Target(delays).serve(Arc::clone(&written));
+    let probing = Probing {
+        source,
+        label: "test".to_owned(),
+        targets: vec![(target, sooner)],
+        start: Instant::now() + CONNECT_TIME,
+        warm_up: Duration::ZERO,
+        length: LENGTH,
+        never_after: NEVER_AFTER,
+        reconnects: false,
+    };
+    let lag = probing.run().unwrap().remove(0);
+    assert_eq!(written.lock().len() as u64, PROBES);
+    let truth = truth(delays);
+    assert_eq!(lag.seen_after.len(), truth.len() as u64);
+    assert_eq!(lag.never, PROBES - truth.len() as u64);
+    let mut measured: Vec<Duration> = lag.series.iter().map(|(_, took)| *took).collect();
+    measured.sort_unstable();
+    assert_eq!(measured.len(), truth.len());
+    for (measured, truth) in measured.iter().zip(&truth) {
+        assert!(measured >= truth, "{measured:?} is before {truth:?}");
+    }
+    lag
+}
+
+/// The delays of all probes that are seen, in order.
+fn truth(delays: Delays) -> Vec<Duration> {
+    let mut truth: Vec<Duration> = (0..PROBES).filter_map(delays).collect();
+    truth.sort_unstable();
+    truth
+}
+
+/// What differs by more than 2 % and by more than the interval of the looks.
+fn errors(lag: &Lag, delays: Delays) -> Vec<String> {
+    let mut expected = histogram();
+    for delay in truth(delays) {
+        expected.record(delay.as_nanos() as u64).unwrap();
+    }
+    let measured = lag.figures();
+    let figures = [
+        ("p50", 0.5, measured.p50_ms),
+        ("p90", 0.9, measured.p90_ms),
+        ("p99", 0.99, measured.p99_ms),
+        ("max", 1.0, measured.max_ms),
+    ];
+    let wrong = figures.iter().filter_map(|(name, quantile, measured_ms)| {
+        let truth_ms = expected.value_at_quantile(*quantile) as f64 / 1e6;
+        let allowed_ms = (truth_ms * TOLERANCE).max(measured.look_ms_p50);
+        let is_wrong = (measured_ms - truth_ms).abs() > allowed_ms;
+        is_wrong.then(|| format!("{name}: {measured_ms} ms measured, {truth_ms} ms true"))
+    });
+    wrong
+        .chain((measured.probes == 0).then(|| "nothing was measured".to_owned()))
+        .collect()
+}
+
+fn probe_truly(delays: Delays, sooner: Duration) {
+    let mut found = Vec::new();
+    for _ in 0..RUNS {
+        let errors = errors(&probe(delays, sooner), delays);
+        if errors.is_empty() {
+            return;
+        }
+        found.push(errors);
+    }
+    panic!("no run is within 2 %: {found:?}")
+}
+
+#[test]
+fn a_constant_lag_is_measured() {
+    let delay = Duration::from_millis(100);
+    probe_truly(|_| Some(Duration::from_millis(100)), delay.mul_f64(0.9));
+}
+
+#[test]
+fn each_percentile_is_its_own() {
+    // 7 of 8 take once as long, of the others most three times, and one of 50 six times.
+    let delays: Delays = |probe| {
+        let times = match probe {
+            probe if probe % 50 == 49 => 6,
+            probe if probe % 8 == 7 => 3,
+            _ => 1,
+        };
+        Some(Duration::from_millis(60) * times)
+    };
+    let truth = truth(delays);
+    let at = |share: f64| truth[(truth.len() as f64 * share) as usize].as_millis();
+    assert_eq!([at(0.5), at(0.9), at(0.99)], [60, 180, 360]);
+    probe_truly(delays, Duration::from_millis(50));
+}
+
+#[test]
+fn what_is_never_seen_is_counted_and_in_no_percentile() {
+    let delays: Delays = |probe| (probe != 100).then_some(Duration::from_millis(100));
+    assert_eq!(truth(delays).len() as u64, PROBES - 1);
+    probe_truly(delays, Duration::ZERO);
+}
+
+/// Of a link that says how long it takes.
+const ONE_WAY: Duration = Duration::from_millis(20);
+/// What a primary, the emulation and a replica may take beside: much for them, and less than another way.
+const BESIDE: Duration = Duration::from_millis(5);
+
+/// Probes redis-server's replication over an emulated link.
+fn probe_replication(namespaces: &Namespaces, devices: Vec<SyncDevice>, home: &Path) -> Lag {
+    let profile = LinkProfile::with_rtt_us(2 * ONE_WAY.as_micros() as u64);
+    let _forwarder = Forwarder::start(devices, 1, |_, _| profile).unwrap();
+    let running = RedisLike::redis().start(&namespaces.sites, home).unwrap();
+    let probing = Probing {
+        source: running[0].site.client,
+        label: "test".to_owned(),
+        targets: vec![(running[1].site.client, Duration::ZERO)],
+        start: Instant::now() + CONNECT_TIME,
+        warm_up: Duration::ZERO,
+        length: LENGTH,
+        never_after: Duration::from_secs(20),
+        reconnects: false,
+    };
+    probing.run().unwrap().remove(0)
+}
+
+#[test]
+fn no_write_is_seen_before_the_link_has_carried_it() {
+    if find_program("redis-server").is_none() {
+        eprintln!("skipped: redis-server is not installed");
+        return;
+    }
+    let mut medians_ms = Vec::new();
+    for run in 0..RUNS {
+        let home = tempfile::tempdir().unwrap();
+        let (namespaces, devices) = match Namespaces::make(&["a", "b"]) {
+            Ok(made) => made,
+            Err(error) => {
+                assert!(error.is_forbidden(), "{error}");
+                eprintln!("skipped: {error}");
+                return;
+            }
+        };
+        let lag = probe_replication(&namespaces, devices, home.path());
+        assert_eq!((lag.figures().probes, lag.never), (PROBES, 0), "run {run}");
+        let least = lag.series.iter().map(|(_, took)| *took).min().unwrap();
+        assert!(least >= ONE_WAY, "{least:?} over a link of {ONE_WAY:?}");
+        let median_ms = lag.figures().p50_ms;
+        if median_ms <= (ONE_WAY + BESIDE).as_secs_f64() * 1e3 {
+            return;
+        }
+        medians_ms.push(median_ms);
+    }
+    panic!("no median is near {ONE_WAY:?}: {medians_ms:?} ms")
+}
