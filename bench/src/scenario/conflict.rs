@@ -143,6 +143,8 @@ pub struct ConflictRun {
 
 /// Keys that are written together: the rest of the round follows them, and other regions are as far.
 const TOGETHER: usize = 64;
+/// Links are up all the time: regions that have not moved for so long will not.
+const QUIET: Duration = Duration::from_secs(5);
 
 impl Conflict {
     /// Why this cannot be measured between these regions, if so.
@@ -171,7 +173,7 @@ impl Conflict {
                 .iter()
                 .map(|region| region.site.client)
                 .collect();
-            let patience = Patience::of(&self.network(), &stage.regions, self.settle_limit);
+            let patience = Patience::of(&self.network(), &stage.regions, QUIET, self.settle_limit);
             for &kind in &self.types {
                 (stage.tell)(format!("{}: {}", server.name(), kind.name()));
                 let run = self.conflict(*server, kind, &addresses, patience);

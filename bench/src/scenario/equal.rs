@@ -53,13 +53,18 @@ pub(super) struct Patience {
 
 impl Patience {
     /// For regions behind such links.
-    pub(super) fn of(network: &Network, regions: &[&str], limit: Duration) -> Self {
+    pub(super) fn of(
+        network: &Network,
+        regions: &[&str],
+        quiet: Duration,
+        limit: Duration,
+    ) -> Self {
         let delays = regions
             .iter()
             .flat_map(|from| regions.iter().map(|to| network.one_way(from, to)));
         Self {
             hold: delays.max().unwrap_or_default() * 3 + HOLD_MIN,
-            quiet: QUIET,
+            quiet,
             limit,
         }
     }
@@ -67,8 +72,6 @@ impl Patience {
 
 /// Batches, acknowledgements and repeats are through by then.
 const HOLD_MIN: Duration = Duration::from_millis(500);
-/// Time-outs of connections are shorter, those of most servers' attempts to connect again too.
-const QUIET: Duration = Duration::from_secs(20);
 
 /// A client of each region.
 #[derive(Debug)]

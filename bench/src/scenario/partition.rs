@@ -108,6 +108,9 @@ pub struct PartitionRun {
     pub bottleneck: Option<String>,
 }
 
+/// Regions that have not moved for so long, or for twice the cut, will not: TCP doubles the time to its next attempt.
+const QUIET_MIN: Duration = Duration::from_secs(10);
+
 impl Partition {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
@@ -184,7 +187,8 @@ impl Partition {
         for from in 0..addresses.len() {
             (0..addresses.len()).try_for_each(|to| place.set_cut(from, to, false))?;
         }
-        let patience = Patience::of(&network, &stage.regions, self.settle_limit);
+        let quiet = QUIET_MIN.max(case.cut * 2);
+        let patience = Patience::of(&network, &stage.regions, quiet, self.settle_limit);
         let settled = readers
             .settle(&keys, patience)
             .with_context(|| format!("comparing the regions of {}", server.name()))?;

@@ -96,6 +96,9 @@ pub struct SoakRun {
     pub bottleneck: Option<String>,
 }
 
+/// Regions that have not moved for so long will not.
+const QUIET: Duration = Duration::from_secs(20);
+
 impl Soak {
     /// Its links.
     #[must_use]
@@ -165,7 +168,7 @@ impl Soak {
             .map(|region| region.site.client)
             .collect();
         let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
-        let patience = Patience::of(&network, &stage.regions, self.settle_limit);
+        let patience = Patience::of(&network, &stage.regions, QUIET, self.settle_limit);
         let settled = Readers::connect(&addresses)
             .and_then(|mut readers| readers.settle(&keys, patience))
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
