@@ -92,8 +92,7 @@ impl Report {
     /// When the directory cannot be written to.
     pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
         let path = directory.join(JSON_FILE);
-        let text =
-            serde_json::to_string_pretty(self).context("the report cannot be written as JSON")?;
+        let text = serde_json::to_string(self).context("the report cannot be written as JSON")?;
         // Whoever kills this finds the old report or the new one.
         let part = directory.join(format!("{JSON_FILE}.part"));
         std::fs::write(&part, text + "\n")

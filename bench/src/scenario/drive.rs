@@ -127,7 +127,8 @@ pub struct Direction {
     pub lag: LagFigures,
     /// More of them, for plots.
     pub distribution: Distribution,
-    /// When probes were written, since the start, and how long they took, both in milliseconds.
+    /// When probes were written, since the start, and how long they took, both in milliseconds; of long runs the slowest of
+    /// each stretch.
     pub series_ms: Vec<(f64, f64)>,
 }
 
@@ -288,11 +289,7 @@ impl Drive<'_> {
             one_way_ms: millis(self.network.one_way(from, &to.region)),
             lag: lag.figures(),
             distribution: Distribution::of(&lag.seen_after),
-            series_ms: lag
-                .series
-                .iter()
-                .map(|&(at, took)| (millis(at), millis(took)))
-                .collect(),
+            series_ms: series_of(&lag.series),
         };
         others(sites, source).zip(lags).map(direction).collect()
     }
@@ -315,6 +312,21 @@ fn region_load(site: &Site, record: &Record) -> RegionLoad {
         unanswered: record.unanswered,
         seconds: record.seconds.clone(),
     }
+}
+
+/// Probes of one direction that a report keeps.
+const SERIES_MAX: usize = 3_000;
+
+/// Probes in milliseconds; of long runs the slowest of each stretch, so that no peak is lost.
+fn series_of(series: &[(Duration, Duration)]) -> Vec<(f64, f64)> {
+    let stretch = series.len().div_ceil(SERIES_MAX).max(1);
+    let slowest = series
+        .chunks(stretch)
+        .filter_map(|probes| probes.iter().max_by_key(|(_, took)| *took));
+    let rounded = |time: Duration| (millis(time) * 1e3).round() / 1e3;
+    slowest
+        .map(|&(at, took)| (rounded(at), rounded(took)))
+        .collect()
 }
 
 fn millis(time: Duration) -> f64 {
