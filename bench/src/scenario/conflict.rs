@@ -167,7 +167,7 @@ impl Conflict {
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut ConflictReport) -> anyhow::Result<()> {
         for server in &stage.servers {
-            let place = Place::open(stage, *server, server.name(), &self.network())?;
+            let place = Place::open(stage, *server, server.name(), &self.network(), &[])?;
             let addresses: Vec<_> = place
                 .regions
                 .iter()

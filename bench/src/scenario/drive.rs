@@ -23,8 +23,8 @@ use crate::{
         CONNECT_TIME, Load,
         generator::Progress,
         keys::KeySpread,
-        mix::Mix,
-        record::{Record, Second},
+        mix::{Mix, Operation},
+        record::{OperationRecord, Record, Second},
         values::{ValueContent, ValueSize},
     },
     report::distribution::Distribution,
@@ -75,6 +75,9 @@ pub struct RegionLoad {
     pub region: String,
     /// From the intended start to the last reply, of all operations together.
     pub latency: Distribution,
+    /// The same, of each operation.
+    #[serde(default)]
+    pub operations: Vec<OperationLoad>,
     /// Requests that were answered, without those of the warm-up.
     pub answered: u64,
     /// Of them, those that were answered with an error.
@@ -85,6 +88,17 @@ pub struct RegionLoad {
     pub unanswered: u64,
     /// Per second since the start.
     pub seconds: Vec<Second>,
+}
+
+/// What the clients of one region saw of one operation.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OperationLoad {
+    /// Which operation.
+    pub operation: Operation,
+    /// From the intended start to the last reply.
+    pub latency: Distribution,
+    /// Replies that were errors.
+    pub errors: u64,
 }
 
 /// What a region's server used, second by second.
@@ -306,11 +320,20 @@ fn region_load(site: &Site, record: &Record) -> RegionLoad {
     RegionLoad {
         region: site.region.clone(),
         latency: Distribution::of(&record.total()),
+        operations: record.operations.iter().map(operation_load).collect(),
         answered: record.answered,
         errors: record.errors(),
         missed: record.missed,
         unanswered: record.unanswered,
         seconds: record.seconds.clone(),
+    }
+}
+
+fn operation_load((&operation, record): (&Operation, &OperationRecord)) -> OperationLoad {
+    OperationLoad {
+        operation,
+        latency: Distribution::of(&record.latency),
+        errors: record.errors,
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Fault {
 }
 
 /// What happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Nothing passes between two regions, either way.
     Cut([String; 2]),
@@ -40,6 +40,18 @@ pub enum Action {
     Stop(String),
     /// It goes on.
     Continue(String),
+    /// Its clock jumps, forward or back.
+    ClockStep(ClockStep),
+}
+
+/// A jump of a region's clock.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockStep {
+    /// Where.
+    pub region: String,
+    /// How far; below zero, back.
+    pub seconds: f64,
 }
 
 /// A fault as files have it: a time, and exactly one action.
@@ -62,6 +74,8 @@ struct FaultText {
     stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     r#continue: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_step: Option<ClockStep>,
 }
 
 impl TryFrom<FaultText> for Fault {
@@ -76,6 +90,7 @@ impl TryFrom<FaultText> for Fault {
             text.start.map(Action::Start),
             text.stop.map(Action::Stop),
             text.r#continue.map(Action::Continue),
+            text.clock_step.map(Action::ClockStep),
         ];
         let mut actions = actions.into_iter().flatten();
         match (actions.next(), actions.next()) {
@@ -84,7 +99,7 @@ impl TryFrom<FaultText> for Fault {
                 action,
             }),
             _ => Err(
-                "a fault is a time and one of cut, cut-one-way, heal, kill, start, stop and continue",
+                "a fault is a time and one of cut, cut-one-way, heal, kill, start, stop, continue and clock-step",
             ),
         }
     }
@@ -104,6 +119,7 @@ impl From<Fault> for FaultText {
             Action::Start(region) => text.start = Some(region),
             Action::Stop(region) => text.stop = Some(region),
             Action::Continue(region) => text.r#continue = Some(region),
+            Action::ClockStep(step) => text.clock_step = Some(step),
         }
         text
     }
@@ -119,11 +135,19 @@ impl fmt::Display for Action {
             Self::Start(region) => write!(f, "start {region}"),
             Self::Stop(region) => write!(f, "stop {region}"),
             Self::Continue(region) => write!(f, "continue {region}"),
+            Self::ClockStep(ClockStep { region, seconds }) => {
+                write!(f, "clock {region} {seconds:+} s")
+            }
         }
     }
 }
 
 impl Action {
+    /// Whether it sets a region's clock wrong.
+    pub(super) fn sets_clock(&self, name: &str) -> bool {
+        matches!(self, Self::ClockStep(step) if step.region == name)
+    }
+
     /// The regions that it names.
     fn regions(&self) -> &[String] {
         match self {
@@ -131,7 +155,8 @@ impl Action {
             Self::Kill(region)
             | Self::Start(region)
             | Self::Stop(region)
-            | Self::Continue(region) => std::slice::from_ref(region),
+            | Self::Continue(region)
+            | Self::ClockStep(ClockStep { region, .. }) => std::slice::from_ref(region),
         }
     }
 }
@@ -213,6 +238,11 @@ pub(super) fn happen(action: &Action, place: &mut Place) -> anyhow::Result<()> {
         Action::Start(_) => process.restart()?,
         Action::Stop(_) => process.signal(Signal::STOP)?,
         Action::Continue(_) => process.signal(Signal::CONT)?,
+        Action::ClockStep(step) => {
+            if let Some(clock) = &place.regions[named[0]].site.clock {
+                clock.step(step.seconds)?;
+            }
+        }
     }
     Ok(())
 }
@@ -234,6 +264,7 @@ mod tests {
         { at = "5s", start = "a" },
         { at = "6s", stop = "b" },
         { at = "7s", continue = "b" },
+        { at = "7s", clock-step = { region = "a", seconds = -2.5 } },
     ]"#;
 
     #[test]
@@ -244,7 +275,8 @@ mod tests {
             .map(|fault| fault.action.to_string())
             .collect();
         assert_eq!(labels[..3], ["cut a – b", "cut b → a", "heal a – b"]);
-        assert_eq!(labels[3..], ["kill a", "start a", "stop b", "continue b"]);
+        assert_eq!(labels[3..7], ["kill a", "start a", "stop b", "continue b"]);
+        assert_eq!(labels[7..], ["clock a -2.5 s"]);
         let again: Text = toml::from_str(
             &toml::to_string(&Text {
                 faults: faults.clone(),

@@ -202,6 +202,8 @@ impl Lag {
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LagReport) -> anyhow::Result<()> {
         for server in &stage.servers {
             let mut opened: Option<Place> = None;
+            let cases = self.cases.iter();
+            let faults: Vec<Fault> = cases.flat_map(|case| case.faults.clone()).collect();
             for (index, case) in self.cases.iter().enumerate() {
                 let (number, count) = (index + 1, self.cases.len());
                 let network = case.network();
@@ -210,7 +212,7 @@ impl Lag {
                     Some(place) => place,
                     None => {
                         let name = format!("{}-{number}", server.name());
-                        Place::open(stage, *server, &name, &network)?
+                        Place::open(stage, *server, &name, &network, &faults)?
                     }
                 };
                 if place.can_change() {

@@ -151,7 +151,7 @@ impl Partition {
     ) -> anyhow::Result<PartitionRun> {
         let network = case.network();
         let name = format!("{}-{}", server.name(), index + 1);
-        let mut place = Place::open(stage, server, &name, &network)?;
+        let mut place = Place::open(stage, server, &name, &network, &[])?;
         let (number, count) = (index + 1, self.cases.len());
         (stage.tell)(format!("{}: case {number} of {count}, cut", server.name()));
         let faults = self.cut(case, &stage.regions);

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, bail};
 
-use super::Stage;
+use super::{Stage, faults::Fault};
 use crate::{
-    server::{Adapter, Running, Site},
+    server::{Adapter, Running, Site, clock::Clock},
     wan::{
         emulation::Emulation,
         forwarder::{Forwarder, account::ForwarderReport},
@@ -55,14 +55,16 @@ fn impaired_sites(stage: &Stage<'_>, network: &Network) -> anyhow::Result<Vec<Si
 }
 
 impl Place {
-    /// Starts a server in each region. Its files go where the stage has them, below `name`.
+    /// Starts a server in each region. Its files go where the stage has them, below `name`. Regions whose clocks are set
+    /// wrong by one of `faults` get their own.
     pub(super) fn open(
         stage: &Stage<'_>,
         server: &dyn Adapter,
         name: &str,
         network: &Network,
+        faults: &[Fault],
     ) -> anyhow::Result<Self> {
-        let (between, sites) = match stage.emulation {
+        let (between, mut sites) = match stage.emulation {
             Emulation::Namespaces => {
                 let between = Between::make(stage, network)?;
                 let sites = between.namespaces.sites.clone();
@@ -72,6 +74,15 @@ impl Place {
         };
         (stage.tell)(format!("{}: starting", server.name()));
         let home = stage.directory.join(name);
+        for site in &mut sites {
+            if faults
+                .iter()
+                .any(|fault| fault.action.sets_clock(&site.region))
+            {
+                std::fs::create_dir_all(&home).context("the servers' directory")?;
+                site.clock = Some(Clock::new(home.join(format!("{}-clock", site.region)))?);
+            }
+        }
         let regions = server
             .start(&sites, &home)
             .with_context(|| format!("cannot start {}", server.name()))?;

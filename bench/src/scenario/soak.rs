@@ -134,7 +134,7 @@ impl Soak {
 
     fn server(&self, stage: &Stage<'_>, server: &dyn Adapter) -> anyhow::Result<SoakRun> {
         let network = self.network();
-        let mut place = Place::open(stage, server, server.name(), &network)?;
+        let mut place = Place::open(stage, server, server.name(), &network, &self.faults)?;
         let length = humantime::format_duration(self.length);
         (stage.tell)(format!("{}: {length} of load", server.name()));
         let drive = Drive {

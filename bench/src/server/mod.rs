@@ -1,12 +1,14 @@
 //! Servers that can be measured: where their programs are, how one is started in each region, and how the regions are
 //! linked. Each adapter is one file.
 
+pub mod clock;
 pub mod dragonfly;
 pub mod greenwich;
 pub mod process;
 pub mod redis;
 
 use std::{
+    ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
@@ -14,7 +16,10 @@ use std::{
 
 use greenwich_proto::netem::LinkProfile;
 
-use self::process::{Process, ProcessError};
+use self::{
+    clock::Clock,
+    process::{Process, ProcessError},
+};
 
 /// A region that a server is started in.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub struct Site {
     pub namespace: Option<String>,
     /// What its server itself does to what it sends to other regions, by their names, because nothing else emulates links.
     pub impaired: Vec<(String, LinkProfile)>,
+    /// A clock of its own, for timetables that set it wrong.
+    pub clock: Option<Clock>,
 }
 
 impl Site {
@@ -50,6 +57,7 @@ impl Site {
                 link: loopback,
                 namespace: None,
                 impaired: Vec::new(),
+                clock: None,
             })
         });
         sites.collect()
@@ -61,17 +69,21 @@ impl Site {
         format!("{server} in {}", self.region)
     }
 
-    /// `program` in this site's namespace.
+    /// `program` in this site's namespace, with this site's clock.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
-        match &self.namespace {
-            None => Command::new(program),
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(program);
-                command
-            }
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(namespace) = &self.namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(Into::into));
         }
+        if let Some(clock) = &self.clock {
+            words.push("env".into());
+            words.extend(clock.variables());
+        }
+        words.push(program.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command
     }
 }
 

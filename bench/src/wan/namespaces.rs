@@ -199,6 +199,7 @@ impl Namespaces {
             link: IpAddr::V4(link),
             namespace: Some(name),
             impaired: Vec::new(),
+            clock: None,
         });
         Ok(device)
     }
