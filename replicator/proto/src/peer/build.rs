@@ -153,6 +153,7 @@ impl Builder {
         let Self {
             seen, keys, last, ..
         } = self;
+        seen.begin_pass();
         let all: Vec<&[u8]> = keys.iter().collect();
         store.prefetch(&all[..all.len().min(AT_ONCE)]);
         let full = last.items.len() + limit_bytes;
@@ -172,9 +173,9 @@ impl Builder {
 fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built) {
     match keys {
         [] => batch::put_flush(store.flushed(), &mut last.items),
-        [key] if seen.contains(key) => last.coalesced += 1,
+        [key] if seen.is_exported(key) => last.coalesced += 1,
         [key] => {
-            seen.insert(key, None);
+            seen.export(key);
             store.export(&[key], &mut |entry| {
                 // What a unit wrote travels with the unit's own record.
                 if layout::is_of_unit(entry) {
@@ -196,7 +197,7 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
             last.items.extend_from_slice(&entries);
             last.updates += count;
             for key in keys {
-                seen.insert(key, None);
+                seen.export(key);
             }
         }
     }
@@ -206,9 +207,9 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
 /// stays: the later one wins when both are applied.
 fn carry(entry: &[u8], seen: &mut Seen, last: &mut Built) {
     let key = layout::key_of(entry);
-    match seen.insert(key, Some((last.items.len(), entry.len()))) {
+    match seen.carry(key, (last.items.len(), entry.len())) {
         Some((item, len)) if len == entry.len() => {
-            seen.insert(key, Some((item, len)));
+            seen.carry(key, (item, len));
             batch::replace_entry(entry, item, &mut last.items);
             last.coalesced += 1;
         }
@@ -254,44 +255,73 @@ impl Keys {
 /// Where a carried entry is among the items, and its size.
 type Item = (usize, usize);
 
-/// The keys that are in the batch already, and where their carried entries are.
+/// How a key came into the batch.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// Its record carried its state.
+    Carried(Item),
+    /// Its state was looked up in this pass. It stands for the records that were read before, which are those of the
+    /// pass: while the batch is built, the key may be written again.
+    Exported(u32),
+}
+
+/// The keys that are in the batch already.
 #[derive(Debug, Default)]
 struct Seen {
     hasher: FixedState,
-    keys: HashTable<(usize, usize, Option<Item>)>,
+    keys: HashTable<(usize, usize, Taken)>,
     bytes: Vec<u8>,
+    pass: u32,
 }
 
 impl Seen {
     fn clear(&mut self) {
         self.keys.clear();
         self.bytes.clear();
+        self.pass = 0;
     }
 
-    fn contains(&self, key: &[u8]) -> bool {
+    /// Records were read, and their keys are about to be looked up.
+    fn begin_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// Whether the key's state was looked up in this pass.
+    fn is_exported(&self, key: &[u8]) -> bool {
         let hash = self.hasher.hash_one(key);
-        self.keys
-            .find(hash, |&(start, end, item)| {
-                item.is_none() && self.bytes[start..end] == *key
-            })
-            .is_some()
+        let is_here = |&(start, end, _): &(usize, usize, Taken)| self.bytes[start..end] == *key;
+        let held = self.keys.find(hash, is_here);
+        held.is_some_and(|(.., taken)| matches!(taken, Taken::Exported(pass) if *pass == self.pass))
     }
 
-    /// Remembers a key, and returns where its last carried entry is.
-    fn insert(&mut self, key: &[u8], item: Option<Item>) -> Option<Item> {
+    fn export(&mut self, key: &[u8]) {
+        let pass = self.pass;
+        self.insert(key, Taken::Exported(pass));
+    }
+
+    /// Remembers where a key's carried entry is, and returns where the last one was.
+    fn carry(&mut self, key: &[u8], item: Item) -> Option<Item> {
+        match self.insert(key, Taken::Carried(item)) {
+            Some(Taken::Carried(item)) => Some(item),
+            Some(Taken::Exported(_)) | None => None,
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], taken: Taken) -> Option<Taken> {
         let Self {
             hasher,
             keys,
             bytes,
+            ..
         } = self;
         let hash = hasher.hash_one(key);
         if let Some((.., held)) = keys.find_mut(hash, |&(start, end, _)| bytes[start..end] == *key)
         {
-            return std::mem::replace(held, item);
+            return Some(std::mem::replace(held, taken));
         }
         let start = bytes.len();
         bytes.extend_from_slice(key);
-        keys.insert_unique(hash, (start, bytes.len(), item), |&(start, end, _)| {
+        keys.insert_unique(hash, (start, bytes.len(), taken), |&(start, end, _)| {
             hasher.hash_one(&bytes[start..end])
         });
         None
