@@ -327,3 +327,73 @@ impl Seen {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, iter::once, time::Duration};
+
+    use super::*;
+    use crate::{
+        entry::EntryRef,
+        hlc::{Clock, Origin, Version},
+        store::Applied,
+        time::Wall,
+    };
+
+    const LANE: usize = 3;
+    const WALL: Wall = Wall(1_000);
+
+    /// A keyspace of one key, which a client writes again as soon as its state was looked up.
+    struct Busy<'a> {
+        log: &'a Log,
+        looks: Cell<u64>,
+    }
+
+    impl Store for Busy<'_> {
+        fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+            self.looks.set(self.looks.get() + 1);
+            let origin = Origin(1);
+            let stamp = Stamp(self.looks.get());
+            let state = EntryRef::absent(keys[0], Version { stamp, origin });
+            visit(&layout::to_box(&state));
+            if self.looks.get() == 1 {
+                self.log.append(LANE, WALL, once(keys[0]));
+            }
+        }
+
+        fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+            Applied::default()
+        }
+
+        fn flush(&self, _: Version) {}
+
+        fn flushed(&self) -> Version {
+            Version::ZERO
+        }
+
+        fn settle(&self, _: Stamp) {}
+
+        fn settled(&self) -> Stamp {
+            Stamp::ZERO
+        }
+
+        fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_written_while_its_batch_is_built_is_looked_up_again() {
+        let log = Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20);
+        log.append(LANE, WALL, once(&b"key"[..]));
+        let looks = Cell::new(0);
+        let store = Busy { log: &log, looks };
+        let mut cursors = [Cursor::default(); LANES];
+        let mut builder = Builder::default();
+        let built = builder.build(&log, &store, &mut cursors, 1 << 16);
+        let (updates, coalesced) = built.map(|built| (built.updates, built.coalesced)).unwrap();
+        // Both records are covered, so that the state after the second one must be in it.
+        assert_eq!(cursors[LANE].seq, 2);
+        assert_eq!((store.looks.get(), updates, coalesced), (2, 2, 0));
+    }
+}
