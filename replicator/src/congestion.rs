@@ -35,8 +35,10 @@ const NOT_OURS: f64 = 0.5;
 const NOT_SHORTER: f64 = 0.9;
 /// The window may be this much more than what was acknowledged in a round: more says nothing about the path.
 const AHEAD: u64 = 3;
-/// How long the shortest round trip counts. Then the window is halved for two rounds, to see the path without its queue.
+/// How long the shortest round trip counts. Then the window is smaller for two rounds, to see the path without its queue: by
+/// more than the queue that is aimed at, and not by more, because what is not sent then makes everything after it later.
 const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
+const LOOK: f64 = 0.8;
 const LOOK_ROUNDS: u32 = 2;
 /// Acknowledgements come for several packets at once.
 const PACKETS_MIN: u64 = 16;
@@ -180,7 +182,7 @@ impl Steady {
                 rounds: LOOK_ROUNDS,
                 after: self.window,
             };
-            self.window *= 0.5;
+            self.window *= LOOK;
         }
     }
 
@@ -210,7 +212,7 @@ impl Steady {
 
     fn look(&mut self, now: Instant, shortest: Duration, rounds: u32, after: f64) {
         self.phase = match rounds {
-            // Everything that is acknowledged by then was sent with half of the window.
+            // Everything that is acknowledged by then was sent with the smaller window.
             1 => {
                 self.round_trip = Some((shortest, now));
                 self.window = after;
