@@ -175,14 +175,14 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
         [] => batch::put_flush(store.flushed(), &mut last.items),
         [key] if seen.is_exported(key) => last.coalesced += 1,
         [key] => {
-            seen.export(key);
+            let earlier = seen.export(key, None);
             store.export(&[key], &mut |entry| {
                 // What a unit wrote travels with the unit's own record.
                 if layout::is_of_unit(entry) {
                     last.coalesced += 1;
                 } else {
-                    batch::put_entry(entry, &mut last.items);
-                    last.updates += 1;
+                    let item = put(entry, earlier, last);
+                    seen.export(key, Some(item));
                 }
             });
         }
@@ -197,27 +197,32 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
             last.items.extend_from_slice(&entries);
             last.updates += count;
             for key in keys {
-                seen.export(key);
+                seen.export(key, None);
             }
         }
     }
 }
 
-/// Adds a carried entry, over an earlier one of its key where that has the same size. An earlier one of another size
-/// stays: the later one wins when both are applied.
+/// Adds a carried entry.
 fn carry(entry: &[u8], seen: &mut Seen, last: &mut Built) {
     let key = layout::key_of(entry);
-    match seen.carry(key, (last.items.len(), entry.len())) {
-        Some((item, len)) if len == entry.len() => {
-            seen.carry(key, (item, len));
-            batch::replace_entry(entry, item, &mut last.items);
-            last.coalesced += 1;
-        }
-        Some(_) | None => {
-            batch::put_entry(entry, &mut last.items);
-            last.updates += 1;
-        }
+    let earlier = seen.item(key);
+    let item = put(entry, earlier, last);
+    seen.insert(key, Taken::Carried(item));
+}
+
+/// Adds an entry, over an earlier one of its key where that has the same size, and tells where it is. An earlier one of
+/// another size stays: the later one wins when both are applied.
+fn put(entry: &[u8], earlier: Option<Item>, last: &mut Built) -> Item {
+    if let Some((item, len)) = earlier.filter(|&(_, len)| len == entry.len()) {
+        batch::replace_entry(entry, item, &mut last.items);
+        last.coalesced += 1;
+        return (item, len);
     }
+    let item = (last.items.len(), entry.len());
+    batch::put_entry(entry, &mut last.items);
+    last.updates += 1;
+    item
 }
 
 /// The keys of some records, copied out of the log so that its lock is free while keys are locked.
@@ -255,14 +260,14 @@ impl Keys {
 /// Where a carried entry is among the items, and its size.
 type Item = (usize, usize);
 
-/// How a key came into the batch.
+/// How a key came into the batch, and where its entry is, if it has one of its own.
 #[derive(Clone, Copy, Debug)]
 enum Taken {
     /// Its record carried its state.
     Carried(Item),
     /// Its state was looked up in this pass. It stands for the records that were read before, which are those of the
     /// pass: while the batch is built, the key may be written again.
-    Exported(u32),
+    Exported(u32, Option<Item>),
 }
 
 /// The keys that are in the batch already.
@@ -288,26 +293,31 @@ impl Seen {
 
     /// Whether the key's state was looked up in this pass.
     fn is_exported(&self, key: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(key);
-        let is_here = |&(start, end, _): &(usize, usize, Taken)| self.bytes[start..end] == *key;
-        let held = self.keys.find(hash, is_here);
-        held.is_some_and(|(.., taken)| matches!(taken, Taken::Exported(pass) if *pass == self.pass))
+        matches!(self.taken(key), Some(Taken::Exported(pass, _)) if pass == self.pass)
     }
 
-    fn export(&mut self, key: &[u8]) {
-        let pass = self.pass;
-        self.insert(key, Taken::Exported(pass));
-    }
-
-    /// Remembers where a key's carried entry is, and returns where the last one was.
-    fn carry(&mut self, key: &[u8], item: Item) -> Option<Item> {
-        match self.insert(key, Taken::Carried(item)) {
-            Some(Taken::Carried(item)) => Some(item),
-            Some(Taken::Exported(_)) | None => None,
+    /// Where the key's entry is.
+    fn item(&self, key: &[u8]) -> Option<Item> {
+        match self.taken(key)? {
+            Taken::Carried(item) => Some(item),
+            Taken::Exported(_, item) => item,
         }
     }
 
-    fn insert(&mut self, key: &[u8], taken: Taken) -> Option<Taken> {
+    fn taken(&self, key: &[u8]) -> Option<Taken> {
+        let hash = self.hasher.hash_one(key);
+        let is_here = |&(start, end, _): &(usize, usize, Taken)| self.bytes[start..end] == *key;
+        self.keys.find(hash, is_here).map(|&(.., taken)| taken)
+    }
+
+    /// The key is looked up in this pass; returns where its entry was before.
+    fn export(&mut self, key: &[u8], item: Option<Item>) -> Option<Item> {
+        let earlier = self.item(key);
+        self.insert(key, Taken::Exported(self.pass, item));
+        earlier
+    }
+
+    fn insert(&mut self, key: &[u8], taken: Taken) {
         let Self {
             hasher,
             keys,
@@ -317,14 +327,14 @@ impl Seen {
         let hash = hasher.hash_one(key);
         if let Some((.., held)) = keys.find_mut(hash, |&(start, end, _)| bytes[start..end] == *key)
         {
-            return Some(std::mem::replace(held, taken));
+            *held = taken;
+            return;
         }
         let start = bytes.len();
         bytes.extend_from_slice(key);
         keys.insert_unique(hash, (start, bytes.len(), taken), |&(start, end, _)| {
             hasher.hash_one(&bytes[start..end])
         });
-        None
     }
 }
 
@@ -343,6 +353,12 @@ mod tests {
     const LANE: usize = 3;
     const WALL: Wall = Wall(1_000);
 
+    /// A key as it is after so many writes.
+    fn state(key: &[u8], writes: u64) -> Box<[u8]> {
+        let (stamp, origin) = (Stamp(writes), Origin(1));
+        layout::to_box(&EntryRef::absent(key, Version { stamp, origin }))
+    }
+
     /// A keyspace of one key, which a client writes again as soon as its state was looked up.
     struct Busy<'a> {
         log: &'a Log,
@@ -352,10 +368,7 @@ mod tests {
     impl Store for Busy<'_> {
         fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
             self.looks.set(self.looks.get() + 1);
-            let origin = Origin(1);
-            let stamp = Stamp(self.looks.get());
-            let state = EntryRef::absent(keys[0], Version { stamp, origin });
-            visit(&layout::to_box(&state));
+            visit(&state(keys[0], self.looks.get()));
             if self.looks.get() == 1 {
                 self.log.append(LANE, WALL, once(keys[0]));
             }
@@ -391,9 +404,10 @@ mod tests {
         let mut cursors = [Cursor::default(); LANES];
         let mut builder = Builder::default();
         let built = builder.build(&log, &store, &mut cursors, 1 << 16);
-        let (updates, coalesced) = built.map(|built| (built.updates, built.coalesced)).unwrap();
+        let built = built.unwrap();
         // Both records are covered, so that the state after the second one must be in it.
-        assert_eq!(cursors[LANE].seq, 2);
-        assert_eq!((store.looks.get(), updates, coalesced), (2, 2, 0));
+        assert!(built.items.ends_with(&state(b"key", 2)));
+        assert_eq!((built.updates, built.coalesced), (1, 1));
+        assert_eq!((store.looks.get(), cursors[LANE].seq), (2, 2));
     }
 }
