@@ -136,6 +136,9 @@ fn truth(delays: Delays) -> Vec<Duration> {
     truth
 }
 
+/// The worst of hundreds of probes meets the worst of the scheduler, on both sides of a look.
+const SCHEDULER_MS: f64 = 5.0;
+
 /// What differs by more than 2 % and by more than the interval of the looks.
 fn errors(lag: &Lag, delays: Delays) -> Vec<String> {
     let mut expected = histogram();
@@ -151,7 +154,13 @@ fn errors(lag: &Lag, delays: Delays) -> Vec<String> {
     ];
     let wrong = figures.iter().filter_map(|(name, quantile, measured_ms)| {
         let truth_ms = expected.value_at_quantile(*quantile) as f64 / 1e6;
-        let allowed_ms = (truth_ms * TOLERANCE).max(measured.look_ms_p50);
+        // A reader that the system has not run for a while finds one probe late: its longest interval says so.
+        let looks_ms = match *name {
+            "max" => lag.looks.max() as f64 / 1e6,
+            _ => measured.look_ms_p50,
+        };
+        let slack_ms = f64::from(u8::from(*name == "max")) * SCHEDULER_MS;
+        let allowed_ms = (truth_ms * TOLERANCE).max(looks_ms + slack_ms);
         let is_wrong = (measured_ms - truth_ms).abs() > allowed_ms;
         is_wrong.then(|| format!("{name}: {measured_ms} ms measured, {truth_ms} ms true"))
     });
