@@ -21,13 +21,16 @@ use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Longer than the test: it ends only when it is ended.
-const LOCAL: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[local]\nkeys = 1000\nvalue_size = \"10\"\n\
+const LOCAL: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[local]\n\
+    data = { keys = 1000, spread = \"uniform\", value_size = \"10\" }\n\
     connections = 2\nrounds = 10000\nturn = \"200ms\"\ncases = [{ mix = \"get\", pipeline = 1 }]\n";
-const SHORT: &str = "servers = [\"redis\"]\nregions = [\"a\"]\n[local]\nkeys = 10\nvalue_size = \"10\"\n\
+const SHORT: &str = "servers = [\"redis\"]\nregions = [\"a\"]\n[local]\n\
+    data = { keys = 10, spread = \"uniform\", value_size = \"10\" }\n\
     connections = 1\nrounds = 1\nturn = \"50ms\"\ncases = [{ mix = \"get\", pipeline = 1 }]\n";
-const LAG: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 10\nspread = \"uniform\"\n\
-    value_size = \"10\"\nconnections = 1\nlength = \"1h\"\nwarm_up = \"1s\"\n\
-    cases = [{ rate = 100, link = { rtt = \"2ms\" } }]\n";
+const LAG: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
+    data = { keys = 10, spread = \"uniform\", value_size = \"10\" }\n\
+    connections = 1\nlength = \"1h\"\nwarm_up = \"1s\"\n\
+    cases = [{ rate = 100, network.link = { rtt = \"2ms\" } }]\n";
 
 /// A running greenwich-bench.
 struct Bench {

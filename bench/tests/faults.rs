@@ -21,9 +21,10 @@ fn run(faults: &str) -> Option<LagRun> {
         return None;
     }
     let text = format!(
-        "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 100\nspread = \"uniform\"\nvalue_size = \"10\"\n\
+        "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
+         data = {{ keys = 100, spread = \"uniform\", value_size = \"10\" }}\n\
          connections = 2\nlength = \"6s\"\nwarm_up = \"500ms\"\n\
-         [[lag.cases]]\nrate = 200\nlink = {{ rtt = \"10ms\" }}\nfaults = [{faults}]\n"
+         [[lag.cases]]\nrate = 200\nnetwork.link = {{ rtt = \"10ms\" }}\nfaults = [{faults}]\n"
     );
     let file = ScenarioFile::parse("faults", &text).unwrap();
     let directory = tempfile::tempdir().unwrap();

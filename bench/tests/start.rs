@@ -12,6 +12,7 @@ use std::{
 
 use greenwich_bench::load::{
     Load,
+    dataset::Dataset,
     generator::Progress,
     keys::KeySpread,
     mix::Mix,
@@ -65,10 +66,12 @@ fn load(address: SocketAddr, threads: usize) -> Load {
     Load {
         address,
         mix: Mix::Ping,
-        keys: 1,
-        spread: KeySpread::Uniform,
-        value_size: ValueSize::Fixed(1),
-        value_content: ValueContent::Random,
+        data: Dataset {
+            keys: 1,
+            spread: KeySpread::Uniform,
+            value_size: ValueSize::Fixed(1),
+            value_content: ValueContent::Random,
+        },
         rate: None,
         length: LENGTH,
         warm_up: Duration::ZERO,

@@ -14,18 +14,22 @@ use rustix::process::geteuid;
 use serde_json::Value;
 
 const NOBODY: &str = "65534";
-const LOCAL: &str = "servers = [\"redis\"]\nregions = [\"a\"]\n[local]\nkeys = 10\nvalue_size = \"10\"\n\
+const LOCAL: &str = "servers = [\"redis\"]\nregions = [\"a\"]\n[local]\n\
+    data = { keys = 10, spread = \"uniform\", value_size = \"10\" }\n\
     connections = 1\nrounds = 1\nturn = \"50ms\"\ncases = [{ mix = \"get\", pipeline = 1 }]\n";
-const LAG: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 10\nspread = \"uniform\"\n\
-    value_size = \"10\"\nconnections = 1\nlength = \"1h\"\nwarm_up = \"1s\"\n\
-    cases = [{ rate = 100, link = { rtt = \"2ms\" } }]\n";
-const PARTITION: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[partition]\nmix = \"ycsb-a\"\nkeys = 10\n\
-    spread = \"uniform\"\nvalue_size = \"10\"\nconnections = 1\nbefore = \"1s\"\nsettle_limit = \"1s\"\n\
+const LAG: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
+    data = { keys = 10, spread = \"uniform\", value_size = \"10\" }\n\
+    connections = 1\nlength = \"1h\"\nwarm_up = \"1s\"\n\
+    cases = [{ rate = 100, network.link = { rtt = \"2ms\" } }]\n";
+const PARTITION: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[partition]\nmix = \"ycsb-a\"\n\
+    data = { keys = 10, spread = \"uniform\", value_size = \"10\" }\n\
+    connections = 1\nbefore = \"1s\"\nsettle_limit = \"1s\"\n\
     cases = [{ rate = 100, cut = \"1h\" }]\n";
-const NODES: &str = "servers = [\"greenwich\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 100\nspread = \"uniform\"\n\
-    value_size = \"10\"\nwriters = [\"a\"]\nconnections = 1\nlength = \"5s\"\nwarm_up = \"1s\"\ncases = [\n\
-    { rate = 100, link = { rtt = \"20ms\" } },\n\
-    { rate = 100, link = { rtt = \"60ms\" }, faults = [\n\
+const NODES: &str = "servers = [\"greenwich\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
+    data = { keys = 100, spread = \"uniform\", value_size = \"10\" }\n\
+    writers = [\"a\"]\nconnections = 1\nlength = \"5s\"\nwarm_up = \"1s\"\ncases = [\n\
+    { rate = 100, network.link = { rtt = \"20ms\" } },\n\
+    { rate = 100, network.link = { rtt = \"60ms\" }, faults = [\n\
         { at = \"2s\", stop = \"a\" }, { at = \"2500ms\", continue = \"a\" },\n\
         { at = \"3s\", kill = \"b\" }, { at = \"3200ms\", start = \"b\" } ] },\n]\n";
 

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    load::{args::LoadArgs, generator::Progress},
+    load::{args::LoadArgs, generator::Progress, schedule::rate_problem},
     report::terminal::{load_table, time},
 };
 
@@ -21,10 +21,8 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
         args.length
     );
     if let Some(rate) = args.rate {
-        ensure!(
-            rate > 0.0 && rate <= 1e8,
-            "--rate must be above 0 and at most 100 million a second"
-        );
+        let problem = rate_problem(rate);
+        ensure!(problem.is_none(), "--{}", problem.unwrap_or_default());
     }
     let load = args.to_load();
     let progress = Progress::default();

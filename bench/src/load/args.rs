@@ -2,12 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{
-    Load,
-    keys::KeySpread,
-    mix::Mix,
-    values::{ValueContent, ValueSize},
-};
+use super::{Load, dataset::Dataset, mix::Mix};
 
 /// A load on one server.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,18 +22,8 @@ pub struct LoadArgs {
     /// Not recorded.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     pub warm_up: Duration,
-    /// Keys that there are.
-    #[arg(long, default_value_t = 100_000)]
-    pub keys: u64,
-    /// How often keys are asked for: uniform, zipf, zipf:EXPONENT, hot-set.
-    #[arg(long, default_value = "zipf")]
-    pub spread: KeySpread,
-    /// Bytes of a value: 100, 64..4096 (each size as likely), 64..1MiB:log (each order of magnitude).
-    #[arg(long, default_value = "100")]
-    pub value_size: ValueSize,
-    /// What values consist of.
-    #[arg(long, default_value = "random")]
-    pub value_content: ValueContent,
+    #[command(flatten)]
+    pub data: Dataset,
     /// Connections of all threads.
     #[arg(long, default_value_t = 50)]
     pub connections: usize,
@@ -63,10 +48,7 @@ impl LoadArgs {
         Load {
             address: self.address,
             mix: self.mix,
-            keys: self.keys,
-            spread: self.spread,
-            value_size: self.value_size,
-            value_content: self.value_content,
+            data: self.data,
             rate: self.rate,
             length: self.length,
             warm_up: self.warm_up,

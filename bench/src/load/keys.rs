@@ -6,8 +6,7 @@ use rand::{Rng, RngExt, rngs::StdRng};
 use rand_distr::{Distribution, Zipf};
 
 /// How often keys are asked for, beside each other.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum KeySpread {
     /// All alike.
     Uniform,
@@ -45,20 +44,6 @@ impl fmt::Display for KeySpread {
             Self::Zipf(exponent) => write!(f, "zipf:{exponent}"),
             Self::HotSet => f.write_str("hot-set"),
         }
-    }
-}
-
-impl TryFrom<String> for KeySpread {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<KeySpread> for String {
-    fn from(spread: KeySpread) -> Self {
-        spread.to_string()
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod client;
 pub mod connection;
+pub mod dataset;
 pub mod fill;
 pub mod generator;
 pub mod keys;
@@ -24,12 +25,13 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use self::{
     connection::ConnectionError,
+    dataset::Dataset,
     generator::{Pace, Progress, Share},
-    keys::{KeySpread, Keys},
+    keys::Keys,
     mix::{Mix, Requests},
     record::Record,
     schedule::Schedule,
-    values::{ValueContent, ValueSize, Values},
+    values::Values,
 };
 
 /// Loads that share a start connect before it, within this.
@@ -42,14 +44,8 @@ pub struct Load {
     pub address: SocketAddr,
     /// What is asked.
     pub mix: Mix,
-    /// Keys, and how often each is asked for.
-    pub keys: u64,
-    /// How often keys are asked for, beside each other.
-    pub spread: KeySpread,
-    /// How long values are.
-    pub value_size: ValueSize,
-    /// What values consist of.
-    pub value_content: ValueContent,
+    /// Of which keys.
+    pub data: Dataset,
     /// Requests per second of an open loop; `None` asks for as much as the server gives, in a closed one.
     pub rate: Option<f64>,
     /// How long, warm-up included.
@@ -122,7 +118,7 @@ impl Load {
         start: impl Fn() -> Instant + Sync,
         progress: &Progress,
     ) -> Result<Record, LoadError> {
-        let keys = Keys::new(self.keys, self.spread).ok_or(LoadError::Spread)?;
+        let keys = Keys::new(self.data.keys, self.data.spread).ok_or(LoadError::Spread)?;
         let threads = self.thread_count();
         let start = &start;
         let outcomes = thread::scope(|scope| {
@@ -156,7 +152,7 @@ impl Load {
     fn share(&self, index: usize, threads: usize, keys: &Keys) -> (Share, Requests) {
         let mut random =
             StdRng::seed_from_u64(self.seed.wrapping_mul(1009).wrapping_add(index as u64));
-        let values = Values::new(self.value_size, self.value_content, &mut random);
+        let values = Values::new(self.data.value_size, self.data.value_content, &mut random);
         let requests = Requests::new(self.mix, keys.clone(), values, 'k', random);
         let pipeline = self.pipeline.max(1);
         let pace = match self.rate {

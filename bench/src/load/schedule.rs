@@ -54,6 +54,17 @@ impl Schedule {
     }
 }
 
+/// Requests a second that no load comes near: slots are not counted beyond.
+const RATE_MAX: f64 = 1e8;
+
+/// Why no load can have this rate, if so.
+#[must_use]
+pub fn rate_problem(rate: f64) -> Option<String> {
+    let is_possible = rate > 0.0 && rate <= RATE_MAX;
+    (!is_possible)
+        .then(|| format!("rate must be above 0 and at most 100 million a second, and is {rate}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,7 @@ use rand::{RngExt, rngs::StdRng};
 const VARIETY_BYTES: usize = 1 << 20;
 
 /// How long values are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueSize {
     /// All of so many bytes.
     Fixed(usize),
@@ -77,20 +76,6 @@ impl fmt::Display for ValueSize {
     }
 }
 
-impl TryFrom<String> for ValueSize {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<ValueSize> for String {
-    fn from(size: ValueSize) -> Self {
-        size.to_string()
-    }
-}
-
 /// The largest value that servers take.
 const VALUE_BYTES_MAX: u64 = 512 << 20;
 
@@ -106,11 +91,20 @@ fn bytes(text: &str) -> Result<usize, String> {
 
 /// What values consist of.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Deserialize,
+    serde::Serialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueContent {
     /// Bytes that no compression shortens.
+    #[default]
     Random,
     /// Records as an application writes them.
     Json,

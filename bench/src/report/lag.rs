@@ -25,8 +25,8 @@ pub fn section(report: &LagReport) -> Section {
     }
     let mut links: Vec<Network> = Vec::new();
     for run in &report.runs {
-        if !links.contains(&run.case.network()) {
-            links.push(run.case.network());
+        if !links.contains(&run.case.network) {
+            links.push(run.case.network.clone());
         }
     }
     figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
@@ -86,7 +86,7 @@ fn percentile_table(report: &LagReport) -> Figure {
             table.push([
                 marked(run),
                 way(direction),
-                run.case.network().to_string(),
+                run.case.network.to_string(),
                 format!("{:.0}", run.updates_per_second),
                 over(lag.p50_ms),
                 over(lag.p90_ms),
@@ -140,7 +140,7 @@ fn wire_table(report: &LagReport) -> Figure {
             table.push([
                 run.server.clone(),
                 format!("{from} to {to}"),
-                run.case.network().to_string(),
+                run.case.network.to_string(),
                 format!("{:.0}", run.updates_per_second),
                 run.bytes_per_update
                     .map_or_else(|| ABSENT.to_owned(), |bytes| format!("{bytes:.0}")),
@@ -164,7 +164,7 @@ fn wire_table(report: &LagReport) -> Figure {
 /// What rows begin with: the server, the link, the rate.
 fn who(run: &LagRun) -> [String; 3] {
     let rate = format!("{:.0}", run.updates_per_second);
-    [run.server.clone(), run.case.network().to_string(), rate]
+    [run.server.clone(), run.case.network.to_string(), rate]
 }
 
 /// A bar for each case and server.
@@ -212,7 +212,7 @@ fn emulator_table(report: &LagReport) -> Figure {
         };
         table.push([
             run.server.clone(),
-            run.case.network().to_string(),
+            run.case.network.to_string(),
             format!("{:.0}", run.updates_per_second),
             format!("{:.0} µs", forwarder.error_us_p50),
             format!("{:.0} µs", forwarder.error_us_p99),
@@ -267,7 +267,7 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
     let runs: Vec<&LagRun> = report
         .runs
         .iter()
-        .filter(|run| run.case.network() == *network && run.case.faults.is_empty())
+        .filter(|run| run.case.network == *network && run.case.faults.is_empty())
         .collect();
     let is_several = runs
         .windows(2)
@@ -333,7 +333,7 @@ fn cases(report: &LagReport) -> Vec<Vec<&LagRun>> {
 }
 
 fn case_name(run: &LagRun) -> String {
-    let mut name = format!("{:.0} updates/s, {}", run.case.rate, run.case.network());
+    let mut name = format!("{:.0} updates/s, {}", run.case.rate, run.case.network);
     if !run.case.faults.is_empty() {
         name += ", with faults";
     }

@@ -56,8 +56,7 @@ fn case_name(run: &PartitionRun) -> String {
     let cut = humantime::format_duration(case.cut);
     format!(
         "{:.0} requests/s, {}, cut {way} for {cut}",
-        case.rate,
-        case.network()
+        case.rate, case.network
     )
 }
 

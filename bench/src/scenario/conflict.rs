@@ -18,7 +18,7 @@ use crate::{
         mix::{key_name, put_command},
     },
     server::Adapter,
-    wan::plan::{LinkPlan, Network, Pair},
+    wan::plan::Network,
 };
 
 /// What to measure.
@@ -34,12 +34,9 @@ pub struct Conflict {
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
     #[serde(with = "humantime_serde")]
     pub settle_limit: Duration,
-    /// The links between all regions.
+    /// The links between regions.
     #[serde(default)]
-    pub link: LinkPlan,
-    /// What is different between some.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pairs: Vec<Pair>,
+    pub network: Network,
 }
 
 /// What is done to the same keys in all regions.
@@ -152,28 +149,15 @@ impl Conflict {
         if self.types.is_empty() || self.keys == 0 || self.rounds == 0 {
             return Some("types, keys and rounds must be at least one".to_owned());
         }
-        self.network().problem(regions)
-    }
-
-    /// Its links.
-    #[must_use]
-    pub fn network(&self) -> Network {
-        Network {
-            link: self.link,
-            pairs: self.pairs.clone(),
-        }
+        self.network.problem(regions)
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut ConflictReport) -> anyhow::Result<()> {
         for server in &stage.servers {
-            let place = Place::open(stage, *server, server.name(), &self.network(), &[])?;
-            let addresses: Vec<_> = place
-                .regions
-                .iter()
-                .map(|region| region.site.client)
-                .collect();
-            let patience = Patience::of(&self.network(), &stage.regions, QUIET, self.settle_limit);
+            let place = Place::open(stage, *server, server.name(), &self.network, &[])?;
+            let addresses = place.clients();
+            let patience = Patience::of(&self.network, &stage.regions, QUIET, self.settle_limit);
             for &kind in &self.types {
                 (stage.tell)(format!("{}: {}", server.name(), kind.name()));
                 let run = self.conflict(*server, kind, &addresses, patience);

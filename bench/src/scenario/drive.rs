@@ -21,11 +21,10 @@ use crate::{
     },
     load::{
         CONNECT_TIME, Load,
+        dataset::Dataset,
         generator::Progress,
-        keys::KeySpread,
         mix::{Mix, Operation},
         record::{OperationRecord, Record, Second},
-        values::{ValueContent, ValueSize},
     },
     report::distribution::Distribution,
     server::{Running, Site, process::usage},
@@ -37,10 +36,7 @@ use crate::{
 pub(super) struct Drive<'a> {
     /// What is asked.
     pub(super) mix: Mix,
-    pub(super) keys: u64,
-    pub(super) spread: KeySpread,
-    pub(super) value_size: ValueSize,
-    pub(super) value_content: ValueContent,
+    pub(super) data: Dataset,
     /// Regions whose clients ask; all that take writes when none is named.
     pub(super) writers: &'a [String],
     /// Of each region.
@@ -261,10 +257,7 @@ impl Drive<'_> {
         Load {
             address: site.client,
             mix: self.mix,
-            keys: self.keys,
-            spread: self.spread,
-            value_size: self.value_size,
-            value_content: self.value_content,
+            data: self.data,
             rate: Some(self.rate / sources as f64),
             length: self.length,
             warm_up: self.warm_up,

@@ -207,11 +207,11 @@ mod tests {
         let start = "servers = [\"redis\"]\nregions = [\"a\"]\n";
         assert!(refusal("servers = []\nregions = [\"a\"]\n").contains("names no server"));
         assert!(refusal(start).contains("exactly one table"));
-        let lag = "[lag]\nkeys = 1\nspread = \"uniform\"\nvalue_size = \"1\"\nconnections = 1\nlength = \"2s\"\nwarm_up = \"1s\"\n";
+        let lag = "[lag]\ndata = { keys = 1, spread = \"uniform\", value_size = \"1\" }\nconnections = 1\nlength = \"2s\"\nwarm_up = \"1s\"\n";
         let case = |case: &str| refusal(&format!("{start}{lag}cases = [{case}]\n"));
         assert!(case("").contains("at least one"));
-        assert!(case("{ rate = 0, link = { rtt = \"1ms\" } }").contains("rate must be above 0"));
-        let lossy = case("{ rate = 1, link = { rtt = \"1ms\", loss_percent = 101 } }");
+        assert!(case("{ rate = 0 }").contains("rate must be above 0"));
+        let lossy = case("{ rate = 1, network.link = { loss_percent = 101 } }");
         assert!(lossy.contains("loss_percent must be 0 to 100"), "{lossy}");
         let unknown = refusal(&format!("{start}[local]\nkyes = 3\n"));
         assert!(

@@ -12,33 +12,18 @@ use super::{
 };
 use crate::{
     lag::probe::PROBE_INTERVAL,
-    load::{
-        keys::KeySpread,
-        mix::Mix,
-        values::{ValueContent, ValueSize},
-    },
+    load::{dataset::Dataset, mix::Mix, schedule},
     scenario::Stage,
     server::Adapter,
-    wan::{
-        emulation::Emulation,
-        forwarder::account::ForwarderReport,
-        plan::{LinkPlan, Network, Pair},
-    },
+    wan::{emulation::Emulation, forwarder::account::ForwarderReport, plan::Network},
 };
 
 /// What to measure.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lag {
-    /// Keys that are updated.
-    pub keys: u64,
-    /// How often keys are updated, beside each other.
-    pub spread: KeySpread,
-    /// How long values are.
-    pub value_size: ValueSize,
-    /// What values consist of.
-    #[serde(default = "random")]
-    pub value_content: ValueContent,
+    /// What is updated.
+    pub data: Dataset,
     /// Regions whose clients write; all that take writes without it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub writers: Vec<String>,
@@ -54,22 +39,15 @@ pub struct Lag {
     pub cases: Vec<LagCase>,
 }
 
-pub(super) const fn random() -> ValueContent {
-    ValueContent::Random
-}
-
 /// A rate over links.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LagCase {
     /// Updates a second, of all regions that take writes together.
     pub rate: f64,
-    /// The links between all regions.
+    /// The links between regions.
     #[serde(default)]
-    pub link: LinkPlan,
-    /// What is different between some.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pairs: Vec<Pair>,
+    pub network: Network,
     /// What happens meanwhile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -92,19 +70,7 @@ pub struct Knee {
 }
 
 impl LagCase {
-    /// Its links.
-    #[must_use]
-    pub fn network(&self) -> Network {
-        Network {
-            link: self.link,
-            pairs: self.pairs.clone(),
-        }
-    }
-
     fn problem(&self, regions: &[String], length: Duration) -> Option<String> {
-        if !(self.rate > 0.0 && self.rate.is_finite()) {
-            return Some(format!("rate must be above 0, and is {}", self.rate));
-        }
         if let Some(factor) = self
             .until
             .map(|knee| knee.factor)
@@ -112,8 +78,9 @@ impl LagCase {
         {
             return Some(format!("the factor must be above 1, and is {factor}"));
         }
-        let network = self.network().problem(regions);
-        network.or_else(|| faults::problem(&self.faults, regions, length))
+        schedule::rate_problem(self.rate)
+            .or_else(|| self.network.problem(regions))
+            .or_else(|| faults::problem(&self.faults, regions, length))
     }
 }
 
@@ -168,8 +135,8 @@ impl LagRun {
 impl Lag {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
-        if self.cases.is_empty() || self.keys == 0 || self.connections == 0 {
-            return Some("cases, keys and connections must be at least one".to_owned());
+        if self.cases.is_empty() || self.connections == 0 {
+            return Some("cases and connections must be at least one".to_owned());
         }
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
@@ -178,15 +145,16 @@ impl Lag {
             return Some(format!("writers: there is no region {name:?}"));
         }
         let mut cases = self.cases.iter();
-        cases.find_map(|case| case.problem(regions, self.length))
+        let data = self.data.problem();
+        data.or_else(|| cases.find_map(|case| case.problem(regions, self.length)))
     }
 
     /// Leaves out cases that the emulation cannot do, and says which and why.
     pub(super) fn leave_out(&mut self, emulation: Emulation, regions: &[String]) -> Vec<String> {
         let mut left_out = Vec::new();
         self.cases.retain(|case| {
-            let network = case.network();
-            let problem = faults::beyond_links(&network, &case.faults, emulation, regions);
+            let network = &case.network;
+            let problem = faults::beyond_links(network, &case.faults, emulation, regions);
             let rate = case.rate;
             left_out.extend(
                 problem.iter().map(|problem| {
@@ -206,17 +174,16 @@ impl Lag {
             let faults: Vec<Fault> = cases.flat_map(|case| case.faults.clone()).collect();
             for (index, case) in self.cases.iter().enumerate() {
                 let (number, count) = (index + 1, self.cases.len());
-                let network = case.network();
                 // What runs is ended before it is started again.
                 let mut place = match opened.take().filter(Place::can_change) {
                     Some(place) => place,
                     None => {
                         let name = format!("{}-{number}", server.name());
-                        Place::open(stage, *server, &name, &network, &faults)?
+                        Place::open(stage, *server, &name, &case.network, &faults)?
                     }
                 };
                 if place.can_change() {
-                    place.set_network(&network)?;
+                    place.set_network(&case.network)?;
                 }
                 let mut case = case.clone();
                 loop {
@@ -247,20 +214,16 @@ impl Lag {
         case: &LagCase,
         seed: u64,
     ) -> anyhow::Result<LagRun> {
-        let network = case.network();
         let drive = Drive {
             mix: Mix::Set,
-            keys: self.keys,
-            spread: self.spread,
-            value_size: self.value_size,
-            value_content: self.value_content,
+            data: self.data,
             writers: &self.writers,
             connections: self.connections,
             rate: case.rate,
             length: self.length,
             warm_up: self.warm_up,
             is_probed: true,
-            network: &network,
+            network: &case.network,
             faults: &case.faults,
             seed,
         };

@@ -12,14 +12,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    load::{
-        Load,
-        fill::fill,
-        generator::Progress,
-        keys::KeySpread,
-        mix::Mix,
-        values::{ValueContent, ValueSize, Values},
-    },
+    load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix, values::Values},
     scenario::Stage,
     server::{
         Running, Site,
@@ -31,10 +24,8 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
-    /// Keys that each server holds.
-    pub keys: u64,
-    /// How long values are.
-    pub value_size: ValueSize,
+    /// What each server holds.
+    pub data: Dataset,
     /// Connections of the load.
     pub connections: usize,
     /// Turns of each server in each case.
@@ -110,15 +101,20 @@ impl Local {
     /// Why this cannot be measured, if so.
     pub(super) fn problem(&self) -> Option<String> {
         let counts = [self.cases.len(), self.rounds, self.connections];
-        let is_empty = counts.contains(&0) || self.keys == 0 || self.turn.is_zero();
-        is_empty.then(|| "cases, rounds, connections, keys and turn must be above 0".to_owned())
+        let is_empty = counts.contains(&0) || self.turn.is_zero();
+        let problem = || "cases, rounds, connections and turn must be above 0".to_owned();
+        self.data.problem().or_else(|| is_empty.then(problem))
     }
 
     /// Measures the stage's servers beside each other, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LocalReport) -> anyhow::Result<()> {
         let mut running = Vec::new();
         for server in &stage.servers {
-            (stage.tell)(format!("{}: loading {} keys", server.name(), self.keys));
+            (stage.tell)(format!(
+                "{}: loading {} keys",
+                server.name(),
+                self.data.keys
+            ));
             let sites = Site::on_loopback(&stage.regions).context("no free port")?;
             let home = stage.directory.join(server.name());
             let regions = server
@@ -150,8 +146,8 @@ impl Local {
         let first = &regions[0];
         let empty_bytes = usage(first.process.pid())?.resident_bytes;
         let mut random = StdRng::seed_from_u64(seed);
-        let values = Values::new(self.value_size, ValueContent::Random, &mut random);
-        fill(first.site.client, self.keys, &values, seed)?;
+        let values = Values::new(self.data.value_size, self.data.value_content, &mut random);
+        fill(first.site.client, self.data.keys, &values, seed)?;
         regions
             .iter()
             .try_for_each(|region| settle(region.process.pid()))?;
@@ -160,7 +156,7 @@ impl Local {
             server: server.to_owned(),
             empty_bytes,
             full_bytes,
-            bytes_per_key: full_bytes.saturating_sub(empty_bytes) as f64 / self.keys as f64,
+            bytes_per_key: full_bytes.saturating_sub(empty_bytes) as f64 / self.data.keys as f64,
         })
     }
 
@@ -176,10 +172,7 @@ impl Local {
         let load = Load {
             address: first.site.client,
             mix: case.mix,
-            keys: self.keys,
-            spread: KeySpread::Uniform,
-            value_size: self.value_size,
-            value_content: ValueContent::Random,
+            data: self.data,
             rate: None,
             length: self.turn,
             warm_up: Duration::ZERO,

@@ -116,13 +116,13 @@ impl Scenario {
                 let left_out = lag.leave_out(emulation, regions);
                 return ((!lag.cases.is_empty()).then_some(possible), left_out);
             }
-            Self::Conflict(conflict) => emulation.problem(&conflict.network(), regions),
+            Self::Conflict(conflict) => emulation.problem(&conflict.network, regions),
             Self::Partition(_) => match emulation {
                 Emulation::Namespaces => None,
                 Emulation::Socket => Some(format!("{SOCKET} cannot cut links")),
             },
             Self::Soak(soak) => {
-                faults::beyond_links(&soak.network(), &soak.faults, emulation, regions)
+                faults::beyond_links(&soak.network, &soak.faults, emulation, regions)
             }
         };
         match problem {
@@ -258,10 +258,11 @@ mod tests {
 
     #[test]
     fn servers_can_be_stopped_and_killed_without_a_forwarder() {
-        let text = "servers = [\"greenwich\"]\nregions = [\"a\", \"b\"]\n[lag]\nkeys = 1\nspread = \"uniform\"\n\
-            value_size = \"1\"\nconnections = 1\nlength = \"9s\"\nwarm_up = \"1s\"\ncases = [\n\
+        let text = "servers = [\"greenwich\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
+            data = { keys = 1, spread = \"uniform\", value_size = \"1\" }\n\
+            connections = 1\nlength = \"9s\"\nwarm_up = \"1s\"\ncases = [\n\
             { rate = 1, faults = [{ at = \"1s\", stop = \"a\" }, { at = \"2s\", kill = \"b\" }] },\n\
-            { rate = 2, faults = [{ at = \"1s\", cut = [\"a\", \"b\"] }], link = { loss_percent = 1, loss_burst_packets = 2 } },\n]\n";
+            { rate = 2, faults = [{ at = \"1s\", cut = [\"a\", \"b\"] }], network.link = { loss_percent = 1, loss_burst_packets = 2 } },\n]\n";
         let file = ScenarioFile::parse("x", text).unwrap();
         let (possible, left_out) = file.scenario.possible(Emulation::Socket, &file.regions);
         let Some(Scenario::Lag(lag)) = possible else {

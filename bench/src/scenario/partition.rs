@@ -11,20 +11,16 @@ use super::{
     drive::{Drive, Driven, RegionLoad},
     equal::{Patience, Readers},
     faults::{Action, Fault, Mark},
-    lag::random,
     place::Place,
 };
 use crate::{
     load::{
-        keys::KeySpread,
+        dataset::Dataset,
         mix::{Mix, key_name},
-        values::{ValueContent, ValueSize},
+        schedule,
     },
     server::Adapter,
-    wan::{
-        forwarder::account::ForwarderReport,
-        plan::{LinkPlan, Network, Pair},
-    },
+    wan::{forwarder::account::ForwarderReport, plan::Network},
 };
 
 /// What to measure.
@@ -33,15 +29,8 @@ use crate::{
 pub struct Partition {
     /// What is asked.
     pub mix: Mix,
-    /// Keys that there are.
-    pub keys: u64,
-    /// How often keys are asked for, beside each other.
-    pub spread: KeySpread,
-    /// How long values are.
-    pub value_size: ValueSize,
-    /// What values consist of.
-    #[serde(default = "random")]
-    pub value_content: ValueContent,
+    /// Of which keys.
+    pub data: Dataset,
     /// Connections of each region's load.
     pub connections: usize,
     /// Of the load before the cut.
@@ -66,12 +55,9 @@ pub struct PartitionCase {
     /// Whether only what the region sends is lost.
     #[serde(default)]
     pub is_one_way: bool,
-    /// The links between all regions.
+    /// The links between regions.
     #[serde(default)]
-    pub link: LinkPlan,
-    /// What is different between some.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pairs: Vec<Pair>,
+    pub network: Network,
 }
 
 /// What was found.
@@ -114,17 +100,17 @@ const QUIET_MIN: Duration = Duration::from_secs(10);
 impl Partition {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
-        if self.cases.is_empty() || self.keys == 0 || self.connections == 0 {
-            return Some("cases, keys and connections must be at least one".to_owned());
+        if self.cases.is_empty() || self.connections == 0 {
+            return Some("cases and connections must be at least one".to_owned());
         }
         if regions.len() < 2 {
             return Some("a partition needs two regions".to_owned());
         }
-        let problem = |case: &PartitionCase| match case.rate > 0.0 && case.rate.is_finite() {
-            true => case.network().problem(regions),
-            false => Some(format!("rate must be above 0, and is {}", case.rate)),
+        let problem = |case: &PartitionCase| {
+            schedule::rate_problem(case.rate).or_else(|| case.network.problem(regions))
         };
-        self.cases.iter().find_map(problem)
+        let data = self.data.problem();
+        data.or_else(|| self.cases.iter().find_map(problem))
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
@@ -149,25 +135,22 @@ impl Partition {
         index: usize,
         case: &PartitionCase,
     ) -> anyhow::Result<PartitionRun> {
-        let network = case.network();
+        let network = &case.network;
         let name = format!("{}-{}", server.name(), index + 1);
-        let mut place = Place::open(stage, server, &name, &network, &[])?;
+        let mut place = Place::open(stage, server, &name, network, &[])?;
         let (number, count) = (index + 1, self.cases.len());
         (stage.tell)(format!("{}: case {number} of {count}, cut", server.name()));
         let faults = self.cut(case, &stage.regions);
         let drive = Drive {
             mix: self.mix,
-            keys: self.keys,
-            spread: self.spread,
-            value_size: self.value_size,
-            value_content: self.value_content,
+            data: self.data,
             writers: &[],
             connections: self.connections,
             rate: case.rate,
             length: self.before + case.cut,
             warm_up: Duration::ZERO,
             is_probed: false,
-            network: &network,
+            network,
             faults: &faults,
             seed: stage.seed,
         };
@@ -176,19 +159,15 @@ impl Partition {
             "{}: case {number} of {count}, healing",
             server.name()
         ));
-        let addresses: Vec<_> = place
-            .regions
-            .iter()
-            .map(|region| region.site.client)
-            .collect();
+        let addresses = place.clients();
         let mut readers = Readers::connect(&addresses).context("comparing regions")?;
-        let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
+        let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
         let _before = place.take_report()?;
         for from in 0..addresses.len() {
             (0..addresses.len()).try_for_each(|to| place.set_cut(from, to, false))?;
         }
         let quiet = QUIET_MIN.max(case.cut * 2);
-        let patience = Patience::of(&network, &stage.regions, quiet, self.settle_limit);
+        let patience = Patience::of(network, &stage.regions, quiet, self.settle_limit);
         let settled = readers
             .settle(&keys, patience)
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
@@ -221,16 +200,5 @@ impl Partition {
             Fault { at, action }
         };
         others.iter().map(cut).collect()
-    }
-}
-
-impl PartitionCase {
-    /// Its links.
-    #[must_use]
-    pub fn network(&self) -> Network {
-        Network {
-            link: self.link,
-            pairs: self.pairs.clone(),
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! A server's regions behind emulated links.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, bail};
 
 use super::{Stage, faults::Fault};
@@ -91,6 +93,12 @@ impl Place {
             between,
             names: stage.regions.iter().map(ToString::to_string).collect(),
         })
+    }
+
+    /// Where clients find each region.
+    pub(super) fn clients(&self) -> Vec<SocketAddr> {
+        let regions = self.regions.iter();
+        regions.map(|region| region.site.client).collect()
     }
 
     /// Whether links can be changed while servers run.

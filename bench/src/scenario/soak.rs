@@ -11,20 +11,16 @@ use super::{
     drive::{Direction, Drive, Driven, RegionLoad, RegionSamples},
     equal::{Patience, Readers},
     faults::{self, Fault, Mark},
-    lag::random,
     place::Place,
 };
 use crate::{
     load::{
-        keys::KeySpread,
+        dataset::Dataset,
         mix::{Mix, key_name},
-        values::{ValueContent, ValueSize},
+        schedule,
     },
     server::Adapter,
-    wan::{
-        forwarder::account::ForwarderReport,
-        plan::{LinkPlan, Network, Pair},
-    },
+    wan::{forwarder::account::ForwarderReport, plan::Network},
 };
 
 /// What to measure.
@@ -33,15 +29,8 @@ use crate::{
 pub struct Soak {
     /// What is asked.
     pub mix: Mix,
-    /// Keys that there are.
-    pub keys: u64,
-    /// How often keys are asked for, beside each other.
-    pub spread: KeySpread,
-    /// How long values are.
-    pub value_size: ValueSize,
-    /// What values consist of.
-    #[serde(default = "random")]
-    pub value_content: ValueContent,
+    /// Of which keys.
+    pub data: Dataset,
     /// Connections of each region's load.
     pub connections: usize,
     /// Requests a second, of all regions that take writes together.
@@ -55,12 +44,9 @@ pub struct Soak {
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
     #[serde(with = "humantime_serde")]
     pub settle_limit: Duration,
-    /// The links between all regions.
+    /// The links between regions.
     #[serde(default)]
-    pub link: LinkPlan,
-    /// What is different between some.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pairs: Vec<Pair>,
+    pub network: Network,
     /// What happens meanwhile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -100,28 +86,18 @@ pub struct SoakRun {
 const QUIET: Duration = Duration::from_secs(20);
 
 impl Soak {
-    /// Its links.
-    #[must_use]
-    pub fn network(&self) -> Network {
-        Network {
-            link: self.link,
-            pairs: self.pairs.clone(),
-        }
-    }
-
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
-        if self.keys == 0 || self.connections == 0 {
-            return Some("keys and connections must be at least one".to_owned());
-        }
-        if !(self.rate > 0.0 && self.rate.is_finite()) {
-            return Some(format!("rate must be above 0, and is {}", self.rate));
+        if self.connections == 0 {
+            return Some("connections must be at least one".to_owned());
         }
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
-        let network = self.network().problem(regions);
-        network.or_else(|| faults::problem(&self.faults, regions, self.length))
+        let data = self.data.problem();
+        data.or_else(|| schedule::rate_problem(self.rate))
+            .or_else(|| self.network.problem(regions))
+            .or_else(|| faults::problem(&self.faults, regions, self.length))
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
@@ -133,23 +109,19 @@ impl Soak {
     }
 
     fn server(&self, stage: &Stage<'_>, server: &dyn Adapter) -> anyhow::Result<SoakRun> {
-        let network = self.network();
-        let mut place = Place::open(stage, server, server.name(), &network, &self.faults)?;
+        let mut place = Place::open(stage, server, server.name(), &self.network, &self.faults)?;
         let length = humantime::format_duration(self.length);
         (stage.tell)(format!("{}: {length} of load", server.name()));
         let drive = Drive {
             mix: self.mix,
-            keys: self.keys,
-            spread: self.spread,
-            value_size: self.value_size,
-            value_content: self.value_content,
+            data: self.data,
             writers: &[],
             connections: self.connections,
             rate: self.rate,
             length: self.length,
             warm_up: self.warm_up,
             is_probed: true,
-            network: &network,
+            network: &self.network,
             faults: &self.faults,
             seed: stage.seed,
         };
@@ -162,14 +134,9 @@ impl Soak {
             forwarder,
         } = driven;
         (stage.tell)(format!("{}: comparing regions", server.name()));
-        let addresses: Vec<_> = place
-            .regions
-            .iter()
-            .map(|region| region.site.client)
-            .collect();
-        let keys: Vec<String> = (0..self.keys).map(|key| key_name('k', key)).collect();
-        let patience = Patience::of(&network, &stage.regions, QUIET, self.settle_limit);
-        let settled = Readers::connect(&addresses)
+        let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
+        let patience = Patience::of(&self.network, &stage.regions, QUIET, self.settle_limit);
+        let settled = Readers::connect(&place.clients())
             .and_then(|mut readers| readers.settle(&keys, patience))
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
         Ok(SoakRun {

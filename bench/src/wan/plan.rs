@@ -43,11 +43,14 @@ pub struct Pair {
 }
 
 /// Links between all regions.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Network {
     /// Of all pairs of regions.
+    #[serde(default)]
     pub link: LinkPlan,
     /// Changes for some pairs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
 }
 
@@ -199,15 +202,8 @@ mod preset_name {
 mod tests {
     use super::*;
 
-    #[derive(Deserialize)]
-    struct Text {
-        link: LinkPlan,
-        pairs: Vec<Pair>,
-    }
-
     fn network(text: &str) -> Network {
-        let Text { link, pairs } = toml::from_str(text).unwrap();
-        Network { link, pairs }
+        toml::from_str(text).unwrap()
     }
 
     #[test]
@@ -239,22 +235,19 @@ mod tests {
     fn links_that_cannot_be_are_refused() {
         let regions = ["a".to_owned(), "b".to_owned()];
         let problem = |text: &str| network(text).problem(&regions);
-        assert_eq!(problem("link = {}\npairs = []\n"), None);
+        assert_eq!(problem(""), None);
         for (text, reason) in [
             (
-                "link = { loss_percent = 101 }\npairs = []\n",
+                "link = { loss_percent = 101 }\n",
                 "loss_percent must be 0 to 100",
             ),
             (
-                "link = { loss_burst_packets = 0.5 }\npairs = []\n",
+                "link = { loss_burst_packets = 0.5 }\n",
                 "loss_burst_packets must be",
             ),
+            ("link = { rate_mbit = 0 }\n", "rate_mbit must be above 0"),
             (
-                "link = { rate_mbit = 0 }\npairs = []\n",
-                "rate_mbit must be above 0",
-            ),
-            (
-                "link = {}\npairs = [{ between = [\"a\", \"c\"], link = {} }]\n",
+                "pairs = [{ between = [\"a\", \"c\"], link = {} }]\n",
                 "there is no region \"c\"",
             ),
         ] {

@@ -157,7 +157,7 @@ impl Samples {
     fn partition(&mut self, report: &PartitionReport) {
         for run in &report.runs {
             let cut = humantime::format_duration(run.case.cut);
-            let case = format!("{}/s, {}, cut {cut}", run.case.rate, run.case.network());
+            let case = format!("{}/s, {}, cut {cut}", run.case.rate, run.case.network);
             if self.is_spoilt(&run.server, &case, run.bottleneck.as_ref()) {
                 continue;
             }
@@ -238,7 +238,7 @@ impl Samples {
 }
 
 fn case_of(run: &LagRun) -> String {
-    format!("{}/s, {}", run.case.rate, run.case.network())
+    format!("{}/s, {}", run.case.rate, run.case.network)
 }
 
 /// Parts of a run, of the same length in time.

@@ -9,7 +9,8 @@ use crate::{
     wan::emulation::Emulation,
 };
 
-const LOCAL: &str = "servers = [\"greenwich\"]\nregions = [\"a\"]\n[local]\nkeys = 10\nvalue_size = \"10\"\n\
+const LOCAL: &str = "servers = [\"greenwich\"]\nregions = [\"a\"]\n[local]\n\
+    data = { keys = 10, spread = \"uniform\", value_size = \"10\" }\n\
     connections = 1\nrounds = 5\nturn = \"1s\"\ncases = [{ mix = \"get\", pipeline = 1 }]\n";
 
 /// A report of `local`: per server its throughput in each round; the CPU per command falls as it rises.
@@ -88,13 +89,16 @@ fn a_baseline_is_a_of_its_own_report() {
 fn other_settings_are_refused_by_name() {
     let (a, mut b) = (local(&[("redis", QUIET)]), local(&[("redis", QUIET)]));
     if let Scenario::Local(local) = &mut b.scenarios[0].settings {
-        local.keys = 11;
+        local.data.keys = 11;
     }
     b.scenarios[0].regions = vec!["a".to_owned(), "b".to_owned()];
     let compared = Compared::reports(&a, &b);
     assert!(!compared.has_rows());
     let note = &compared.scenarios[0].notes[0];
-    assert!(note.contains("local.keys is 10 in A and 11 in B"), "{note}");
+    assert!(
+        note.contains("local.data.keys is 10 in A and 11 in B"),
+        "{note}"
+    );
     assert!(note.contains("regions is [\"a\"] in A"), "{note}");
 }
 
