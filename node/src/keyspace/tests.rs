@@ -48,6 +48,12 @@ fn get(space: &Keyspace, now: Wall, key: &str) -> Option<String> {
     })
 }
 
+#[track_caller]
+fn assert_both(a: &Keyspace, b: &Keyspace, now: Wall, key: &str, value: &str) {
+    let held = (get(a, now, key), get(b, now, key));
+    assert_eq!(held, (Some(value.into()), Some(value.into())));
+}
+
 fn add(space: &Keyspace, now: Wall, key: &str, amount: i64) -> i64 {
     let sum = at(space, now, |access| {
         access.update(key.as_bytes(), |slot| slot.add(Decimal::from(amount)))
@@ -113,17 +119,11 @@ fn concurrent_increments_add_up_and_a_later_set_wins_over_them() {
     add(&b, NOW, "k", -2);
     exchange(&a, &b, NOW);
     exchange(&a, &b, NOW);
-    assert_eq!(
-        (get(&a, NOW, "k"), get(&b, NOW, "k")),
-        (Some("13".into()), Some("13".into()))
-    );
+    assert_both(&a, &b, NOW, "k", "13");
     set(&b, NOW, "k", "100", None);
     add(&a, NOW, "k", 1);
     exchange(&a, &b, NOW);
-    assert_eq!(
-        (get(&a, NOW, "k"), get(&b, NOW, "k")),
-        (Some("100".into()), Some("100".into()))
-    );
+    assert_both(&a, &b, NOW, "k", "100");
 }
 
 #[test]
@@ -134,10 +134,7 @@ fn increments_after_an_expiry_add_up_whichever_region_saw_it_first() {
     add(&a, LATER, "k", 1);
     add(&b, Wall(LATER.0 + 5), "k", 2);
     exchange(&a, &b, Wall(LATER.0 + 5));
-    assert_eq!(
-        (get(&a, LATER, "k"), get(&b, LATER, "k")),
-        (Some("3".into()), Some("3".into()))
-    );
+    assert_both(&a, &b, LATER, "k", "3");
 }
 
 #[test]
@@ -167,10 +164,7 @@ fn a_deadline_set_in_ignorance_of_an_expired_value_applies_to_it_everywhere() {
     });
     a.tend(LATER, 0, SHARDS);
     exchange(&a, &b, LATER);
-    assert_eq!(
-        (get(&a, LATER, "k"), get(&b, LATER, "k")),
-        (Some("new".into()), Some("new".into()))
-    );
+    assert_both(&a, &b, LATER, "k", "new");
 }
 
 #[test]
@@ -233,10 +227,7 @@ fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
         (get(&a, LATER, "before"), get(&b, LATER, "before")),
         (None, None)
     );
-    assert_eq!(
-        (get(&a, LATER, "after"), get(&b, LATER, "after")),
-        (Some("4".into()), Some("4".into()))
-    );
+    assert_both(&a, &b, LATER, "after", "4");
 }
 
 #[test]

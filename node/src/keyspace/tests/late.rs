@@ -15,10 +15,7 @@ fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
     add(&a, after, "n", 1);
     add(&b, after, "n", 10);
     exchange(&a, &b, after);
-    assert_eq!(
-        (get(&a, after, "n"), get(&b, after, "n")),
-        (Some("11".into()), Some("11".into()))
-    );
+    assert_both(&a, &b, after, "n", "11");
 }
 
 #[test]
@@ -41,10 +38,7 @@ fn counting_goes_on_while_only_one_side_has_forgotten_an_expiry() {
     assert_eq!(get(&b, after, "n").as_deref(), Some("1"));
     add(&b, after, "n", 10);
     exchange(&a, &b, after);
-    assert_eq!(
-        (get(&a, after, "n"), get(&b, after, "n")),
-        (Some("11".into()), Some("11".into()))
-    );
+    assert_both(&a, &b, after, "n", "11");
 }
 
 #[test]
@@ -93,8 +87,5 @@ fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
     add(&a, after, "n", 3);
     send(&b, &a, after);
     send(&a, &b, after);
-    assert_eq!(
-        (get(&a, after, "n"), get(&b, after, "n")),
-        (Some("3".into()), Some("3".into()))
-    );
+    assert_both(&a, &b, after, "n", "3");
 }

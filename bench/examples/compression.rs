@@ -1,21 +1,22 @@
-//! What compression of batches costs and saves, without a network: JSON values as `greenwich-bench` makes them, in
-//! batches as a session builds them.
+//! What compression of batches costs and saves, without a network: values of loads with JSON, in batches as a session
+//! builds them.
 //!
 //! ```console
-//! $ cargo run --release -p greenwich-replicator --example compression
+//! $ cargo run --release -p greenwich-bench --example compression
 //! ```
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use greenwich_bench::load::values::{ValueContent, ValueSize, Values};
 use greenwich_proto::{
     entry::{Body, Deadline, EntryRef, layout, totals::Totals},
     hlc::{Origin, Stamp, Version},
     log::LANES,
-    rng::Rng,
     wire::batch::{self, Range},
 };
 use greenwich_replicator::compression::{COMPRESSED_BATCH_BYTES_MAX, Decoder, Encoder};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const BATCHES: usize = 1000;
 /// The first byte of a stream with a compressed batch.
@@ -117,9 +118,8 @@ fn measure(encoder: &mut Encoder, decoder: &mut Decoder, batches: &[Vec<u8>]) ->
 
 /// Batches of a session under a load of 10,000 updates a second of keys that are spread evenly.
 struct Source {
-    rng: Rng,
-    pool: Vec<u8>,
-    value_bytes: usize,
+    random: StdRng,
+    values: Values,
     batches: u64,
     updates: u64,
     heads: [u64; LANES],
@@ -127,23 +127,16 @@ struct Source {
 
 impl Source {
     fn new(value_bytes: usize) -> Self {
-        let mut rng = Rng::new(7);
-        let mut pool = Vec::new();
-        while pool.len() < value_bytes + (1 << 20) {
-            put_record(&mut pool, &mut rng);
-        }
+        let mut random = StdRng::seed_from_u64(7);
+        let size = ValueSize::Fixed(value_bytes);
+        let values = Values::new(size, ValueContent::Json, &mut random);
         Self {
-            rng,
-            pool,
-            value_bytes,
+            random,
+            values,
             batches: 50_000,
             updates: 0,
             heads: [100_000; LANES],
         }
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.rng.below(limit as u64)).expect("below a usize")
     }
 
     fn stamp(&self) -> u64 {
@@ -156,10 +149,9 @@ impl Source {
         let mut items = Vec::new();
         for _ in 0..updates {
             self.updates += 1;
-            let lane = self.below(LANES);
+            let lane = self.random.random_range(0..LANES);
             self.heads[lane] += 1;
-            let key = format!("key:{:012}", self.below(1_000_000));
-            let start = self.below(self.pool.len() - self.value_bytes);
+            let key = format!("key:{:012}", self.random.random_range(0..1_000_000));
             let version = Version {
                 stamp: Stamp(self.stamp()),
                 origin: Origin(1),
@@ -167,7 +159,7 @@ impl Source {
             let entry = EntryRef {
                 key: key.as_bytes(),
                 version,
-                body: Body::Bytes(&self.pool[start..start + self.value_bytes]),
+                body: Body::Bytes(self.values.pick(&mut self.random)),
                 deadline: Deadline { version, at: None },
                 totals: Totals::EMPTY,
             };
@@ -188,20 +180,4 @@ impl Source {
         batch.extend_from_slice(&items);
         batch
     }
-}
-
-/// The record of `bench/src/load/values.rs`.
-fn put_record(pool: &mut Vec<u8>, rng: &mut Rng) {
-    let number = u32::try_from(rng.below(1 << 32)).expect("32 bits");
-    let state = ["active", "idle", "blocked"][number as usize % 3];
-    let record = format!(
-        r#"{{"id":{number},"user":"user-{}","state":"{state}","score":{:.2},"tags":["a{}","b{}"],"updated_at":"2026-01-{:02}T{:02}:00:00Z"}},"#,
-        number % 9973,
-        f64::from(number % 100_000) / 100.0,
-        number % 17,
-        number % 23,
-        number % 28 + 1,
-        number % 24,
-    );
-    pool.extend_from_slice(record.as_bytes());
 }
