@@ -7,16 +7,25 @@ Exit code 1 when more than a few updates crossed to any one peer, or a peer does
 """
 
 import argparse
+import json
+import pathlib
 import sys
 import time
+import urllib.request
+from dataclasses import dataclass
 
-from regions import Connection, read_up, update_counts_by_peer
-from resp import encode
+from resp import Connection, encode, parse_address
 
 BURSTS = 10
 ARRIVAL_SECONDS_MAX = 10
 # Usually 5 to 11: at most one each millisecond. Twice that leaves room for a busy machine.
 CROSSINGS_MAX = 20
+
+
+@dataclass
+class Region:
+    redis: tuple
+    admin: tuple
 
 
 def main():
@@ -44,6 +53,18 @@ def main():
               f"cross){'' if few else '  MISSED'}")
     print("every peer holds the last value" if arrived else "a peer does NOT hold the last value")
     return 0 if arrived and is_few else 1
+
+
+def read_up(path):
+    """The regions of an `up.json`."""
+    regions = json.loads(pathlib.Path(path).read_text())["regions"]
+    return [Region(parse_address(row["redis"]), parse_address(row["admin"])) for row in regions]
+
+
+def update_counts_by_peer(region):
+    """Updates that a region sent to each peer, and updates that it coalesced instead, since its start."""
+    with urllib.request.urlopen(f"http://{region.admin[0]}:{region.admin[1]}/status", timeout=5) as response:
+        return {link["region"]: link["updates"] for link in json.load(response)["links"]}
 
 
 def write(source, arguments):
