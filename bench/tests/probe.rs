@@ -8,7 +8,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -115,7 +115,7 @@ fn probe(delays: Delays, sooner: Duration) -> Lag {
         never_after: NEVER_AFTER,
         reconnects: false,
     };
-    let lag = probing.run().unwrap().remove(0);
+    let lag = probing.run(&AtomicBool::new(false)).unwrap().remove(0);
     assert_eq!(written.lock().len() as u64, PROBES);
     let truth = truth(delays);
     assert_eq!(lag.seen_after.len(), truth.len() as u64);
@@ -231,7 +231,7 @@ fn probe_replication(namespaces: &Namespaces, devices: Vec<SyncDevice>, home: &P
         never_after: Duration::from_secs(20),
         reconnects: false,
     };
-    probing.run().unwrap().remove(0)
+    probing.run(&AtomicBool::new(false)).unwrap().remove(0)
 }
 
 #[test]

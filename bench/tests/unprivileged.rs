@@ -27,9 +27,9 @@ const PARTITION: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[parti
     cases = [{ rate = 100, cut = \"1h\" }]\n";
 const NODES: &str = "servers = [\"greenwich\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
     data = { keys = 100, spread = \"uniform\", value_size = \"10\" }\n\
-    writers = [\"a\"]\nconnections = 1\nlength = \"5s\"\nwarm_up = \"1s\"\ncases = [\n\
-    { rate = 100, network.link = { rtt = \"20ms\" } },\n\
-    { rate = 100, network.link = { rtt = \"60ms\" }, faults = [\n\
+    connections = 1\nlength = \"5s\"\nwarm_up = \"1s\"\ncases = [\n\
+    { rate = 100, writers = [\"a\"], network.link = { rtt = \"20ms\" } },\n\
+    { rate = 100, writers = [\"a\"], network.link = { rtt = \"60ms\" }, faults = [\n\
         { at = \"2s\", stop = \"a\" }, { at = \"2500ms\", continue = \"a\" },\n\
         { at = \"3s\", kill = \"b\" }, { at = \"3200ms\", start = \"b\" } ] },\n]\n";
 

@@ -57,6 +57,7 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     let emulation = args.emulation.unwrap_or_else(Emulation::possible);
     let provenance = Provenance::look(args.seed, emulation, versions.clone());
     let mut report = Report::new(provenance);
+    let bar = bar(files.len());
     for (index, file) in files.iter().enumerate() {
         report.unfinished = files[index..]
             .iter()
@@ -66,13 +67,13 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         let of_file = servers.iter().map(|server| &**server as &dyn Adapter);
         let of_file =
             of_file.filter(|server| is_there(server.name()) && names(&file.servers, server.name()));
-        let bar = bar(format!("{} ({} of {})", file.name, index + 1, files.len()));
+        bar.set_prefix(file.name.clone());
         let (possible, of_file, left_out) = possible(file, emulation, of_file.collect());
         let (outcome, partial) = match &possible {
             Some(possible) => measure(args, possible, emulation, of_file, &out, &bar),
             None => (file.scenario.nothing(), None),
         };
-        bar.finish_and_clear();
+        bar.inc(1);
         report.scenarios.push(ScenarioReport {
             name: file.name.clone(),
             regions: file.regions.clone(),
@@ -87,6 +88,7 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
             break;
         }
     }
+    bar.finish_and_clear();
     report.print();
     let mut outcomes = report.scenarios.iter().map(|scenario| &scenario.outcome);
     if outcomes.all(Outcome::is_empty) {
@@ -226,12 +228,11 @@ fn default_directory() -> PathBuf {
     Path::new("bench-results").join(now.replace(':', "-"))
 }
 
-fn bar(scenario: String) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed_precise} {wide_msg}")
-        .expect("the template is valid");
-    let bar = ProgressBar::new_spinner()
-        .with_style(style)
-        .with_prefix(scenario);
+/// Moves on with each scenario, and says which one it is and what it does.
+fn bar(scenarios: usize) -> ProgressBar {
+    let template = "{spinner} [{bar:20}] {pos}/{len} {elapsed_precise} {prefix}: {wide_msg}";
+    let style = ProgressStyle::with_template(template).expect("the template is valid");
+    let bar = ProgressBar::new(scenarios as u64).with_style(style);
     bar.enable_steady_tick(TICK);
     bar
 }

@@ -15,13 +15,13 @@ use crate::load::record::histogram;
 /// Lag from one region to another.
 #[derive(Clone, Debug)]
 pub struct Lag {
-    /// From a probe's write to the first look that found it, in nanoseconds.
+    /// From the intended start of a probe's write to the first look that found it, in nanoseconds.
     pub seen_after: Histogram<u64>,
     /// From one look to the next, in nanoseconds.
     pub looks: Histogram<u64>,
     /// Probes that were not found within the limit.
     pub never: u64,
-    /// For plots: when probes were written, since the start, and how long they took; at most one a point of time.
+    /// For plots: when probes were due, since the start, and how long they took; at most one a point of time.
     pub series: Vec<(Duration, Duration)>,
 }
 

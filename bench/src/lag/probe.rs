@@ -27,9 +27,9 @@ pub const NEVER_AFTER: Duration = Duration::from_secs(30);
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// Probes live this long, so that they do not stay behind.
 const PROBE_SECONDS: &str = "60";
-/// A look at more probes than this makes the pause to the next one longer: a server is never asked more often than a few
-/// hundred thousand times a second.
-const PROBES_PER_INTERVAL: usize = 64;
+/// A look asks for the oldest probes, and for no more than this: a server that is behind is not asked so much that it falls
+/// further back. Some arrive before older ones that were lost on the way, but not so many.
+const PROBES_OF_LOOK_MAX: usize = 64;
 
 /// What to probe.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct Probing {
     pub targets: Vec<(SocketAddr, Duration)>,
     /// When probing starts, and the time that probes count from.
     pub start: Instant,
-    /// Probes that are written before this, since the start, do not count.
+    /// Probes that are due before this, since the start, do not count.
     pub warm_up: Duration,
     /// Probes are written until this, since the start.
     pub length: Duration,
@@ -62,7 +62,8 @@ struct UnderWay {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     number: u64,
-    written: Duration,
+    /// When it was meant to be written, since the start: a source that stalls is charged for all probes that it holds up.
+    due: Duration,
 }
 
 impl UnderWay {
@@ -78,11 +79,11 @@ impl UnderWay {
 }
 
 impl Probing {
-    /// Probes until the end, and returns the lag to each target.
+    /// Probes until the end, or until `stop`, and returns the lag to each target.
     ///
     /// # Errors
     /// [`ConnectionError`] when a server is not there or goes away.
-    pub fn run(&self) -> Result<Vec<Lag>, ConnectionError> {
+    pub fn run(&self, stop: &AtomicBool) -> Result<Vec<Lag>, ConnectionError> {
         let ways: Vec<UnderWay> = self.targets.iter().map(|_| UnderWay::default()).collect();
         thread::scope(|scope| {
             let readers: Vec<_> = self
@@ -90,10 +91,10 @@ impl Probing {
                 .iter()
                 .zip(&ways)
                 .map(|(&(address, sooner), way)| {
-                    scope.spawn(move || self.look(address, sooner, way))
+                    scope.spawn(move || self.look(address, sooner, way, stop))
                 })
                 .collect();
-            let written = self.write(&ways);
+            let written = self.write(&ways, stop);
             ways.iter()
                 .for_each(|way| way.is_complete.store(true, Ordering::Release));
             let lags = readers
@@ -108,12 +109,12 @@ impl Probing {
         format!("probe:{}:{probe}", self.label)
     }
 
-    fn write(&self, ways: &[UnderWay]) -> Result<(), ConnectionError> {
+    fn write(&self, ways: &[UnderWay], stop: &AtomicBool) -> Result<(), ConnectionError> {
         let mut client = Client::connect(self.source)?;
         let mut request = Vec::new();
         for number in 0.. {
             let due = PROBE_INTERVAL * u32::try_from(number).unwrap_or(u32::MAX);
-            if due > self.length {
+            if due > self.length || stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
             thread::sleep((self.start + due).saturating_duration_since(Instant::now()));
@@ -128,12 +129,11 @@ impl Probing {
                     PROBE_SECONDS.as_bytes(),
                 ],
             );
-            let written = self.start.elapsed();
-            let probe = Probe { number, written };
+            let probe = Probe { number, due };
             ways.iter().for_each(|way| way.lock().push_back(probe));
             if let Err(error) = client.exchange(&request, 1, |_| {}) {
                 ways.iter().for_each(|way| way.forget(number));
-                client = self.reconnect(self.source, error)?;
+                client = self.reconnect(self.source, error, stop)?;
             }
         }
         Ok(())
@@ -144,9 +144,13 @@ impl Probing {
         &self,
         address: SocketAddr,
         mut error: ConnectionError,
+        stop: &AtomicBool,
     ) -> Result<Client, ConnectionError> {
-        let is_over = || self.start.elapsed() >= self.length + self.never_after;
-        while self.reconnects && !is_over() && interrupt::seen().is_none() {
+        let is_over = || {
+            let is_late = self.start.elapsed() >= self.length + self.never_after;
+            is_late || stop.load(Ordering::Relaxed) || interrupt::seen().is_some()
+        };
+        while self.reconnects && !is_over() {
             thread::sleep(RECONNECT_INTERVAL);
             match Client::connect(address) {
                 Ok(client) => return Ok(client),
@@ -161,6 +165,7 @@ impl Probing {
         address: SocketAddr,
         sooner: Duration,
         way: &UnderWay,
+        stop: &AtomicBool,
     ) -> Result<Lag, ConnectionError> {
         let mut client = Client::connect(address)?;
         let mut lag = Lag::default();
@@ -171,15 +176,14 @@ impl Probing {
             let now = self.start.elapsed();
             let due: Vec<Probe> = {
                 let probes = way.lock();
-                let due = probes
-                    .iter()
-                    .take_while(|probe| probe.written + sooner <= now);
+                let due = probes.iter().take(PROBES_OF_LOOK_MAX);
+                let due = due.take_while(|probe| probe.due + sooner <= now);
                 due.copied().collect()
             };
+            if is_complete && (stop.load(Ordering::Relaxed) || way.lock().is_empty()) {
+                return Ok(lag);
+            }
             if due.is_empty() {
-                if is_complete && way.lock().is_empty() {
-                    return Ok(lag);
-                }
                 last_look = None;
                 thread::sleep(LOOK_INTERVAL);
                 continue;
@@ -196,7 +200,7 @@ impl Probing {
             let looking =
                 client.exchange(&requests, due.len(), |reply| found.push(reply == b":1\r\n"));
             if let Err(error) = looking {
-                client = self.reconnect(address, error)?;
+                client = self.reconnect(address, error, stop)?;
                 continue;
             }
             let seen = self.start.elapsed();
@@ -204,8 +208,7 @@ impl Probing {
                 lag.looks.saturating_record(nanos(looked - last));
             }
             self.settle(&due, &found, seen, way, &mut lag);
-            let pause = LOOK_INTERVAL * due.len().div_ceil(PROBES_PER_INTERVAL) as u32;
-            thread::sleep((looked + pause).saturating_duration_since(Instant::now()));
+            thread::sleep((looked + LOOK_INTERVAL).saturating_duration_since(Instant::now()));
         }
     }
 
@@ -213,18 +216,18 @@ impl Probing {
     fn settle(&self, due: &[Probe], found: &[bool], seen: Duration, way: &UnderWay, lag: &mut Lag) {
         let mut gone = BTreeSet::new();
         for (probe, &is_found) in due.iter().zip(found) {
-            let took = seen - probe.written;
+            let took = seen - probe.due;
             if !is_found && took < self.never_after {
                 continue;
             }
             gone.insert(probe.number);
-            if probe.written < self.warm_up {
+            if probe.due < self.warm_up {
                 continue;
             }
             match is_found {
                 true => {
                     lag.seen_after.saturating_record(nanos(took));
-                    lag.series.push((probe.written, took));
+                    lag.series.push((probe.due, took));
                 }
                 false => lag.never += 1,
             }

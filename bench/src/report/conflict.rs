@@ -1,6 +1,7 @@
 //! What the scenario `conflict` shows.
 
 use crate::{
+    report::emulator,
     report::figure::{ABSENT, Figure, Section, Table},
     scenario::conflict::ConflictReport,
 };
@@ -39,8 +40,12 @@ pub fn section(report: &ConflictReport) -> Section {
          takes no writes there.",
         table,
     );
+    let emulator = emulator::table(report.runs.iter().map(|run| {
+        let case = run.kind.name().to_owned();
+        (run.server.as_str(), case, run.forwarder.as_ref())
+    }));
     Section {
-        figures: vec![figure],
+        figures: vec![figure, emulator],
         ..Section::default()
     }
 }

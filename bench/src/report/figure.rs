@@ -312,7 +312,23 @@ impl Series {
         self.points = self.points.chunks(stretch).filter_map(highest).collect();
         self
     }
+
+    /// The same series over time, in seconds, with a line that breaks off where nothing is known for a while.
+    #[must_use]
+    pub fn with_gaps(mut self) -> Self {
+        let gaps = self.points.windows(2).filter_map(|pair| {
+            let is_gap = pair[1].x - pair[0].x > GAP_SECONDS;
+            is_gap.then(|| Point::new(f64::midpoint(pair[0].x, pair[1].x), f64::NAN))
+        });
+        let gaps: Vec<Point> = gaps.collect();
+        self.points.extend(gaps);
+        self.points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        self
+    }
 }
+
+/// Beyond this, in seconds, nothing is known of what lies between two points over time.
+const GAP_SECONDS: f64 = 1.5;
 
 impl Point {
     /// A value at a place.

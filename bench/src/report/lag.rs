@@ -2,6 +2,7 @@
 
 use crate::{
     report::{
+        emulator,
         figure::{ABSENT, Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
         local::Spread,
     },
@@ -18,7 +19,10 @@ pub fn section(report: &LagReport) -> Section {
     let mut figures = vec![
         percentile_table(report),
         wire_table(report),
-        emulator_table(report),
+        emulator::table(report.runs.iter().map(|run| {
+            let case = run.case.to_string();
+            (run.server.as_str(), case, run.forwarder.as_ref())
+        })),
     ];
     if report.runs.iter().any(|run| run.bytes_per_update.is_some()) {
         figures.push(bytes_per_update(report));
@@ -31,15 +35,19 @@ pub fn section(report: &LagReport) -> Section {
     }
     figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
     // Steps towards a knee are many, and shown by rate.
-    let is_step = |runs: &Vec<&LagRun>| runs[0].case.until.is_some();
-    for runs in cases(report).into_iter().filter(|runs| !is_step(runs)) {
+    let is_step = |runs: &[&LagRun]| runs[0].case.until.is_some();
+    for mut runs in cases(report) {
+        runs.retain(|run| run.bottleneck.is_none());
+        if runs.is_empty() || is_step(&runs) {
+            continue;
+        }
         figures.push(by_percentile(&runs));
         figures.push(over_time(&runs));
     }
     let distributions = report.runs.iter().flat_map(|run| {
         let directions = run.directions.iter();
         directions.map(|direction| {
-            let name = format!("{} {} {}", run.server, case_name(run), way(direction));
+            let name = format!("{} {} {}", run.server, run.case, way(direction));
             (name, direction.distribution.clone())
         })
     });
@@ -51,16 +59,18 @@ pub fn section(report: &LagReport) -> Section {
 }
 
 fn warnings(run: &LagRun) -> Vec<String> {
-    let of = format!("{}, {}", run.server, case_name(run));
+    let of = format!("{}, {}", run.server, run.case);
     let spoilt = run.bottleneck.iter();
-    let spoilt = spoilt.map(|reason| format!("DO NOT USE the figures of {of}: {reason}"));
+    let spoilt = spoilt.map(|reason| format!("the lag of {of} is not shown: {reason}"));
     let missed = (run.missed() > 0).then(|| {
         format!(
             "{of}: {} updates were never sent, the server took fewer",
             run.missed()
         )
     });
-    spoilt.chain(missed).collect()
+    let never: u64 = run.directions.iter().map(|way| way.lag.never).sum();
+    let never = (never > 0).then(|| format!("{of}: {never} probes were never seen"));
+    spoilt.chain(missed).chain(never).collect()
 }
 
 /// A line per server, case and direction: what lies above the one-way delay.
@@ -68,40 +78,60 @@ fn percentile_table(report: &LagReport) -> Figure {
     let header = [
         "server",
         "direction",
-        "link",
+        "case",
         "updates/s",
         "p50",
         "p90",
         "p99",
         "p99.9",
+        "p99.99",
         "max",
+        "probes",
         "never",
-        "looks",
+        "looks p99",
     ];
     let mut table = Table::new(3, header);
     for run in &report.runs {
         for direction in &run.directions {
-            let over = |lag_ms: f64| format!("{:+.2} ms", lag_ms - direction.one_way_ms);
             let lag = &direction.lag;
-            table.push([
-                marked(run),
+            let known = [
+                run.server.clone(),
                 way(direction),
-                run.case.network.to_string(),
+                run.case.to_string(),
                 format!("{:.0}", run.updates_per_second),
-                over(lag.p50_ms),
-                over(lag.p90_ms),
-                over(lag.p99_ms),
-                over(lag.p999_ms),
-                over(lag.max_ms),
+            ];
+            if run.bottleneck.is_some() || lag.probes == 0 {
+                table.push_known(known.into());
+                continue;
+            }
+            // A percentile that no probe lies beyond is the maximum by another name.
+            let over = |quantile: f64, lag_ms: f64| match lag.probes as f64 * (1.0 - quantile) {
+                1.0.. => format!("{:+.2} ms", lag_ms - direction.one_way_ms),
+                _ => ABSENT.to_owned(),
+            };
+            let [server, way, case, rate] = known;
+            table.push([
+                server,
+                way,
+                case,
+                rate,
+                over(0.5, lag.p50_ms),
+                over(0.9, lag.p90_ms),
+                over(0.99, lag.p99_ms),
+                over(0.999, lag.p999_ms),
+                over(0.9999, lag.p9999_ms),
+                over(0.0, lag.max_ms),
+                lag.probes.to_string(),
                 lag.never.to_string(),
-                format!("{:.2} ms", lag.look_ms_p50),
+                format!("{:.2} ms", lag.look_ms_p99),
             ]);
         }
     }
     Figure::table(
         "Lag over the one-way delay",
-        "From the start of the write to the first look that found it, less what the link delays anyway. The interval of the \
-         looks is the error; what was never seen within the limit is in no percentile.",
+        "From the intended start of the write to the first look that found it, less what the link delays anyway. The interval of \
+         the looks is the error; what was never seen within the limit is in no percentile. A line without figures is one that \
+         the emulation has spoilt.",
         table,
     )
 }
@@ -111,7 +141,7 @@ fn wire_table(report: &LagReport) -> Figure {
     let header = [
         "server",
         "direction",
-        "link",
+        "case",
         "updates/s",
         "bytes/update",
         "packets",
@@ -123,8 +153,9 @@ fn wire_table(report: &LagReport) -> Figure {
     let mut table = Table::new(3, header);
     for run in &report.runs {
         let Some(forwarder) = &run.forwarder else {
-            let [server, link, rate] = who(run);
-            table.push_known(vec![server, ABSENT.to_owned(), link, rate]);
+            let rate = format!("{:.0}", run.updates_per_second);
+            let (server, case) = (run.server.clone(), run.case.to_string());
+            table.push_known(vec![server, ABSENT.to_owned(), case, rate]);
             continue;
         };
         for link in &forwarder.links {
@@ -140,7 +171,7 @@ fn wire_table(report: &LagReport) -> Figure {
             table.push([
                 run.server.clone(),
                 format!("{from} to {to}"),
-                run.case.network.to_string(),
+                run.case.to_string(),
                 format!("{:.0}", run.updates_per_second),
                 run.bytes_per_update
                     .map_or_else(|| ABSENT.to_owned(), |bytes| format!("{bytes:.0}")),
@@ -161,12 +192,6 @@ fn wire_table(report: &LagReport) -> Figure {
     )
 }
 
-/// What rows begin with: the server, the link, the rate.
-fn who(run: &LagRun) -> [String; 3] {
-    let rate = format!("{:.0}", run.updates_per_second);
-    [run.server.clone(), run.case.network.to_string(), rate]
-}
-
 /// A bar for each case and server.
 fn bytes_per_update(report: &LagReport) -> Figure {
     let bars = cases(report).into_iter().flat_map(|runs| {
@@ -174,7 +199,7 @@ fn bytes_per_update(report: &LagReport) -> Figure {
         let bars = servers.map(|server| {
             let turns = runs.iter().filter(|run| run.server == server);
             let spread = Spread::of(turns.filter_map(|run| run.bytes_per_update).collect());
-            let bar = Point::bar(case_name(runs[0]), spread.median, spread.range());
+            let bar = Point::bar(runs[0].case.to_string(), spread.median, spread.range());
             (server, bar)
         });
         bars.collect::<Vec<_>>()
@@ -194,43 +219,9 @@ fn bytes_per_update(report: &LagReport) -> Figure {
     )
 }
 
-fn emulator_table(report: &LagReport) -> Figure {
-    let header = [
-        "server",
-        "link",
-        "updates/s",
-        "late p50",
-        "late p99",
-        "late max",
-        "processor",
-    ];
-    let mut table = Table::new(2, header);
-    for run in &report.runs {
-        let Some(forwarder) = &run.forwarder else {
-            table.push_known(who(run).into());
-            continue;
-        };
-        table.push([
-            run.server.clone(),
-            run.case.network.to_string(),
-            format!("{:.0}", run.updates_per_second),
-            format!("{:.0} µs", forwarder.error_us_p50),
-            format!("{:.0} µs", forwarder.error_us_p99),
-            format!("{:.0} µs", forwarder.error_us_max),
-            format!("{:.0} %", forwarder.cpu_share * 100.0),
-        ]);
-    }
-    Figure::table(
-        "The emulator's own error",
-        "How late the forwarder gave packets to their region, and how much of one processor it used. That much of every lag \
-         is the emulator's.",
-        table,
-    )
-}
-
 /// One line per server and direction, over all percentiles.
 fn by_percentile(runs: &[&LagRun]) -> Figure {
-    let case = case_name(runs[0]);
+    let case = &runs[0].case;
     let series = of_directions(runs, |run, direction| {
         Series::percentiles(&run.server, line(run, direction), &direction.distribution)
     });
@@ -246,11 +237,13 @@ fn by_percentile(runs: &[&LagRun]) -> Figure {
 
 /// Every probe, in the order of writing.
 fn over_time(runs: &[&LagRun]) -> Figure {
-    let case = case_name(runs[0]);
+    let case = &runs[0].case;
     let series = of_directions(runs, |run, direction| {
         let points = direction.series_ms.iter();
         let points = points.map(|&(at_ms, lag_ms)| (at_ms / 1e3, lag_ms));
-        Series::new(&run.server, line(run, direction), points).thinned()
+        Series::new(&run.server, line(run, direction), points)
+            .thinned()
+            .with_gaps()
     });
     let y = Axis::fitting("lag", "ms", &series);
     let plot = Plot::new(Kind::Lines, Axis::linear("since the start", "s"), y, series);
@@ -268,6 +261,7 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
         .runs
         .iter()
         .filter(|run| run.case.network == *network && run.case.faults.is_empty())
+        .filter(|run| run.bottleneck.is_none())
         .collect();
     let is_several = runs
         .windows(2)
@@ -332,33 +326,13 @@ fn cases(report: &LagReport) -> Vec<Vec<&LagRun>> {
     cases
 }
 
-fn case_name(run: &LagRun) -> String {
-    let mut name = format!("{:.0} updates/s, {}", run.case.rate, run.case.network);
-    if !run.case.faults.is_empty() {
-        name += ", with faults";
-    }
-    if run.case.until.is_some() {
-        name += ", rising";
-    }
-    name
-}
-
 fn way(direction: &Direction) -> String {
     format!("{} to {}", direction.from, direction.to)
 }
 
-/// The server, with a word of warning when the figures say more of the emulation.
-fn marked(run: &LagRun) -> String {
-    let warning = match run.bottleneck {
-        Some(_) => " (do not use)",
-        None => "",
-    };
-    format!("{}{warning}", run.server)
-}
-
 /// The name of a direction's line.
 fn line(run: &LagRun, direction: &Direction) -> String {
-    format!("{} {}", marked(run), way(direction))
+    format!("{} {}", run.server, way(direction))
 }
 
 /// Each server once: in turns, they come again and again.

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod conflict;
 pub mod distribution;
+mod emulator;
 pub mod figure;
 pub mod hgrm;
 pub mod html;

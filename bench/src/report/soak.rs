@@ -1,6 +1,6 @@
 //! What the scenario `soak` shows, and plots of what clients saw, which others share.
 
-use super::conflict::equal_after;
+use super::{conflict::equal_after, emulator};
 use crate::{
     report::distribution::Distribution,
     report::figure::{Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
@@ -21,6 +21,10 @@ pub fn section(report: &SoakReport) -> Section {
     let mut figures = vec![
         client_table(report),
         end_table(report),
+        emulator::table(report.runs.iter().map(|run| {
+            let case = "the whole".to_owned();
+            (run.server.as_str(), case, run.forwarder.as_ref())
+        })),
         latency_by_percentile("Latency by percentile", loads),
     ];
     for run in &report.runs {
@@ -69,7 +73,7 @@ pub(super) fn latencies(of: &str, load: &RegionLoad) -> Vec<(String, Distributio
 
 /// Why figures say less than they seem to.
 pub(super) fn warnings_of(of: &str, bottleneck: Option<&str>, loads: &[RegionLoad]) -> Vec<String> {
-    let spoilt = bottleneck.map(|reason| format!("DO NOT USE the figures of {of}: {reason}"));
+    let spoilt = bottleneck.map(|reason| format!("use the times of {of} with care: {reason}"));
     let missed: u64 = loads.iter().map(|load| load.missed).sum();
     let missed = (missed > 0).then(|| format!("{of}: {missed} requests were never sent"));
     spoilt.into_iter().chain(missed).collect()
@@ -107,7 +111,7 @@ pub(super) fn load_series(
         let seconds = load.seconds.iter().enumerate();
         let answered = seconds.filter(|(_, second)| second.answered > 0);
         let points = answered.map(|(at, second)| (at as f64, second.slowest_ms));
-        Series::new(server, format!("{server} {}", load.region), points)
+        Series::new(server, format!("{server} {}", load.region), points).with_gaps()
     });
     let series: Vec<Series> = series.collect();
     let y = Axis::fitting("slowest answer", "ms", &series);
@@ -206,7 +210,7 @@ fn lag_series(run: &SoakRun) -> Figure {
         let points = direction.series_ms.iter();
         let points = points.map(|&(at_ms, lag_ms)| (at_ms / 1e3, lag_ms));
         let name = format!("{} {} to {}", run.server, direction.from, direction.to);
-        Series::new(&run.server, name, points).thinned()
+        Series::new(&run.server, name, points).thinned().with_gaps()
     });
     let series: Vec<Series> = series.collect();
     let y = Axis::fitting("lag", "ms", &series);

@@ -18,7 +18,7 @@ use crate::{
         mix::{key_name, put_command},
     },
     server::Adapter,
-    wan::plan::Network,
+    wan::{forwarder::account::ForwarderReport, plan::Network},
 };
 
 /// What to measure.
@@ -136,6 +136,8 @@ pub struct ConflictRun {
     pub lost: Option<u64>,
     /// From the last write until all keys were the same everywhere, in milliseconds; `None` when some never were.
     pub equal_after_ms: Option<f64>,
+    /// How well the emulation did, when it can tell.
+    pub forwarder: Option<ForwarderReport>,
 }
 
 /// Keys that are written together: the rest of the round follows them, and other regions are as far.
@@ -154,18 +156,21 @@ impl Conflict {
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut ConflictReport) -> anyhow::Result<()> {
-        for server in &stage.servers {
-            let place = Place::open(stage, *server, server.name(), &self.network, &[])?;
+        stage.each(|server| {
+            let mut place = Place::open(stage, server, server.name(), &self.network, &[])?;
             let addresses = place.clients();
             let patience = Patience::of(&self.network, &stage.regions, QUIET, self.settle_limit);
             for &kind in &self.types {
                 (stage.tell)(format!("{}: {}", server.name(), kind.name()));
-                let run = self.conflict(*server, kind, &addresses, patience);
-                let run = run.with_context(|| format!("{} on {}", kind.name(), server.name()))?;
+                let _before = place.take_report()?;
+                let run = self.conflict(server, kind, &addresses, patience);
+                let mut run = run.with_context(|| kind.name().to_owned())?;
+                place.check()?;
+                run.forwarder = place.take_report()?;
                 report.runs.push(run);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn conflict(
@@ -203,6 +208,7 @@ impl Conflict {
             differing: settled.differing.len(),
             lost: lost(kind, &readers.read(&keys)?, total),
             equal_after_ms: settled.after.map(|after| after.as_secs_f64() * 1e3),
+            forwarder: None,
         })
     }
 

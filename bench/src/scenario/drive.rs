@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    faults::{self, Fault, Mark},
+    faults::{self, Action, Fault, Mark},
     place::Place,
 };
 use crate::{
@@ -137,9 +137,19 @@ pub struct Direction {
     pub lag: LagFigures,
     /// More of them, for plots.
     pub distribution: Distribution,
-    /// When probes were written, since the start, and how long they took, both in milliseconds; of long runs the slowest of
+    /// When probes were due, since the start, and how long they took, both in milliseconds; of long runs the slowest of
     /// each stretch.
     pub series_ms: Vec<(f64, f64)>,
+}
+
+/// What happens while loads and probes go on.
+#[derive(Clone, Copy, Debug)]
+enum Event<'a> {
+    /// What links did before is not counted.
+    Warm,
+    Fault(&'a Action),
+    /// At what servers use.
+    Look,
 }
 
 /// Looks begin this share of the one-way delay after a probe's write, so that they do not load the server in vain.
@@ -170,8 +180,8 @@ impl Drive<'_> {
             let loading: Vec<_> = loading.collect();
             let probed = sources.iter().filter(|_| self.is_probed);
             let probing = probed.map(|&source| {
-                let probing = self.probing(source, &sites, start);
-                scope.spawn(move || probing.run())
+                let (probing, progress) = (self.probing(source, &sites, start), &progress);
+                scope.spawn(move || probing.run(&progress.stop))
             });
             let probing: Vec<_> = probing.collect();
             let kept = self.keep(start, place, &progress);
@@ -209,9 +219,6 @@ impl Drive<'_> {
         place: &mut Place,
         progress: &Progress,
     ) -> anyhow::Result<(Vec<Mark>, Vec<RegionSamples>)> {
-        let mut faults: Vec<&Fault> = self.faults.iter().collect();
-        faults.sort_by_key(|fault| fault.at);
-        let mut faults = faults.into_iter().peekable();
         let mut samples: Vec<RegionSamples> = place
             .regions
             .iter()
@@ -221,36 +228,44 @@ impl Drive<'_> {
             })
             .collect();
         let mut marks = Vec::new();
-        let mut sample_at = Duration::ZERO;
-        let mut is_warm = false;
-        // A load that was given up ends the whole.
-        while sample_at <= self.length && !progress.stop.load(Ordering::Relaxed) {
-            let fault = faults.next_if(|fault| fault.at <= sample_at);
-            let at = fault.map_or(sample_at, |fault| fault.at);
+        for (at, event) in self.events() {
             thread::sleep((start + at).saturating_duration_since(Instant::now()));
             if let Some(interrupted) = interrupt::seen() {
                 bail!(interrupted);
             }
-            if at >= self.warm_up && !is_warm {
-                // What links did before is not counted.
-                let _warm_up = place.take_report()?;
-                is_warm = true;
+            // A load that was given up ends the whole.
+            if progress.stop.load(Ordering::Relaxed) {
+                break;
             }
-            let Some(Fault { action, .. }) = fault else {
-                let mut all = place.regions.iter_mut();
-                all.try_for_each(|region| region.process.check())?;
-                let each = samples.iter_mut().zip(&place.regions);
-                each.for_each(|(samples, region)| samples.look(region));
-                sample_at += SAMPLE_INTERVAL;
-                continue;
-            };
-            faults::happen(action, place).with_context(|| action.to_string())?;
-            marks.push(Mark {
-                at_ms: millis(start.elapsed()),
-                label: action.to_string(),
-            });
+            match event {
+                Event::Warm => drop(place.take_report()?),
+                Event::Fault(action) => {
+                    faults::happen(action, place).with_context(|| action.to_string())?;
+                    marks.push(Mark {
+                        at_ms: millis(start.elapsed()),
+                        label: action.to_string(),
+                    });
+                }
+                Event::Look => {
+                    place.check()?;
+                    let each = samples.iter_mut().zip(&place.regions);
+                    each.for_each(|(samples, region)| samples.look(region));
+                }
+            }
         }
         Ok((marks, samples))
+    }
+
+    /// What happens when, since the start, in its order.
+    fn events(&self) -> Vec<(Duration, Event<'_>)> {
+        let warm = std::iter::once((self.warm_up, Event::Warm));
+        let faults = self.faults.iter();
+        let faults = faults.map(|fault| (fault.at, Event::Fault(&fault.action)));
+        let looks = (0..).map(|number| (SAMPLE_INTERVAL * number, Event::Look));
+        let looks = looks.take_while(|(at, _)| *at <= self.length);
+        let mut events: Vec<_> = warm.chain(faults).chain(looks).collect();
+        events.sort_by_key(|(at, _)| *at);
+        events
     }
 
     fn load(&self, site: &Site, region: usize, sources: usize) -> Load {

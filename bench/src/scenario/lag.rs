@@ -1,7 +1,7 @@
 //! `lag`: from a write in one region to its visibility in another, under a steady rate of updates, behind emulated
 //! links that every server shares; and the rate up to which it stays low.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +24,6 @@ use crate::{
 pub struct Lag {
     /// What is updated.
     pub data: Dataset,
-    /// Regions whose clients write; all that take writes without it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub writers: Vec<String>,
     /// Connections of each region's load.
     pub connections: usize,
     /// Length of a case, warm-up included.
@@ -43,8 +40,11 @@ pub struct Lag {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LagCase {
-    /// Updates a second, of all regions that take writes together.
+    /// Updates a second, of all writers together.
     pub rate: f64,
+    /// Regions whose clients write; all that take writes without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writers: Vec<String>,
     /// The links between regions.
     #[serde(default)]
     pub network: Network,
@@ -71,6 +71,9 @@ pub struct Knee {
 
 impl LagCase {
     fn problem(&self, regions: &[String], length: Duration) -> Option<String> {
+        if let Some(name) = self.writers.iter().find(|name| !regions.contains(name)) {
+            return Some(format!("writers: there is no region {name:?}"));
+        }
         if let Some(factor) = self
             .until
             .map(|knee| knee.factor)
@@ -83,6 +86,26 @@ impl LagCase {
             .or_else(|| faults::problem(&self.faults, regions, length))
     }
 }
+
+impl fmt::Display for LagCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} updates/s", self.rate)?;
+        if !self.writers.is_empty() {
+            write!(f, " from {}", self.writers.join(", "))?;
+        }
+        write!(f, ", {}", self.network)?;
+        if !self.faults.is_empty() {
+            f.write_str(", with faults")?;
+        }
+        match self.until {
+            Some(_) => f.write_str(", rising"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A lag that the forwarder may have made longer by this, at p99, says nothing.
+const LATE_MAX: Duration = Duration::from_millis(2);
 
 /// What was found.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -124,11 +147,14 @@ impl LagRun {
         self.loads.iter().map(|load| load.missed).sum()
     }
 
-    /// Whether the lag is no longer low.
+    /// Whether the lag is no longer low, or is not known.
     fn is_beyond(&self, knee: Knee) -> bool {
         let over_ms = knee.p99_over.as_secs_f64() * 1e3;
-        let is_late = |direction: &Direction| direction.lag.p99_ms - direction.one_way_ms > over_ms;
-        self.missed() > 0 || self.directions.iter().any(is_late)
+        let is_late = |direction: &Direction| {
+            let lag = &direction.lag;
+            lag.p99_ms - direction.one_way_ms > over_ms || lag.never > 0
+        };
+        self.missed() > 0 || self.bottleneck.is_some() || self.directions.iter().any(is_late)
     }
 }
 
@@ -141,9 +167,6 @@ impl Lag {
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
-        if let Some(name) = self.writers.iter().find(|name| !regions.contains(name)) {
-            return Some(format!("writers: there is no region {name:?}"));
-        }
         let mut cases = self.cases.iter();
         let data = self.data.problem();
         data.or_else(|| cases.find_map(|case| case.problem(regions, self.length)))
@@ -155,12 +178,8 @@ impl Lag {
         self.cases.retain(|case| {
             let network = &case.network;
             let problem = faults::beyond_links(network, &case.faults, emulation, regions);
-            let rate = case.rate;
-            left_out.extend(
-                problem.iter().map(|problem| {
-                    format!("not measured, {rate:.0} updates/s, {network}: {problem}")
-                }),
-            );
+            let problems = problem.iter();
+            left_out.extend(problems.map(|problem| format!("not measured, {case}: {problem}")));
             problem.is_none()
         });
         left_out
@@ -168,41 +187,46 @@ impl Lag {
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LagReport) -> anyhow::Result<()> {
-        for server in &stage.servers {
-            let mut opened: Option<Place> = None;
-            let cases = self.cases.iter();
-            let faults: Vec<Fault> = cases.flat_map(|case| case.faults.clone()).collect();
-            for (index, case) in self.cases.iter().enumerate() {
-                let (number, count) = (index + 1, self.cases.len());
-                // What runs is ended before it is started again.
-                let mut place = match opened.take().filter(Place::can_change) {
-                    Some(place) => place,
-                    None => {
-                        let name = format!("{}-{number}", server.name());
-                        Place::open(stage, *server, &name, &case.network, &faults)?
-                    }
-                };
-                if place.can_change() {
-                    place.set_network(&case.network)?;
+        stage.each(|server| self.server(stage, server, report))
+    }
+
+    fn server(
+        &self,
+        stage: &Stage<'_>,
+        server: &dyn Adapter,
+        report: &mut LagReport,
+    ) -> anyhow::Result<()> {
+        let (name, count) = (server.name(), self.cases.len());
+        let mut opened: Option<Place> = None;
+        for (index, case) in self.cases.iter().enumerate() {
+            let number = index + 1;
+            // What runs is ended before it is started again.
+            let mut place = match opened.take().filter(Place::can_change) {
+                Some(place) => place,
+                None => {
+                    let home = format!("{name}-{number}");
+                    Place::open(stage, server, &home, &case.network, &case.faults)?
                 }
-                let mut case = case.clone();
-                loop {
-                    let (name, rate) = (server.name(), case.rate);
-                    (stage.tell)(format!(
-                        "{name}: case {number} of {count}, {rate:.0} updates/s"
-                    ));
-                    let run = self.case(*server, &mut place, &case, stage.seed)?;
-                    let next = case.until.filter(|&knee| {
-                        !run.is_beyond(knee) && rate * knee.factor <= knee.rate_max
-                    });
-                    report.runs.push(run);
-                    match next {
-                        Some(knee) => case.rate *= knee.factor,
-                        None => break,
-                    }
-                }
-                opened = Some(place);
+            };
+            if place.can_change() {
+                place.set_network(&case.network)?;
             }
+            let mut case = case.clone();
+            loop {
+                (stage.tell)(format!("{name}: case {number} of {count}, {case}"));
+                let run = self.case(server, &mut place, &case, stage.seed)?;
+                let rate = case.rate;
+                let next = case
+                    .until
+                    .filter(|&knee| !run.is_beyond(knee) && rate * knee.factor <= knee.rate_max);
+                report.runs.push(run);
+                match next {
+                    Some(knee) => case.rate *= knee.factor,
+                    None => break,
+                }
+            }
+            // What faults leave behind is not the next case's.
+            opened = Some(place).filter(|_| case.faults.is_empty());
         }
         Ok(())
     }
@@ -217,7 +241,7 @@ impl Lag {
         let drive = Drive {
             mix: Mix::Set,
             data: self.data,
-            writers: &self.writers,
+            writers: &case.writers,
             connections: self.connections,
             rate: case.rate,
             length: self.length,
@@ -252,7 +276,9 @@ impl Lag {
             marks,
             updates_per_second,
             bytes_per_update: forwarder.as_ref().map(bytes_per_update),
-            bottleneck: forwarder.as_ref().and_then(ForwarderReport::bottleneck),
+            bottleneck: forwarder
+                .as_ref()
+                .and_then(|report| report.bottleneck(LATE_MAX)),
             forwarder,
         })
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix, values::Values},
-    scenario::Stage,
+    scenario::{Stage, all_of},
     server::{
         Running, Site,
         process::{ProcessError, usage},
@@ -109,7 +109,7 @@ impl Local {
     /// Measures the stage's servers beside each other, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut LocalReport) -> anyhow::Result<()> {
         let mut running = Vec::new();
-        for server in &stage.servers {
+        let started = stage.each(|server| {
             (stage.tell)(format!(
                 "{}: loading {} keys",
                 server.name(),
@@ -117,29 +117,30 @@ impl Local {
             ));
             let sites = Site::on_loopback(&stage.regions).context("no free port")?;
             let home = stage.directory.join(server.name());
-            let regions = server
-                .start(&sites, &home)
-                .with_context(|| format!("cannot start {}", server.name()))?;
+            let regions = server.start(&sites, &home).context("cannot start it")?;
             report
                 .memory
                 .push(self.load(server.name(), &regions, stage.seed)?);
-            running.push((server.name(), regions));
-        }
+            running.push((server.name().to_owned(), regions));
+            Ok(())
+        });
+        let mut failures: Vec<_> = started.err().into_iter().collect();
         for round in 0..self.rounds {
             for case in &self.cases {
-                for (server, regions) in &running {
-                    (stage.tell)(format!(
-                        "round {} of {}: {server}, {case}",
-                        round + 1,
-                        self.rounds
-                    ));
-                    report
-                        .turns
-                        .push(self.turn(server, regions, *case, round, stage.seed)?);
-                }
+                // One that fails leaves the others their turns.
+                running.retain(|(server, regions)| {
+                    let (number, rounds) = (round + 1, self.rounds);
+                    (stage.tell)(format!("round {number} of {rounds}: {server}, {case}"));
+                    let turn = self.turn(server, regions, *case, round, stage.seed);
+                    let turn = turn.map_err(|error| failures.push(error.context(server.clone())));
+                    turn.map(|turn| report.turns.push(turn)).is_ok()
+                });
+            }
+            if running.is_empty() {
+                break;
             }
         }
-        Ok(())
+        all_of(failures)
     }
 
     fn load(&self, server: &str, regions: &[Running], seed: u64) -> anyhow::Result<Memory> {

@@ -13,6 +13,7 @@ pub mod soak;
 
 use std::path::Path;
 
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -23,6 +24,7 @@ use self::{
     soak::{Soak, SoakReport},
 };
 use crate::{
+    interrupt,
     server::Adapter,
     wan::emulation::{Emulation, SOCKET},
 };
@@ -41,6 +43,39 @@ pub struct Stage<'a> {
     pub seed: u64,
     /// Told of each step.
     pub tell: &'a dyn Fn(String),
+}
+
+impl Stage<'_> {
+    /// Measures each server in turn. One that fails leaves the others their turn, an interrupt does not.
+    ///
+    /// # Errors
+    /// Of all servers that failed.
+    fn each(
+        &self,
+        mut measure: impl FnMut(&dyn Adapter) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut failures = Vec::new();
+        for server in &self.servers {
+            let result = measure(*server).with_context(|| server.name().to_owned());
+            failures.extend(result.err());
+            if interrupt::seen().is_some() {
+                break;
+            }
+        }
+        all_of(failures)
+    }
+}
+
+/// One error of several.
+fn all_of(mut errors: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    match errors.len() {
+        0 => Ok(()),
+        1 => Err(errors.remove(0)),
+        _ => {
+            let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+            bail!(texts.join("; "))
+        }
+    }
 }
 
 impl std::fmt::Debug for Stage<'_> {

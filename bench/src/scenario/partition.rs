@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Stage,
     drive::{Drive, Driven, RegionLoad},
-    equal::{Patience, Readers},
+    equal::Patience,
     faults::{Action, Fault, Mark},
     place::Place,
 };
@@ -97,6 +97,9 @@ pub struct PartitionRun {
 /// Regions that have not moved for so long, or for twice the cut, will not: TCP doubles the time to its next attempt.
 const QUIET_MIN: Duration = Duration::from_secs(10);
 
+/// Equality is looked for from time to time, and takes round trips: an emulation that is late by this is no matter.
+const LATE_MAX: Duration = Duration::from_millis(20);
+
 impl Partition {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
@@ -119,13 +122,12 @@ impl Partition {
         stage: &Stage<'_>,
         report: &mut PartitionReport,
     ) -> anyhow::Result<()> {
-        for server in &stage.servers {
+        stage.each(|server| {
             for (index, case) in self.cases.iter().enumerate() {
-                let run = self.case(stage, *server, index, case)?;
-                report.runs.push(run);
+                report.runs.push(self.case(stage, server, index, case)?);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn case(
@@ -139,6 +141,14 @@ impl Partition {
         let name = format!("{}-{}", server.name(), index + 1);
         let mut place = Place::open(stage, server, &name, network, &[])?;
         let (number, count) = (index + 1, self.cases.len());
+        let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
+        let quiet = QUIET_MIN.max(case.cut * 2);
+        let patience = Patience::of(network, &stage.regions, quiet, self.settle_limit);
+        (stage.tell)(format!(
+            "{}: case {number} of {count}, filling",
+            server.name()
+        ));
+        let mut readers = place.fill(&self.data, &keys, patience, stage.seed)?;
         (stage.tell)(format!("{}: case {number} of {count}, cut", server.name()));
         let faults = self.cut(case, &stage.regions);
         let drive = Drive {
@@ -159,15 +169,8 @@ impl Partition {
             "{}: case {number} of {count}, healing",
             server.name()
         ));
-        let addresses = place.clients();
-        let mut readers = Readers::connect(&addresses).context("comparing regions")?;
-        let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
         let _before = place.take_report()?;
-        for from in 0..addresses.len() {
-            (0..addresses.len()).try_for_each(|to| place.set_cut(from, to, false))?;
-        }
-        let quiet = QUIET_MIN.max(case.cut * 2);
-        let patience = Patience::of(network, &stage.regions, quiet, self.settle_limit);
+        place.heal()?;
         let settled = readers
             .settle(&keys, patience)
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
@@ -182,7 +185,7 @@ impl Partition {
             look_ms: settled.look.as_secs_f64() * 1e3,
             differing: settled.differing.len(),
             heal_bytes: forwarder.total().taken_bytes,
-            bottleneck: forwarder.bottleneck(),
+            bottleneck: forwarder.bottleneck(LATE_MAX),
             forwarder,
         })
     }

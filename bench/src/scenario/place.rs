@@ -4,8 +4,15 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 
-use super::{Stage, faults::Fault};
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::{
+    Stage,
+    equal::{Patience, Readers},
+    faults::Fault,
+};
 use crate::{
+    load::{dataset::Dataset, fill::fill, values::Values},
     server::{Adapter, Running, Site, clock::Clock},
     wan::{
         emulation::Emulation,
@@ -119,6 +126,35 @@ impl Place {
         Ok(())
     }
 
+    /// Ends all cuts.
+    pub(super) fn heal(&self) -> anyhow::Result<()> {
+        let regions = 0..self.regions.len();
+        let mut links = regions
+            .clone()
+            .flat_map(|from| regions.clone().map(move |to| (from, to)));
+        links.try_for_each(|(from, to)| self.set_cut(from, to, false))
+    }
+
+    /// Writes every key once, and waits until all regions hold them, or patience ends.
+    pub(super) fn fill(
+        &self,
+        data: &Dataset,
+        keys: &[String],
+        patience: Patience,
+        seed: u64,
+    ) -> anyhow::Result<Readers> {
+        let addresses = self.clients();
+        let source = *self.sources().first().context("no region takes writes")?;
+        let mut random = StdRng::seed_from_u64(seed);
+        let values = Values::new(data.value_size, data.value_content, &mut random);
+        fill(addresses[source], data.keys, &values, seed).context("filling")?;
+        let mut readers = Readers::connect(&addresses).context("comparing regions")?;
+        readers
+            .settle(keys, patience)
+            .context("comparing regions")?;
+        Ok(readers)
+    }
+
     fn forwarder(&self) -> anyhow::Result<&Forwarder> {
         match &self.between {
             Some(between) => Ok(&between.forwarder),
@@ -132,11 +168,21 @@ impl Place {
         let Some(between) = &mut self.between else {
             return Ok(None);
         };
+        between.forwarder.check().context("the forwarder")?;
         let mut report = between.forwarder.take_report();
         let dropped = between.namespaces.dropped()?;
         report.own_fault += dropped - between.dropped_before;
         between.dropped_before = dropped;
         Ok(Some(report))
+    }
+
+    /// Why it cannot go on, if a server has died or the forwarder has ended.
+    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+        if let Some(between) = &mut self.between {
+            between.forwarder.check().context("the forwarder")?;
+        }
+        let mut regions = self.regions.iter_mut();
+        Ok(regions.try_for_each(|region| region.process.check())?)
     }
 
     /// Regions whose clients may write, by their places.

@@ -85,6 +85,9 @@ pub struct SoakRun {
 /// Regions that have not moved for so long will not.
 const QUIET: Duration = Duration::from_secs(20);
 
+/// Lag is drawn over time to see what faults do to it; an emulation that is late by this is no matter.
+const LATE_MAX: Duration = Duration::from_millis(10);
+
 impl Soak {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
@@ -102,14 +105,18 @@ impl Soak {
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.
     pub(super) fn run(&self, stage: &Stage<'_>, report: &mut SoakReport) -> anyhow::Result<()> {
-        for server in &stage.servers {
-            report.runs.push(self.server(stage, *server)?);
-        }
-        Ok(())
+        stage.each(|server| {
+            report.runs.push(self.server(stage, server)?);
+            Ok(())
+        })
     }
 
     fn server(&self, stage: &Stage<'_>, server: &dyn Adapter) -> anyhow::Result<SoakRun> {
         let mut place = Place::open(stage, server, server.name(), &self.network, &self.faults)?;
+        let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
+        let patience = Patience::of(&self.network, &stage.regions, QUIET, self.settle_limit);
+        (stage.tell)(format!("{}: filling", server.name()));
+        drop(place.fill(&self.data, &keys, patience, stage.seed)?);
         let length = humantime::format_duration(self.length);
         (stage.tell)(format!("{}: {length} of load", server.name()));
         let drive = Drive {
@@ -134,8 +141,6 @@ impl Soak {
             forwarder,
         } = driven;
         (stage.tell)(format!("{}: comparing regions", server.name()));
-        let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
-        let patience = Patience::of(&self.network, &stage.regions, QUIET, self.settle_limit);
         let settled = Readers::connect(&place.clients())
             .and_then(|mut readers| readers.settle(&keys, patience))
             .with_context(|| format!("comparing the regions of {}", server.name()))?;
@@ -147,7 +152,9 @@ impl Soak {
             marks,
             differing: settled.differing.len(),
             equal_after_ms: settled.after.map(|after| after.as_secs_f64() * 1e3),
-            bottleneck: forwarder.as_ref().and_then(ForwarderReport::bottleneck),
+            bottleneck: forwarder
+                .as_ref()
+                .and_then(|report| report.bottleneck(LATE_MAX)),
             forwarder,
         })
     }

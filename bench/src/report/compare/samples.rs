@@ -227,7 +227,7 @@ impl Samples {
             let mut entry = entry.filter(|entry| entry.metric == metric && entry.case == case);
             if let Some(entry) = entry.find(|entry| entry.server == server) {
                 entry.sample.is_one_run = has_parts;
-                entry.sample.error = entry.sample.error.max(lag.look_ms_p50);
+                entry.sample.error = entry.sample.error.max(lag.look_ms_p99);
             }
         }
         if lag.never > 0 {
@@ -238,7 +238,7 @@ impl Samples {
 }
 
 fn case_of(run: &LagRun) -> String {
-    format!("{}/s, {}", run.case.rate, run.case.network)
+    run.case.to_string()
 }
 
 /// Parts of a run, of the same length in time.

@@ -157,7 +157,7 @@
         stroke,
         width: isDense(series) ? 1 : 2,
         dash: isDense(series) ? [] : DASHES[nth[index] % DASHES.length],
-        spanGaps: true,
+        spanGaps: false,
         paths: isScatter ? () => null : undefined,
         points: isScatter
           ? { show: true, size: 11, fill: stroke, stroke: style("--paper"), width: 1 }
@@ -189,7 +189,8 @@
 
   function draw(element) {
     const all = plots[Number(element.dataset.plot)];
-    const can = (point) => point.x != null && point.y != null && (!isLog(all.x) || point.x > 0) && (!isLog(all.y) || point.y > 0);
+    // Without a y, it is a gap.
+    const can = (point) => point.x != null && (!isLog(all.x) || point.x > 0) && (point.y == null || !isLog(all.y) || point.y > 0);
     const plot = { ...all, series: all.series.map((series) => ({ ...series, points: series.points.filter(can) })) };
     element.replaceChildren();
     if (!plot.series.some((series) => series.points.length > 0)) {

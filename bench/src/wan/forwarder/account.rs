@@ -47,7 +47,8 @@ pub struct ForwarderReport {
     pub links: Vec<LinkReport>,
     /// Packets that the forwarder's own limits or a region's device dropped.
     pub own_fault: u64,
-    /// How late packets were given to their region, in microseconds: median.
+    /// How late packets were given to their region, in microseconds: median. What the forwarder's thread waited for a
+    /// processor before it took a packet counts, where the kernel tells.
     pub error_us_p50: f64,
     /// The same, 99 of 100.
     pub error_us_p99: f64,
@@ -57,9 +58,8 @@ pub struct ForwarderReport {
     pub cpu_share: f64,
 }
 
-/// A forwarder that was busier than this, or later, or dropped more, has measured itself.
+/// A forwarder that was busier than this, or dropped more, has measured itself.
 const CPU_SHARE_MAX: f64 = 0.8;
-const ERROR_US_P99_MAX: f64 = 2_000.0;
 const OWN_FAULT_MAX: f64 = 0.001;
 
 impl ForwarderReport {
@@ -78,14 +78,15 @@ impl ForwarderReport {
         total
     }
 
-    /// Why what was measured through it says more of it than of the servers, if so.
+    /// Why what was measured through it says more of it than of the servers, if so: what is measured may be wrong by
+    /// `late_max`, at p99.
     #[must_use]
-    pub fn bottleneck(&self) -> Option<String> {
+    pub fn bottleneck(&self, late_max: Duration) -> Option<String> {
         if self.cpu_share > CPU_SHARE_MAX {
             let share = self.cpu_share * 100.0;
             return Some(format!("the forwarder used {share:.0} % of a processor"));
         }
-        if self.error_us_p99 > ERROR_US_P99_MAX {
+        if self.error_us_p99 > late_max.as_secs_f64() * 1e6 {
             let late_ms = self.error_us_p99 / 1e3;
             return Some(format!("the forwarder was late by {late_ms:.1} ms at p99"));
         }

@@ -3,8 +3,10 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    fs::File,
     io::{self, ErrorKind},
     mem::MaybeUninit,
+    os::unix::fs::FileExt,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -32,8 +34,8 @@ const PACKETS_MAX: usize = 200_000;
 /// The longest wait, so that a stop is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(20);
 
-/// A packet under way, the earliest first.
-type UnderWay = Reverse<(Time, u64, (usize, usize), Vec<u8>)>;
+/// A packet under way, the earliest first: when it is due, its number, its link, how late it was taken, its bytes.
+type UnderWay = Reverse<(Time, u64, (usize, usize), Duration, Vec<u8>)>;
 
 pub(super) struct Carrier {
     devices: Vec<SyncDevice>,
@@ -43,6 +45,8 @@ pub(super) struct Carrier {
     under_way: BinaryHeap<UnderWay>,
     next_id: u64,
     cpu_seen: Duration,
+    /// How long the packets that are being taken have waited for this thread to get a processor.
+    taken_late: Duration,
 }
 
 impl Carrier {
@@ -58,7 +62,7 @@ impl Carrier {
             )?;
         }
         let start = Instant::now();
-        let (under_way, next_id, cpu_seen) = (BinaryHeap::new(), 0, Duration::ZERO);
+        let (under_way, next_id) = (BinaryHeap::new(), 0);
         Ok(Self {
             devices,
             shared,
@@ -66,7 +70,8 @@ impl Carrier {
             start,
             under_way,
             next_id,
-            cpu_seen,
+            cpu_seen: Duration::ZERO,
+            taken_late: Duration::ZERO,
         })
     }
 
@@ -74,6 +79,7 @@ impl Carrier {
         // Where the kernel has no such setting, wake-ups are late by its default, which the error shows.
         let _default = set_current_timer_slack(Some(std::num::NonZeroU64::MIN));
         self.cpu_seen = thread_cpu();
+        let mut queueing = Queueing::new();
         let mut buffer = vec![0; PACKET_BYTES_MAX];
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.give_due();
@@ -87,6 +93,7 @@ impl Carrier {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
+            self.taken_late = queueing.since_last();
             for from in ready {
                 self.take(from, &mut buffer)?;
             }
@@ -112,12 +119,12 @@ impl Carrier {
         while let Some(Reverse((at, ..))) = self.under_way.peek()
             && *at <= self.now()
         {
-            let Some(Reverse((at, _, link, packet))) = self.under_way.pop() else {
+            let Some(Reverse((at, _, link, taken_late, packet))) = self.under_way.pop() else {
                 return;
             };
             let is_given = self.devices[link.1].send(&packet).is_ok();
             let due = self.start + Duration::from_micros(at.0);
-            let late = Instant::now().saturating_duration_since(due);
+            let late = taken_late + Instant::now().saturating_duration_since(due);
             self.shared.account.lock().give(link, late, is_given);
         }
     }
@@ -158,7 +165,7 @@ impl Carrier {
         drop(account);
         if let Some(Verdict::Deliver { at, duplicate_at }) = verdict {
             for at in [Some(at), duplicate_at].into_iter().flatten() {
-                let under_way = (at, self.next_id, pair, packet.to_vec());
+                let under_way = (at, self.next_id, pair, self.taken_late, packet.to_vec());
                 self.under_way.push(Reverse(under_way));
                 self.next_id += 1;
             }
@@ -169,6 +176,40 @@ impl Carrier {
         let cpu = thread_cpu();
         self.shared.account.lock().add_cpu(cpu - self.cpu_seen);
         self.cpu_seen = cpu;
+    }
+}
+
+/// How long this thread waited for a processor, where the kernel tells: zero elsewhere.
+struct Queueing {
+    statistics: Option<File>,
+    seen: u64,
+}
+
+impl Queueing {
+    fn new() -> Self {
+        let statistics = File::open("/proc/thread-self/schedstat").ok();
+        let mut queueing = Self {
+            statistics,
+            seen: 0,
+        };
+        queueing.since_last();
+        queueing
+    }
+
+    /// Since the last call.
+    fn since_last(&mut self) -> Duration {
+        let mut text = [0; 64];
+        let read = |file: &File| file.read_at(&mut text, 0).ok();
+        let bytes = self.statistics.as_ref().and_then(read).unwrap_or(0);
+        // Time on a processor, time waiting for one, both in nanoseconds, and turns.
+        let text = str::from_utf8(&text[..bytes]).unwrap_or_default();
+        let nanos = text
+            .split_whitespace()
+            .nth(1)
+            .and_then(|nanos| nanos.parse().ok());
+        let nanos = nanos.unwrap_or(self.seen);
+        let since = nanos - std::mem::replace(&mut self.seen, nanos).min(nanos);
+        Duration::from_nanos(since)
     }
 }
 

@@ -104,6 +104,22 @@ impl Forwarder {
         }
     }
 
+    /// Why it has ended, if it has.
+    ///
+    /// # Errors
+    /// What its thread ended with. It is told once.
+    pub fn check(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) else {
+            return Ok(());
+        };
+        let ended = thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        Err(ended
+            .err()
+            .unwrap_or_else(|| io::Error::other("its thread ended")))
+    }
+
     /// How well it did since its start or the last call of [`Self::take_report`].
     #[must_use]
     pub fn report(&self) -> ForwarderReport {
