@@ -40,10 +40,41 @@ const RUNS: usize = 5;
 /// How long after its write a probe is seen, by its number; `None` is never.
 type Delays = fn(u64) -> Option<Duration>;
 
+/// The source takes so long for one of the probes, and the next ones wait for it.
+#[derive(Clone, Copy)]
+struct Stall {
+    probe: u64,
+    length: Duration,
+}
+
+impl Stall {
+    /// How late a probe is written.
+    fn holds_up(self, probe: u64) -> Duration {
+        match probe.checked_sub(self.probe) {
+            Some(after) => self.length.saturating_sub(PROBE_INTERVAL * after as u32),
+            None => Duration::ZERO,
+        }
+    }
+}
+
+/// What a pair of servers does.
+#[derive(Clone, Copy)]
+struct Pair {
+    delays: Delays,
+    stall: Option<Stall>,
+}
+
+impl From<Delays> for Pair {
+    fn from(delays: Delays) -> Self {
+        let stall = None;
+        Self { delays, stall }
+    }
+}
+
 /// Where keys are written, or where they are seen.
 #[derive(Clone, Copy)]
 enum Role {
-    Source,
+    Source(Option<Stall>),
     Target(Delays),
 }
 
@@ -54,7 +85,10 @@ impl Role {
     /// What is answered to a request for a probe.
     fn answer(self, written: &Written, probe: u64) -> &'static [u8] {
         match self {
-            Self::Source => {
+            Self::Source(stall) => {
+                if let Some(stall) = stall.filter(|stall| stall.probe == probe) {
+                    thread::sleep(stall.length);
+                }
                 written.lock().insert(probe, Instant::now());
                 b"+OK\r\n"
             }
@@ -101,10 +135,10 @@ impl Role {
 }
 
 /// Probes a pair of servers. What it says must always be no less than the truth, and all that was written.
-fn probe(delays: Delays, sooner: Duration) -> Lag {
+fn probe(pair: Pair, sooner: Duration) -> Lag {
     let written = Written::default();
-    let source = Role::Source.serve(Arc::clone(&written));
-    let target = Role::Target(delays).serve(Arc::clone(&written));
+    let source = Role::Source(pair.stall).serve(Arc::clone(&written));
+    let target = Role::Target(pair.delays).serve(Arc::clone(&written));
     let probing = Probing {
         source,
         label: "test".to_owned(),
@@ -117,7 +151,7 @@ fn probe(delays: Delays, sooner: Duration) -> Lag {
     };
     let lag = probing.run(&AtomicBool::new(false)).unwrap().remove(0);
     assert_eq!(written.lock().len() as u64, PROBES);
-    let truth = truth(delays);
+    let truth = truth(pair);
     assert_eq!(lag.seen_after.len(), truth.len() as u64);
     assert_eq!(lag.never, PROBES - truth.len() as u64);
     let mut measured: Vec<Duration> = lag.series.iter().map(|(_, took)| *took).collect();
@@ -129,9 +163,14 @@ fn probe(delays: Delays, sooner: Duration) -> Lag {
     lag
 }
 
-/// The delays of all probes that are seen, in order.
-fn truth(delays: Delays) -> Vec<Duration> {
-    let mut truth: Vec<Duration> = (0..PROBES).filter_map(delays).collect();
+/// From when each probe was due until it is seen, of all that are, in order.
+fn truth(pair: Pair) -> Vec<Duration> {
+    let held_up = |probe| {
+        pair.stall
+            .map_or(Duration::ZERO, |stall| stall.holds_up(probe))
+    };
+    let after = |probe| Some((pair.delays)(probe)? + held_up(probe));
+    let mut truth: Vec<Duration> = (0..PROBES).filter_map(after).collect();
     truth.sort_unstable();
     truth
 }
@@ -140,9 +179,9 @@ fn truth(delays: Delays) -> Vec<Duration> {
 const SCHEDULER_MS: f64 = 5.0;
 
 /// What differs by more than 2 % and by more than the interval of the looks.
-fn errors(lag: &Lag, delays: Delays) -> Vec<String> {
+fn errors(lag: &Lag, pair: Pair) -> Vec<String> {
     let mut expected = histogram();
-    for delay in truth(delays) {
+    for delay in truth(pair) {
         expected.record(delay.as_nanos() as u64).unwrap();
     }
     let measured = lag.figures();
@@ -169,10 +208,11 @@ fn errors(lag: &Lag, delays: Delays) -> Vec<String> {
         .collect()
 }
 
-fn probe_truly(delays: Delays, sooner: Duration) {
+fn probe_truly(pair: impl Into<Pair>, sooner: Duration) {
+    let pair = pair.into();
     let mut found = Vec::new();
     for _ in 0..RUNS {
-        let errors = errors(&probe(delays, sooner), delays);
+        let errors = errors(&probe(pair, sooner), pair);
         if errors.is_empty() {
             return;
         }
@@ -183,8 +223,8 @@ fn probe_truly(delays: Delays, sooner: Duration) {
 
 #[test]
 fn a_constant_lag_is_measured() {
-    let delay = Duration::from_millis(100);
-    probe_truly(|_| Some(Duration::from_millis(100)), delay.mul_f64(0.9));
+    let delays: Delays = |_| Some(Duration::from_millis(100));
+    probe_truly(delays, Duration::from_millis(90));
 }
 
 #[test]
@@ -198,7 +238,7 @@ fn each_percentile_is_its_own() {
         };
         Some(Duration::from_millis(60) * times)
     };
-    let truth = truth(delays);
+    let truth = truth(delays.into());
     let at = |share: f64| truth[(truth.len() as f64 * share) as usize].as_millis();
     assert_eq!([at(0.5), at(0.9), at(0.99)], [60, 180, 360]);
     probe_truly(delays, Duration::from_millis(50));
@@ -207,8 +247,23 @@ fn each_percentile_is_its_own() {
 #[test]
 fn what_is_never_seen_is_counted_and_in_no_percentile() {
     let delays: Delays = |probe| (probe != 100).then_some(Duration::from_millis(100));
-    assert_eq!(truth(delays).len() as u64, PROBES - 1);
+    assert_eq!(truth(delays.into()).len() as u64, PROBES - 1);
     probe_truly(delays, Duration::ZERO);
+}
+
+#[test]
+fn a_source_that_stalls_is_charged_for_all_that_it_holds_up() {
+    let pair = Pair {
+        delays: |_| Some(Duration::from_millis(60)),
+        stall: Some(Stall {
+            probe: 100,
+            length: Duration::from_millis(500),
+        }),
+    };
+    let truth = truth(pair);
+    let held_up = truth.iter().filter(|truth| truth.as_millis() > 60).count();
+    assert_eq!(held_up, 100, "the probes of half a second");
+    probe_truly(pair, Duration::from_millis(50));
 }
 
 /// Of a link that says how long it takes.

@@ -370,3 +370,56 @@ fn unix_millis() -> u128 {
         .unwrap_or_default()
         .as_millis()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{
+        keys::KeySpread,
+        values::{ValueContent, ValueSize},
+    };
+
+    #[test]
+    fn faults_and_the_end_of_the_warm_up_come_at_their_moment() {
+        let millis = Duration::from_millis;
+        let fault = |at, region: &str| Fault {
+            at,
+            action: Action::Kill(region.to_owned()),
+        };
+        let faults = [fault(millis(2_600), "late"), fault(millis(1_000), "early")];
+        let drive = Drive {
+            mix: Mix::Set,
+            data: Dataset {
+                keys: 1,
+                spread: KeySpread::Uniform,
+                value_size: ValueSize::Fixed(1),
+                value_content: ValueContent::Random,
+            },
+            writers: &[],
+            connections: 1,
+            rate: 1.0,
+            length: millis(2_700),
+            warm_up: millis(500),
+            is_probed: false,
+            network: &Network::default(),
+            faults: &faults,
+            seed: 1,
+        };
+        let events = drive.events();
+        let events = events.iter().map(|(at, event)| match event {
+            Event::Warm => (at.as_millis(), "warm"),
+            Event::Fault(Action::Kill(region)) => (at.as_millis(), region.as_str()),
+            Event::Fault(_) => (at.as_millis(), "?"),
+            Event::Look => (at.as_millis(), "look"),
+        });
+        let expected = [
+            (0, "look"),
+            (500, "warm"),
+            (1_000, "early"),
+            (1_000, "look"),
+            (2_000, "look"),
+            (2_600, "late"),
+        ];
+        assert_eq!(events.collect::<Vec<_>>(), expected);
+    }
+}

@@ -257,10 +257,13 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::ensure;
+
     use super::{
         file::{ScenarioFile, Suite},
         *,
     };
+    use crate::server::{Running, ServerError, Site};
 
     #[test]
     fn what_the_emulation_cannot_do_is_left_out_and_said() {
@@ -289,6 +292,46 @@ mod tests {
                 (_, possible) => panic!("{name}: {possible:?}"),
             }
         }
+    }
+
+    /// A server that is never started.
+    struct Named(&'static str);
+
+    impl Adapter for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn version(&self) -> Option<String> {
+            None
+        }
+
+        fn start(&self, _: &[Site], _: &Path) -> Result<Vec<Running>, ServerError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn servers_that_fail_leave_the_others_their_turn() {
+        let (first, second, third) = (Named("first"), Named("second"), Named("third"));
+        let stage = Stage {
+            servers: vec![&first, &second, &third],
+            regions: Vec::new(),
+            emulation: Emulation::Socket,
+            directory: Path::new("unused"),
+            seed: 1,
+            tell: &|_| {},
+        };
+        let mut measured = Vec::new();
+        let result = stage.each(|server| {
+            measured.push(server.name());
+            ensure!(server.name() == "second", "it is broken");
+            Ok(())
+        });
+        assert_eq!(measured, ["first", "second", "third"]);
+        let error = result.unwrap_err().to_string();
+        assert_eq!(error, "first: it is broken; third: it is broken");
+        stage.each(|_| Ok(())).unwrap();
     }
 
     #[test]
