@@ -46,7 +46,8 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
         None => "closed loop: the greatest throughput; its latency leaves out what waits while the server stalls".to_owned(),
     };
     println!("{loop_kind}; the first {:?} not recorded", args.warm_up);
-    println!("{}", load_table(&record, args.length - args.warm_up));
+    let measured = record.last_at.max(args.length) - args.warm_up;
+    println!("{}", load_table(&record, measured));
     println!(
         "sent late by the generator itself: p50 {}, p99 {}, max {}",
         time(record.lateness.value_at_quantile(0.5)),
