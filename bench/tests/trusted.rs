@@ -105,7 +105,7 @@ fn measure(temper: Temper, in_flight_max: usize) -> (Record, Histogram<u64>) {
     let mut random = StdRng::seed_from_u64(1);
     let values = Values::new(ValueSize::Fixed(1), ValueContent::Random, &mut random);
     let keys = Keys::new(1, KeySpread::Uniform).unwrap();
-    let requests = Requests::new(Mix::Ping, keys, values, 'k', random);
+    let requests = Requests::new(Mix::Ping, keys, values, 0, random);
     let record = run(share, requests, || start, &Progress::default()).unwrap();
     let mut expected = histogram();
     let mut schedule = schedule;
