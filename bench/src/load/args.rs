@@ -42,6 +42,9 @@ pub struct LoadArgs {
     /// Of several loads on the same data each needs a number of its own, so that none inserts keys of another.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     pub inserter: u16,
+    /// Set every key once before. Without it reads on an empty server miss, until a write has reached their key.
+    #[arg(long)]
+    pub fill: bool,
 }
 
 impl LoadArgs {

@@ -123,6 +123,12 @@ impl Mix {
         }
     }
 
+    /// Whether keys may have values of any bytes before.
+    #[must_use]
+    pub fn takes_any_value(self) -> bool {
+        self != Self::RateLimiter
+    }
+
     fn pick(self, random: &mut StdRng) -> Operation {
         let mut point = random.random_range(0..100);
         for &(operation, share) in self.shares() {
