@@ -81,6 +81,7 @@ fn load(address: SocketAddr, threads: usize) -> Load {
         resp3: true,
         reconnects: false,
         seed: 1,
+        inserter: 0,
     }
 }
 

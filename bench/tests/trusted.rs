@@ -25,6 +25,8 @@ use rand::{SeedableRng, rngs::StdRng};
 
 const RATE: f64 = 500.0;
 const LENGTH: Duration = Duration::from_secs(3);
+/// Requests in flight, more than any server here has at a time.
+const ROOM: usize = 4096;
 /// The longest time to wait for a connection or a byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,7 +88,7 @@ fn serve(temper: Temper, start: Instant) -> (SocketAddr, mpsc::Receiver<Vec<Dura
 }
 
 /// Runs a load of PINGs, and returns what the generator says and what the server knows, in nanoseconds.
-fn measure(temper: Temper) -> (Record, Histogram<u64>) {
+fn measure(temper: Temper, in_flight_max: usize) -> (Record, Histogram<u64>) {
     let start = Instant::now() + Duration::from_millis(100);
     let (address, truth) = serve(temper, start);
     let schedule = Schedule::new(RATE, LENGTH, 0, 1);
@@ -95,7 +97,7 @@ fn measure(temper: Temper) -> (Record, Histogram<u64>) {
         resp3: false,
         connections: 1,
         pipeline: 1,
-        in_flight_max: 4096,
+        in_flight_max,
         pace: Pace::Open(schedule.clone()),
         warm_up: Duration::ZERO,
         reconnects: false,
@@ -103,10 +105,11 @@ fn measure(temper: Temper) -> (Record, Histogram<u64>) {
     let mut random = StdRng::seed_from_u64(1);
     let values = Values::new(ValueSize::Fixed(1), ValueContent::Random, &mut random);
     let keys = Keys::new(1, KeySpread::Uniform).unwrap();
-    let requests = Requests::new(Mix::Ping, keys, values, 'k', random);
+    let requests = Requests::new(Mix::Ping, keys, values, 0, random);
     let record = run(share, requests, || start, &Progress::default()).unwrap();
     let mut expected = histogram();
     let mut schedule = schedule;
+    let mut last = Duration::ZERO;
     for answered in truth.recv_timeout(PATIENCE).unwrap() {
         let intended = schedule
             .take(Duration::MAX)
@@ -117,7 +120,10 @@ fn measure(temper: Temper) -> (Record, Histogram<u64>) {
         expected
             .record(u64::try_from(latency.as_nanos()).unwrap())
             .unwrap();
+        last = last.max(answered);
     }
+    // The server notes an answer after it was sent.
+    assert!(record.last_at + Duration::from_millis(500) > last && record.last_at < PATIENCE);
     assert_eq!(schedule.left(), 0, "every slot was answered");
     assert_eq!((record.missed, record.unanswered), (0, 0));
     assert_eq!(record.answered, expected.len());
@@ -147,10 +153,10 @@ fn errors(record: &Record, expected: &Histogram<u64>) -> Vec<String> {
 /// generator right: one run of these must be true.
 const RUNS: usize = 5;
 
-fn measure_truly(temper: Temper) -> Record {
+fn measure_truly(temper: Temper, in_flight_max: usize) -> Record {
     let mut found = Vec::new();
     for _ in 0..RUNS {
-        let (record, expected) = measure(temper);
+        let (record, expected) = measure(temper, in_flight_max);
         assert!(
             expected.min() + 1_000_000 >= temper.delay.as_nanos() as u64,
             "the server delays"
@@ -167,24 +173,42 @@ fn measure_truly(temper: Temper) -> Record {
 #[test]
 fn a_steady_delay_is_measured() {
     let delay = Duration::from_millis(40);
-    let record = measure_truly(Temper { delay, stall: None });
+    let record = measure_truly(Temper { delay, stall: None }, ROOM);
     assert_eq!(record.errors(), 0);
+}
+
+/// 600 ms at 500 a second: a fifth of all requests wait.
+fn stalling() -> Temper {
+    Temper {
+        delay: Duration::from_millis(20),
+        stall: Some((Duration::from_secs(1), Duration::from_millis(600))),
+    }
+}
+
+/// The share of requests with more than 120 ms.
+fn share_of_long(times: &Histogram<u64>) -> f64 {
+    times.count_between(120_000_000, u64::MAX) as f64 / times.len() as f64
 }
 
 #[test]
 fn a_stall_is_charged_for_everything_that_should_have_been_asked_meanwhile() {
-    let delay = Duration::from_millis(20);
-    let stall = (Duration::from_secs(1), Duration::from_millis(600));
-    let record = measure_truly(Temper {
-        delay,
-        stall: Some(stall),
-    });
-    // 600 ms at 500 a second: a fifth of all requests waited, evenly from the whole stall down to nothing. A
-    // generator that waits with the server would have noticed one of them.
-    let waited = record.total().count_between(120_000_000, u64::MAX);
-    let share = waited as f64 / record.answered as f64;
+    // They wait evenly from the whole stall down to nothing. A generator that waits with the server would have noticed
+    // one of them.
+    let share = share_of_long(&measure_truly(stalling(), ROOM).total());
     assert!(
         (0.14..0.20).contains(&share),
         "{share} of all requests waited for longer than 120 ms"
     );
+}
+
+#[test]
+fn what_waits_for_room_is_the_latency_of_the_server_and_no_lateness_of_the_generator() {
+    // At 500 a second and with 20 ms of delay ten are in flight, and the room for more is used up early in the stall.
+    let record = measure_truly(stalling(), 32);
+    let (waited, late) = (
+        share_of_long(&record.total()),
+        share_of_long(&record.lateness),
+    );
+    assert!(waited > 0.14, "{waited} of all requests waited");
+    assert!(late < 0.05, "{late} of all requests were sent late");
 }

@@ -1,12 +1,19 @@
 //! `greenwich-bench load`: one load on one server.
 
-use std::{sync::atomic::Ordering, thread, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    load::{args::LoadArgs, generator::Progress, schedule::rate_problem},
+    load::{
+        args::LoadArgs, fill::fill, generator::Progress, schedule::rate_problem, values::Values,
+    },
     report::terminal::{load_table, time},
 };
 
@@ -23,6 +30,12 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     if let Some(rate) = args.rate {
         let problem = rate_problem(rate);
         ensure!(problem.is_none(), "--{}", problem.unwrap_or_default());
+    }
+    if let Some(problem) = args.data.problem() {
+        bail!("--{problem}");
+    }
+    if args.fill {
+        set_every_key(args)?;
     }
     let load = args.to_load();
     let progress = Progress::default();
@@ -46,7 +59,8 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
         None => "closed loop: the greatest throughput; its latency leaves out what waits while the server stalls".to_owned(),
     };
     println!("{loop_kind}; the first {:?} not recorded", args.warm_up);
-    println!("{}", load_table(&record, args.length - args.warm_up));
+    let measured = record.last_at.max(args.length) - args.warm_up;
+    println!("{}", load_table(&record, measured));
     println!(
         "sent late by the generator itself: p50 {}, p99 {}, max {}",
         time(record.lateness.value_at_quantile(0.5)),
@@ -56,6 +70,28 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     println!(
         "missed slots {}, unanswered {}",
         record.missed, record.unanswered
+    );
+    Ok(())
+}
+
+fn set_every_key(args: &LoadArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.mix.takes_any_value(),
+        "--fill sets values that {} cannot count on",
+        args.mix
+    );
+    let mut random = StdRng::seed_from_u64(args.seed);
+    let data = &args.data;
+    let values = Values::new(data.value_size, data.value_content, &mut random);
+    let bar = ProgressBar::new_spinner().with_message(format!("setting {} keys", data.keys));
+    bar.enable_steady_tick(BAR_INTERVAL);
+    let start = Instant::now();
+    fill(args.address, data.keys, &values, args.seed).context("the keys could not be set")?;
+    bar.finish_and_clear();
+    println!(
+        "set each of {} keys once in {:.1} s",
+        data.keys,
+        start.elapsed().as_secs_f64()
     );
     Ok(())
 }

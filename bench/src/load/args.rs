@@ -39,6 +39,12 @@ pub struct LoadArgs {
     /// The same seed asks for the same things in the same order.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Of several loads on the same data each needs a number of its own, so that none inserts keys of another.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub inserter: u16,
+    /// Set every key once before. Without it reads on an empty server miss, until a write has reached their key.
+    #[arg(long)]
+    pub fill: bool,
 }
 
 impl LoadArgs {
@@ -58,6 +64,7 @@ impl LoadArgs {
             resp3: self.resp3,
             reconnects: false,
             seed: self.seed,
+            inserter: self.inserter.into(),
         }
     }
 }

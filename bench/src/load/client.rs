@@ -8,7 +8,7 @@ use std::{
 
 use super::{connection::ConnectionError, reply};
 
-/// The longest wait for an answer.
+/// The longest wait for an answer, and for a server that takes no bytes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -26,9 +26,15 @@ impl Client {
     /// # Errors
     /// [`ConnectionError`] when the server is not there.
     pub fn connect(address: SocketAddr) -> Result<Self, ConnectionError> {
-        let stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
+        Self::connect_within(address, ANSWER_LIMIT)
+    }
+
+    /// `limit` is that of every wait.
+    fn connect_within(address: SocketAddr, limit: Duration) -> Result<Self, ConnectionError> {
+        let stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         Ok(Self {
             stream,
             unread: Vec::new(),
@@ -38,7 +44,7 @@ impl Client {
     /// Sends `requests`, and calls `answered` with each of their `count` replies, as bytes of the protocol.
     ///
     /// # Errors
-    /// [`ConnectionError`] when the server goes away, is silent for too long, or refuses one of them.
+    /// [`ConnectionError`] when the server goes away, takes or answers nothing for too long, or refuses one of them.
     pub fn exchange(
         &mut self,
         requests: &[u8],
@@ -59,7 +65,7 @@ impl Client {
     /// The same, where a refusal is a reply like others.
     ///
     /// # Errors
-    /// [`ConnectionError`] when the server goes away or is silent for too long.
+    /// [`ConnectionError`] when the server goes away, or takes or answers nothing for too long.
     pub fn ask(
         &mut self,
         requests: &[u8],
@@ -96,5 +102,24 @@ impl Client {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_takes_nothing_is_given_up() {
+        // Connections are accepted by the kernel, and nobody reads.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = Client::connect_within(address, Duration::from_millis(50)).unwrap();
+        // More than the kernel keeps for both ends.
+        let error = client.ask(&vec![b' '; 256 << 20], 1, |_| {}).unwrap_err();
+        assert!(matches!(error, ConnectionError::Io(_)), "{error}");
+        drop(listener);
     }
 }

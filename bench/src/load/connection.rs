@@ -12,7 +12,7 @@ use super::{
     reply::{self, Malformed},
 };
 
-/// How long connecting may take.
+/// How long connecting may take, and then each step of the greeting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -80,6 +80,7 @@ impl Connection {
         let mut unread = Vec::new();
         if resp3 {
             stream.set_read_timeout(Some(CONNECT_LIMIT))?;
+            stream.set_write_timeout(Some(CONNECT_LIMIT))?;
             stream.write_all(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")?;
             let greeting = loop {
                 if let Some(reply) = reply::scan(&unread)? {

@@ -7,7 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     client::Client,
     connection::ConnectionError,
-    mix::{key_name, put_command},
+    mix::{LOADED, key_name, put_command},
     values::Values,
 };
 
@@ -35,7 +35,7 @@ pub fn fill(
                 &mut requests,
                 &[
                     b"SET",
-                    key_name('k', number).as_bytes(),
+                    key_name(LOADED, number).as_bytes(),
                     values.pick(&mut random),
                 ],
             );

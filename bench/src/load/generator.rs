@@ -101,6 +101,8 @@ pub fn run(
         connections,
         lost: VecDeque::new(),
         next: 0,
+        is_full: false,
+        room_at: Duration::ZERO,
         answers: 0,
         record: Record::default(),
     };
@@ -125,6 +127,10 @@ struct Generator {
     /// Lost connections, and when to try again.
     lost: VecDeque<(usize, Duration)>,
     next: usize,
+    /// No connection had room at the last look.
+    is_full: bool,
+    /// When there may have been room again, after none was.
+    room_at: Duration,
     answers: u64,
     record: Record,
 }
@@ -150,9 +156,19 @@ impl Generator {
         let now = self.now();
         while let Some((index, _)) = self.lost.pop_front_if(|(_, at)| *at <= now) {
             match connect(&self.share, &self.epoll, index) {
-                Ok(connection) => self.connections[index] = connection,
+                Ok(connection) => {
+                    self.connections[index] = connection;
+                    self.see_room();
+                }
                 Err(_) => self.lost.push_back((index, now + RECONNECT_INTERVAL)),
             }
+        }
+    }
+
+    /// What waited for room counts as late from here on: it has been made, or is about to be by replies.
+    fn see_room(&mut self) {
+        if self.is_full {
+            self.room_at = self.now();
         }
     }
 
@@ -175,7 +191,12 @@ impl Generator {
         if self.start > Instant::now() {
             return Ok(());
         }
-        while let Some(index) = self.free_connection() {
+        loop {
+            let free = self.free_connection();
+            self.is_full = free.is_none();
+            let Some(index) = free else {
+                return Ok(());
+            };
             let now = self.now();
             let intended = match &mut self.share.pace {
                 Pace::Open(schedule) => schedule.take(now),
@@ -192,11 +213,11 @@ impl Generator {
                 self.lose(index, error)?;
             }
             if intended >= self.share.warm_up {
-                self.record.send(self.start.elapsed() - intended);
+                let due = intended.max(self.room_at);
+                self.record.send(self.start.elapsed().saturating_sub(due));
             }
             self.next = index + 1;
         }
-        Ok(())
     }
 
     /// The next connection, in turn, that has room for a slot.
@@ -223,6 +244,7 @@ impl Generator {
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(std::io::Error::from(error).into()),
         };
+        self.see_room();
         for event in ready {
             let index = usize::try_from(event.data.u64()).expect("it is an index of ours");
             let flags = event.flags;

@@ -105,6 +105,12 @@ impl Keys {
     pub fn newest(&self, inserted: u64) -> u64 {
         self.count + inserted - 1
     }
+
+    /// Which insert a number stands for, counted from zero; `None` for loaded keys.
+    #[must_use]
+    pub fn insert_of(&self, number: u64) -> Option<u64> {
+        number.checked_sub(self.count)
+    }
 }
 
 /// FNV-1a over the bytes of a rank, as YCSB scatters them.

@@ -123,6 +123,12 @@ impl Mix {
         }
     }
 
+    /// Whether keys may have values of any bytes before.
+    #[must_use]
+    pub fn takes_any_value(self) -> bool {
+        self != Self::RateLimiter
+    }
+
     fn pick(self, random: &mut StdRng) -> Operation {
         let mut point = random.random_range(0..100);
         for &(operation, share) in self.shares() {
@@ -144,20 +150,22 @@ pub struct Requests {
     mix: Mix,
     keys: Keys,
     values: Values,
-    prefix: char,
+    inserter: u64,
     inserted: u64,
     random: StdRng,
 }
 
 impl Requests {
-    /// Keys are named `prefix` and their number; threads that insert need prefixes or seeds of their own.
+    /// Loaded keys are those that [`super::fill`] sets, and common to all. Inserted keys bear the number of their
+    /// `inserter`, so that threads with numbers of their own never insert the same key; the latest keys that it reads are
+    /// the ones that it inserted itself, and loaded ones behind them.
     #[must_use]
-    pub fn new(mix: Mix, keys: Keys, values: Values, prefix: char, random: StdRng) -> Self {
+    pub fn new(mix: Mix, keys: Keys, values: Values, inserter: u64, random: StdRng) -> Self {
         Self {
             mix,
             keys,
             values,
-            prefix,
+            inserter,
             inserted: 0,
             random,
         }
@@ -182,10 +190,21 @@ impl Requests {
             | Operation::Hit
             | Operation::AddItem => self.keys.pick(&mut self.random),
         };
-        let key = key_name(self.prefix, number);
+        let key = match self.keys.insert_of(number) {
+            None => key_name(LOADED, number),
+            Some(insert) => inserted_key_name(self.inserter, insert),
+        };
         let value = self.values.pick(&mut self.random);
         (operation, put(operation, &key, value, out))
     }
+}
+
+/// The prefix of keys that are loaded before a mix begins.
+pub const LOADED: char = 'k';
+
+/// The name of the key that is inserter `inserter`'s insert number `insert`, of [`KEY_BYTES`] for the first 65,536 inserters.
+fn inserted_key_name(inserter: u64, insert: u64) -> String {
+    format!("i{inserter:04x}{insert:0width$}", width = KEY_BYTES - 5)
 }
 
 /// The name of a key.
@@ -243,7 +262,7 @@ pub fn put_command(out: &mut Vec<u8>, words: &[&[u8]]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use rand::SeedableRng;
 
@@ -264,7 +283,7 @@ mod tests {
             let mut random = StdRng::seed_from_u64(5);
             let keys = Keys::new(1000, KeySpread::Zipf(0.99)).unwrap();
             let values = Values::new(ValueSize::Fixed(10), ValueContent::Random, &mut random);
-            let mut requests = Requests::new(mix, keys, values, 'k', random);
+            let mut requests = Requests::new(mix, keys, values, 0, random);
             let mut counts = BTreeMap::new();
             for _ in 0..20_000 {
                 let mut out = Vec::new();
@@ -289,7 +308,34 @@ mod tests {
     }
 
     #[test]
+    fn the_latest_are_loaded_keys_and_those_that_the_reader_itself_inserted() {
+        let mut random = StdRng::seed_from_u64(5);
+        let keys = Keys::new(100, KeySpread::Zipf(0.99)).unwrap();
+        let values = Values::new(ValueSize::Fixed(10), ValueContent::Random, &mut random);
+        let mut requests = Requests::new(Mix::YcsbD, keys, values, 7, random);
+        let loaded = (0..100).map(|number| key_name(LOADED, number));
+        let mut there: BTreeSet<String> = loaded.collect();
+        let mut own_reads = 0;
+        for _ in 0..5_000 {
+            let mut out = Vec::new();
+            let (operation, _) = requests.put_next(&mut out);
+            // The second of a command's words, each of which follows its length.
+            let text = String::from_utf8_lossy(&out);
+            let key = text.split("\r\n").nth(4).unwrap().to_owned();
+            match operation {
+                Operation::Insert => assert!(there.insert(key), "an insert is of a new key"),
+                _ => {
+                    own_reads += u64::from(!key.starts_with(LOADED));
+                    assert!(there.contains(&key), "{key} is there");
+                }
+            }
+        }
+        assert!(own_reads > 1_000, "{own_reads} reads of inserted keys");
+    }
+
+    #[test]
     fn a_key_has_sixteen_bytes() {
-        assert_eq!(key_name('k', 42).len(), KEY_BYTES);
+        assert_eq!(key_name(LOADED, 42).len(), KEY_BYTES);
+        assert_eq!(inserted_key_name(65_535, 42).len(), KEY_BYTES);
     }
 }

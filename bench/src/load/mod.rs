@@ -64,6 +64,8 @@ pub struct Load {
     pub reconnects: bool,
     /// The same seed asks for the same things in the same order.
     pub seed: u64,
+    /// Loads with numbers of their own, and as many threads each, never insert the same key.
+    pub inserter: usize,
 }
 
 /// Requests that may wait for their replies on a connection of an open loop.
@@ -153,7 +155,8 @@ impl Load {
         let mut random =
             StdRng::seed_from_u64(self.seed.wrapping_mul(1009).wrapping_add(index as u64));
         let values = Values::new(self.data.value_size, self.data.value_content, &mut random);
-        let requests = Requests::new(self.mix, keys.clone(), values, 'k', random);
+        let inserter = (self.inserter * threads + index) as u64;
+        let requests = Requests::new(self.mix, keys.clone(), values, inserter, random);
         let pipeline = self.pipeline.max(1);
         let pace = match self.rate {
             Some(rate) => Pace::Open(Schedule::new(
@@ -176,5 +179,62 @@ impl Load {
             reconnects: self.reconnects,
         };
         (share, requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{
+        keys::KeySpread,
+        mix::Operation,
+        values::{ValueContent, ValueSize},
+        *,
+    };
+
+    #[test]
+    fn no_two_threads_of_all_loads_insert_the_same_key() {
+        let data = Dataset {
+            keys: 10,
+            spread: KeySpread::Uniform,
+            value_size: ValueSize::Fixed(1),
+            value_content: ValueContent::Random,
+        };
+        let keys = Keys::new(data.keys, data.spread).unwrap();
+        let mut inserted = BTreeSet::new();
+        let mut inserts = 0;
+        for (inserter, thread) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let load = Load {
+                address: SocketAddr::from(([127, 0, 0, 1], 1)),
+                mix: Mix::YcsbD,
+                data,
+                rate: None,
+                length: Duration::ZERO,
+                warm_up: Duration::ZERO,
+                connections: 2,
+                pipeline: 1,
+                threads: 2,
+                resp3: false,
+                reconnects: false,
+                seed: 1,
+                inserter,
+            };
+            let (_, mut requests) = load.share(thread, 2, &keys);
+            for _ in 0..1_000 {
+                let mut command = Vec::new();
+                if requests.put_next(&mut command).0 == Operation::Insert {
+                    inserts += 1;
+                    inserted.insert(
+                        command
+                            .split(|&byte| byte == b'\n')
+                            .nth(4)
+                            .map(<[u8]>::to_vec),
+                    );
+                }
+            }
+        }
+        assert!(inserts > 100, "{inserts}");
+        assert_eq!(inserted.len(), inserts);
     }
 }

@@ -45,14 +45,19 @@ pub struct Record {
     /// Per second since the start, warm-up included as zeros.
     pub seconds: Vec<Second>,
     /// From the intended start until the request was handed to the kernel, in nanoseconds: the generator's own part of
-    /// the latency, and what it waited for a free connection.
+    /// the latency. A slot that found all connections full counts from when the generator saw room: what it waited
+    /// before is the server's part.
     pub lateness: Histogram<u64>,
     /// Slots of the schedule that were never sent, because all connections were full until the end.
     pub missed: u64,
     /// Requests that had no reply when the run was given up.
     pub unanswered: u64,
-    /// Requests within the measured time that were answered.
+    /// Requests within the measured time that were answered, whenever.
     pub answered: u64,
+    /// When the last of them was answered, since the start. A server that is behind at the end of the load answers for
+    /// a while longer, so its throughput is `answered` over the time from the end of the warm-up to the end of the load
+    /// or to this, whichever is later.
+    pub last_at: Duration,
 }
 
 impl Default for Record {
@@ -64,6 +69,7 @@ impl Default for Record {
             missed: 0,
             unanswered: 0,
             answered: 0,
+            last_at: Duration::ZERO,
         }
     }
 }
@@ -75,6 +81,7 @@ impl Record {
         record.latency.saturating_record(nanos(latency));
         record.errors += u64::from(answer.is_error);
         self.answered += 1;
+        self.last_at = self.last_at.max(answer.intended + latency);
         let second = self.second(answer.intended.as_secs() as usize);
         second.answered += 1;
         second.errors += u64::from(answer.is_error);
@@ -97,7 +104,7 @@ impl Record {
         &mut self.seconds[second]
     }
 
-    /// Counts how late a request was sent.
+    /// Counts how late the generator itself sent a request.
     pub fn send(&mut self, lateness: Duration) {
         self.lateness.saturating_record(nanos(lateness));
     }
@@ -123,6 +130,7 @@ impl Record {
         self.missed += other.missed;
         self.unanswered += other.unanswered;
         self.answered += other.answered;
+        self.last_at = self.last_at.max(other.last_at);
     }
 
     /// All operations together.
@@ -146,4 +154,30 @@ impl Record {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answer_is_the_latest_of_all_threads() {
+        let answered = |answers: &[(u64, u64)]| {
+            let mut record = Record::default();
+            for &(intended, latency) in answers {
+                let answer = Answer {
+                    intended: Duration::from_secs(intended),
+                    operation: Operation::Read,
+                    is_error: false,
+                };
+                record.answer(answer, Duration::from_secs(latency));
+            }
+            record
+        };
+        let mut all = Record::default();
+        for answers in [&[(3, 1), (1, 8), (5, 2)][..], &[(6, 1)], &[]] {
+            all.add(&answered(answers));
+        }
+        assert_eq!((all.answered, all.last_at), (4, Duration::from_secs(9)));
+    }
 }

@@ -282,6 +282,7 @@ impl Drive<'_> {
             resp3: false,
             reconnects: !self.faults.is_empty(),
             seed: self.seed.wrapping_add(region as u64),
+            inserter: region,
         }
     }
 

@@ -183,6 +183,7 @@ impl Local {
             resp3: false,
             reconnects: false,
             seed: seed.wrapping_add(round as u64),
+            inserter: round,
         };
         let before = usage(first.process.pid())?.cpu;
         let record = load.run(&Progress::default())?;
