@@ -1,8 +1,8 @@
 //! What the scenario `conflict` shows.
 
 use crate::{
-    report::emulator,
     report::figure::{ABSENT, Figure, Section, Table},
+    report::own_error,
     scenario::conflict::ConflictReport,
 };
 
@@ -40,9 +40,9 @@ pub fn section(report: &ConflictReport) -> Section {
          takes no writes there.",
         table,
     );
-    let emulator = emulator::table(report.runs.iter().map(|run| {
+    let emulator = own_error::table(report.runs.iter().map(|run| {
         let case = run.kind.name().to_owned();
-        (run.server.as_str(), case, run.forwarder.as_ref())
+        (&*run.server, case, run.forwarder.as_ref(), &[][..])
     }));
     Section {
         figures: vec![figure, emulator],

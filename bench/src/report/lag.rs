@@ -2,9 +2,9 @@
 
 use crate::{
     report::{
-        emulator,
         figure::{ABSENT, Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
         local::Spread,
+        own_error,
     },
     scenario::{
         drive::Direction,
@@ -19,9 +19,9 @@ pub fn section(report: &LagReport) -> Section {
     let mut figures = vec![
         percentile_table(report),
         wire_table(report),
-        emulator::table(report.runs.iter().map(|run| {
+        own_error::table(report.runs.iter().map(|run| {
             let case = run.case.to_string();
-            (run.server.as_str(), case, run.forwarder.as_ref())
+            (&*run.server, case, run.forwarder.as_ref(), &*run.loads)
         })),
     ];
     if report.runs.iter().any(|run| run.bytes_per_update.is_some()) {

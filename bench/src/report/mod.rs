@@ -3,12 +3,12 @@
 pub mod compare;
 pub mod conflict;
 pub mod distribution;
-mod emulator;
 pub mod figure;
 pub mod hgrm;
 pub mod html;
 pub mod lag;
 pub mod local;
+mod own_error;
 pub mod partition;
 pub mod provenance;
 mod read;

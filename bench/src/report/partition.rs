@@ -2,7 +2,7 @@
 
 use super::{
     conflict::equal_after,
-    emulator,
+    own_error,
     soak::{latencies, latency_by_percentile, load_series, warnings_of},
 };
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
 /// Its table, and what clients noticed.
 #[must_use]
 pub fn section(report: &PartitionReport) -> Section {
-    let emulator = emulator::table(report.runs.iter().map(|run| {
+    let emulator = own_error::table(report.runs.iter().map(|run| {
         let case = format!("{}, from the heal on", case_name(run));
-        (run.server.as_str(), case, Some(&run.forwarder))
+        (&*run.server, case, Some(&run.forwarder), &*run.loads)
     }));
     let mut figures = vec![heal_table(report), client_table(report), emulator];
     let mut cases: Vec<String> = report.runs.iter().map(case_name).collect();

@@ -1,6 +1,6 @@
 //! What the scenario `soak` shows, and plots of what clients saw, which others share.
 
-use super::{conflict::equal_after, emulator};
+use super::{conflict::equal_after, own_error};
 use crate::{
     report::distribution::Distribution,
     report::figure::{Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
@@ -21,9 +21,9 @@ pub fn section(report: &SoakReport) -> Section {
     let mut figures = vec![
         client_table(report),
         end_table(report),
-        emulator::table(report.runs.iter().map(|run| {
+        own_error::table(report.runs.iter().map(|run| {
             let case = "the whole".to_owned();
-            (run.server.as_str(), case, run.forwarder.as_ref())
+            (&*run.server, case, run.forwarder.as_ref(), &*run.loads)
         })),
         latency_by_percentile("Latency by percentile", loads),
     ];

@@ -80,6 +80,10 @@ pub struct RegionLoad {
     pub errors: u64,
     /// Requests of the schedule that were never sent.
     pub missed: u64,
+    /// Answered requests a second. A server that is behind in the end is given its time to answer, and that counts.
+    pub per_second: f64,
+    /// How late the generator itself sent requests, 99 of 100, in milliseconds.
+    pub sent_late_ms_p99: f64,
     /// Requests whose connection was lost, or whose reply did not come until the end.
     pub unanswered: u64,
     /// Per second since the start.
@@ -192,7 +196,7 @@ impl Drive<'_> {
                 let record = handle.join().expect("a load does not panic");
                 let record =
                     record.with_context(|| format!("the load on {}", sites[region].region))?;
-                loads.push(region_load(&sites[region], &record));
+                loads.push(self.region_load(&sites[region], &record));
             }
             for (&source, handle) in sources.iter().zip(probing) {
                 let lags = handle.join().expect("probing does not panic");
@@ -304,6 +308,22 @@ impl Drive<'_> {
         }
     }
 
+    fn region_load(&self, site: &Site, record: &Record) -> RegionLoad {
+        let took = record.last_at.max(self.length) - self.warm_up;
+        RegionLoad {
+            region: site.region.clone(),
+            latency: Distribution::of(&record.total()),
+            operations: record.operations.iter().map(operation_load).collect(),
+            answered: record.answered,
+            errors: record.errors(),
+            missed: record.missed,
+            per_second: record.answered as f64 / took.as_secs_f64(),
+            sent_late_ms_p99: record.lateness.value_at_quantile(0.99) as f64 / 1e6,
+            unanswered: record.unanswered,
+            seconds: record.seconds.clone(),
+        }
+    }
+
     fn directions(&self, sites: &[Site], source: usize, lags: &[Lag]) -> Vec<Direction> {
         let from = &sites[source].region;
         let direction = |((_, to), lag): ((usize, &Site), &Lag)| Direction {
@@ -325,19 +345,6 @@ fn others(sites: &[Site], source: usize) -> impl Iterator<Item = (usize, &Site)>
         .filter(move |(index, _)| *index != source)
 }
 
-fn region_load(site: &Site, record: &Record) -> RegionLoad {
-    RegionLoad {
-        region: site.region.clone(),
-        latency: Distribution::of(&record.total()),
-        operations: record.operations.iter().map(operation_load).collect(),
-        answered: record.answered,
-        errors: record.errors(),
-        missed: record.missed,
-        unanswered: record.unanswered,
-        seconds: record.seconds.clone(),
-    }
-}
-
 fn operation_load((&operation, record): (&Operation, &OperationRecord)) -> OperationLoad {
     OperationLoad {
         operation,
@@ -347,7 +354,7 @@ fn operation_load((&operation, record): (&Operation, &OperationRecord)) -> Opera
 }
 
 /// Probes of one direction that a report keeps.
-const SERIES_MAX: usize = 3_000;
+const SERIES_MAX: usize = 6_000;
 
 /// Probes in milliseconds; of long runs the slowest of each stretch, so that no peak is lost.
 fn series_of(series: &[(Duration, Duration)]) -> Vec<(f64, f64)> {

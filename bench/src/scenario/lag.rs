@@ -260,7 +260,7 @@ impl Lag {
         } = drive.run(place)?;
         let measured = (self.length - self.warm_up).as_secs_f64();
         let answered: u64 = loads.iter().map(|load| load.answered).sum();
-        let updates_per_second = answered as f64 / measured;
+        let updates_per_second = loads.iter().map(|load| load.per_second).sum();
         // Probes have crossed too.
         let probes = loads.len() as f64 * measured / PROBE_INTERVAL.as_secs_f64();
         let updates = answered as f64 + probes;
