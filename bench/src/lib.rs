@@ -5,6 +5,7 @@ pub mod cli;
 pub mod interrupt;
 pub mod lag;
 pub mod load;
+mod priority;
 pub mod report;
 pub mod scenario;
 pub mod server;

@@ -15,6 +15,7 @@ use super::Lag;
 use crate::{
     interrupt,
     load::{client::Client, connection::ConnectionError, mix::put_command},
+    priority::prefer_this_thread,
 };
 
 /// From one probe to the next.
@@ -110,6 +111,7 @@ impl Probing {
     }
 
     fn write(&self, ways: &[UnderWay], stop: &AtomicBool) -> Result<(), ConnectionError> {
+        prefer_this_thread();
         let mut client = Client::connect(self.source)?;
         let mut request = Vec::new();
         for number in 0.. {
@@ -167,6 +169,7 @@ impl Probing {
         way: &UnderWay,
         stop: &AtomicBool,
     ) -> Result<Lag, ConnectionError> {
+        prefer_this_thread();
         let mut client = Client::connect(address)?;
         let mut lag = Lag::default();
         let mut requests = Vec::new();

@@ -23,7 +23,7 @@ use rustix::{
 use tun_rs::SyncDevice;
 
 use super::Shared;
-use crate::wan::namespaces::destination;
+use crate::{priority::prefer_this_thread, wan::namespaces::destination};
 
 /// The longest packet that a TUN device gives.
 const PACKET_BYTES_MAX: usize = 64 * 1024;
@@ -76,6 +76,7 @@ impl Carrier {
     }
 
     pub(super) fn run(mut self) -> io::Result<()> {
+        prefer_this_thread();
         // Where the kernel has no such setting, wake-ups are late by its default, which the error shows.
         let _default = set_current_timer_slack(Some(std::num::NonZeroU64::MIN));
         self.cpu_seen = thread_cpu();
