@@ -2,13 +2,21 @@
 //! carry waits in the log, where it still coalesces, and other traffic finds room; and it never holds up a path that has
 //! room.
 //!
-//! Loss says nothing: random loss is what long links have. Only a queue, seen as a longer round trip, says that the path
+//! Loss by itself says nothing: random loss is what long links have. A queue, seen as a longer round trip, says that the path
 //! is full. Once a round trip the window is multiplied so that the round trip would be the shortest one and a little more,
 //! as in FAST TCP (Wei, Jin, Low and Hegde, 2006). What counts is the shortest round trip of a round: a scheduler or an
 //! acknowledgement that is late makes some longer, and a queue makes all longer. While there is no queue at all the window
 //! doubles, because a link between caches mostly sends less than it could, and must not be held up when it has to catch up.
 //!
+//! A router that drops what is above a rate has no queue to be seen. So when much is lost for some rounds, the window becomes
+//! what was carried and a little less: if most of the loss goes with it, the path was full; if not, it is random, and the
+//! window is given back.
+//!
 //! It knows nothing of sockets and clocks: times come in.
+
+mod round;
+#[cfg(test)]
+mod tests;
 
 use std::{
     any::Any,
@@ -17,6 +25,8 @@ use std::{
 };
 
 use quinn::congestion::{Controller, ControllerFactory};
+
+use self::round::Round;
 
 /// The queue that is aimed at: this share of the shortest round trip, and a time for acknowledgements that wait.
 const QUEUE_SHARE: f64 = 0.05;
@@ -40,6 +50,15 @@ const AHEAD: u64 = 3;
 const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
 const LOOK: f64 = 0.8;
 const LOOK_ROUNDS: u32 = 2;
+/// Much is lost: this share of what was sent, and some packets, because few say little.
+const LOST_SHARE: f64 = 0.1;
+const LOST_PACKETS: u64 = 8;
+/// In so many rounds in a row. What is shorter is a burst.
+const LOST_ROUNDS: u32 = 3;
+/// Loss of which no more than this share is left with the smaller window was ours.
+const LOST_STILL: f64 = 0.4;
+/// How long it counts what was found out about loss.
+const LOSS_SPAN: Duration = Duration::from_secs(10);
 /// Acknowledgements come for several packets at once.
 const PACKETS_MIN: u64 = 16;
 
@@ -80,28 +99,23 @@ struct Steady {
     is_settling: bool,
     /// The shortest, and when it was seen.
     round_trip: Option<(Duration, Instant)>,
+    /// Rounds in a row in which much was lost.
+    rounds_with_loss: u32,
+    /// The window is made smaller for a round, to see where loss comes from.
+    trial: Option<Trial>,
+    /// With this window there was little loss, and much with a bigger one. It does not grow beyond until then, and then by steps
+    /// until more was carried.
+    carried: Option<(f64, Instant)>,
+    /// This share is lost at random, and is not looked at until then.
+    random: Option<(f64, Instant)>,
 }
 
-/// A round ends when something that was sent within it is acknowledged.
+/// What was before.
 #[derive(Clone, Copy, Debug)]
-struct Round {
-    began: Instant,
-    /// The shortest round trip within it.
-    round_trip: Option<Duration>,
-    /// Bytes acknowledged within it, and those of them that came while there was nothing to send.
-    bytes: u64,
-    limited_bytes: u64,
-}
-
-impl Round {
-    const fn new(began: Instant) -> Self {
-        Self {
-            began,
-            round_trip: None,
-            bytes: 0,
-            limited_bytes: 0,
-        }
-    }
+struct Trial {
+    window: f64,
+    /// What was lost of what was sent, without what is lost at random.
+    lost_share: f64,
 }
 
 impl Steady {
@@ -115,6 +129,10 @@ impl Steady {
             rounds_with_room: 0,
             is_settling: false,
             round_trip: None,
+            rounds_with_loss: 0,
+            trial: None,
+            carried: None,
+            random: None,
         }
     }
 
@@ -153,11 +171,25 @@ impl Steady {
         if std::mem::take(&mut self.is_settling) {
             return;
         }
+        let bytes = self.round.bytes as f64;
+        self.carried = self.carried.filter(|(window, _)| bytes < window * STEP);
         if self.round.limited_bytes * 2 > self.round.bytes {
             // The window is not what limits: it says nothing, and must not be in the way of what comes.
+            let window = self.trial.take().map_or(self.window, |trial| trial.window);
+            self.rounds_with_loss = 0;
             self.phase = Phase::Start;
-            self.window = self.window.max(self.initial_window as f64);
+            self.window = window.max(self.initial_window as f64);
             return;
+        }
+        if let Some(before) = self.trial.take() {
+            return self.judge(now, before);
+        }
+        self.rounds_with_loss = match self.is_much_lost(now) {
+            true => self.rounds_with_loss + 1,
+            false => 0,
+        };
+        if self.rounds_with_loss == LOST_ROUNDS {
+            return self.try_less(now);
         }
         let aim = least.mul_f64(QUEUE_SHARE) + QUEUE_TIME;
         let queue = shortest.saturating_sub(least);
@@ -166,12 +198,14 @@ impl Steady {
             false => 0,
         };
         match (self.rounds_with_room, self.phase) {
-            (1.., Phase::Start) | (LEAP_AFTER_ROUNDS.., _) => {
+            // Not before it is known where the loss comes from.
+            (1.., _) if self.rounds_with_loss > 0 => {}
+            (1.., Phase::Start) | (LEAP_AFTER_ROUNDS.., _) if self.may_leap() => {
                 self.phase = Phase::Start;
-                self.grow(LEAP);
+                self.grow(LEAP, now);
             }
             (1.., _) => {
-                self.grow(STEP);
+                self.grow(STEP, now);
                 self.is_settling = true;
             }
             (0, _) if queue <= aim => self.phase = Phase::Hold { since: None },
@@ -186,9 +220,56 @@ impl Steady {
         }
     }
 
-    fn grow(&mut self, factor: f64) {
+    fn grow(&mut self, factor: f64, now: Instant) {
         let most = self.round.bytes * AHEAD + self.initial_window;
-        self.window = (self.window * factor).min(self.window.max(most as f64));
+        let most = match self.carried {
+            Some((window, until)) if now < until => window.min(most as f64),
+            _ => most as f64,
+        };
+        self.window = (self.window * factor).min(self.window.max(most));
+    }
+
+    fn may_leap(&self) -> bool {
+        self.carried
+            .is_none_or(|(window, _)| self.window * LEAP < window)
+    }
+
+    fn is_much_lost(&self, now: Instant) -> bool {
+        let few = (LOST_PACKETS * self.mtu) as f64 / self.round.sent_bytes();
+        self.lost_share(now) > LOST_SHARE + few
+    }
+
+    /// Of the round, without what is lost at random.
+    fn lost_share(&self, now: Instant) -> f64 {
+        let random = self.random.filter(|(_, until)| now < *until);
+        self.round.lost_share() - random.map_or(0.0, |(share, _)| share)
+    }
+
+    fn try_less(&mut self, now: Instant) {
+        self.trial = Some(Trial {
+            window: self.window,
+            lost_share: self.lost_share(now),
+        });
+        // Not just what was carried: what is sent in bursts is lost even then.
+        self.window = self.window.min(self.round.bytes as f64) * LOOK;
+        self.rounds_with_loss = 0;
+        self.is_settling = true;
+    }
+
+    /// A round with the smaller window is over.
+    fn judge(&mut self, now: Instant, before: Trial) {
+        if self.lost_share(now) > before.lost_share * LOST_STILL {
+            self.random = Some((self.round.lost_share(), now + LOSS_SPAN));
+            self.window = before.window;
+        } else {
+            // The first time it may have been a burst, and the window may grow at once.
+            let span = self.carried.map_or(Duration::ZERO, |_| LOSS_SPAN);
+            let carried = self.window / LOOK / (1.0 - self.round.lost_share());
+            self.carried = Some((carried.min(before.window), now + span));
+            self.phase = Phase::Hold { since: None };
+            self.rounds_with_room = 0;
+        }
+        self.is_settling = true;
     }
 
     /// The round trip is longer than aimed at.
@@ -244,8 +325,9 @@ impl Controller for Steady {
         now: Instant,
         _sent: Instant,
         is_persistent_congestion: bool,
-        _lost_bytes: u64,
+        lost_bytes: u64,
     ) {
+        self.round.lost_bytes += lost_bytes;
         if is_persistent_congestion {
             // Nothing came through for long: whatever the path is now, it is not what was measured.
             *self = Self::new(self.initial_window, self.mtu as u16, now);
@@ -270,171 +352,5 @@ impl Controller for Steady {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use super::*;
-
-    const PACKET: u64 = 1400;
-    const ROUND_TRIP: Duration = Duration::from_millis(80);
-
-    /// A path with a rate and a queue, and a sender that always or sometimes has something to send.
-    struct Path {
-        controller: Steady,
-        start: Instant,
-        now: Duration,
-        idle_at: Duration,
-        in_flight: VecDeque<(Duration, Duration)>,
-        waits: Vec<Duration>,
-        delivered: u64,
-        /// Bytes that the sender could not send yet.
-        owed: f64,
-        /// Nothing is acknowledged for the second time every first one: neither side runs.
-        stalls: Option<(Duration, Duration)>,
-        round_trip: Duration,
-    }
-
-    impl Path {
-        fn new() -> Self {
-            let start = Instant::now();
-            Self {
-                controller: Steady::new(256 * 1024, 1400, start),
-                start,
-                now: Duration::ZERO,
-                idle_at: Duration::ZERO,
-                in_flight: VecDeque::new(),
-                waits: Vec::new(),
-                delivered: 0,
-                owed: 0.0,
-                stalls: None,
-                round_trip: ROUND_TRIP,
-            }
-        }
-
-        /// For `length`: `rate` is the path's in bytes per second, `offered` the sender's.
-        fn run(&mut self, length: Duration, rate: f64, offered: Option<f64>) {
-            let end = self.now + length;
-            self.waits.clear();
-            self.delivered = 0;
-            while self.now < end {
-                let step = Duration::from_micros(500);
-                self.now += step;
-                let now = self.start + self.now;
-                let more = |offered: f64| self.owed + offered * step.as_secs_f64();
-                self.owed = offered.map_or(f64::MAX, more);
-                let is_stalled = |(every, lasts): (Duration, Duration)| {
-                    self.now.as_micros() % every.as_micros() < lasts.as_micros()
-                };
-                if self.stalls.is_some_and(is_stalled) {
-                    continue;
-                }
-                let mut is_limited = false;
-                while self.in_flight.len() as u64 * PACKET < self.controller.window() {
-                    if self.owed < PACKET as f64 {
-                        is_limited = true;
-                        break;
-                    }
-                    self.owed -= PACKET as f64;
-                    let spent = Duration::from_secs_f64(PACKET as f64 / rate);
-                    self.waits.push(self.idle_at.saturating_sub(self.now));
-                    self.idle_at = self.idle_at.max(self.now) + spent;
-                    self.in_flight
-                        .push_back((self.idle_at + self.round_trip, self.now));
-                }
-                // As real ones: one for several packets, or after a while.
-                while self
-                    .in_flight
-                    .front()
-                    .is_some_and(|(arrives, _)| *arrives <= self.now)
-                {
-                    let (_, sent) = self.in_flight.pop_front().unwrap();
-                    self.controller
-                        .acknowledge(now, self.start + sent, PACKET, is_limited);
-                    self.delivered += PACKET;
-                }
-            }
-        }
-
-        fn wait_median(&mut self) -> Duration {
-            self.waits.sort_unstable();
-            self.waits[self.waits.len() / 2]
-        }
-    }
-
-    const SECONDS: fn(u64) -> Duration = Duration::from_secs;
-
-    #[test]
-    fn a_full_path_is_used_up_and_its_queue_is_short() {
-        let mut path = Path::new();
-        path.run(SECONDS(3), 1.3e6, None);
-        path.run(SECONDS(30), 1.3e6, None);
-        let used = path.delivered as f64 / 30.0 / 1.3e6;
-        assert!(used > 0.95, "{used} of the path");
-        let wait = path.wait_median();
-        assert!(wait < ROUND_TRIP / 5, "{wait:?} in the queue");
-        path.waits.sort_unstable();
-        let worst = path.waits[path.waits.len() * 99 / 100];
-        assert!(worst < ROUND_TRIP.mul_f64(0.35), "{worst:?} at p99");
-    }
-
-    #[test]
-    fn a_path_that_becomes_wider_or_narrower_is_followed() {
-        let mut path = Path::new();
-        path.run(SECONDS(5), 1.3e6, None);
-        path.run(SECONDS(3), 10e6, None);
-        path.run(SECONDS(5), 10e6, None);
-        let used = path.delivered as f64 / 5.0 / 10e6;
-        assert!(used > 0.9, "{used} of the wider path");
-        path.run(SECONDS(5), 2e6, None);
-        path.run(SECONDS(5), 2e6, None);
-        let wait = path.wait_median();
-        assert!(
-            wait < ROUND_TRIP / 4,
-            "{wait:?} in the queue of the narrower path"
-        );
-    }
-
-    #[test]
-    fn a_sender_with_little_to_send_may_catch_up_at_once() {
-        let mut path = Path::new();
-        path.run(SECONDS(5), 20e6, Some(1e6));
-        let window = path.controller.window();
-        assert!(window >= 256 * 1024, "{window} bytes");
-        assert_eq!(path.controller.phase, Phase::Start);
-    }
-
-    #[test]
-    fn hosts_that_stall_are_no_full_path() {
-        let mut path = Path::new();
-        path.stalls = Some((Duration::from_millis(700), Duration::from_millis(120)));
-        path.run(SECONDS(30), 100e6, Some(4e6));
-        assert!(path.owed < 4e6 * 0.3, "{} bytes wait", path.owed);
-        path.stalls = Some((SECONDS(3), SECONDS(1)));
-        path.run(SECONDS(31), 100e6, Some(4e6));
-        assert!(path.owed < 4e6 * 0.3, "{} bytes wait", path.owed);
-    }
-
-    #[test]
-    fn a_path_that_becomes_longer_is_no_full_path_for_long() {
-        let mut path = Path::new();
-        path.run(SECONDS(5), 10e6, None);
-        path.round_trip = ROUND_TRIP * 2;
-        path.run(SECONDS(5), 10e6, None);
-        path.run(SECONDS(5), 10e6, None);
-        let used = path.delivered as f64 / 5.0 / 10e6;
-        assert!(used > 0.9, "{used} of the path");
-    }
-
-    #[test]
-    fn silence_for_long_starts_over() {
-        let mut path = Path::new();
-        path.run(SECONDS(5), 1.3e6, None);
-        let now = path.start + path.now;
-        path.controller.on_congestion_event(now, now, true, 1400);
-        assert_eq!(path.controller.window(), 256 * 1024);
     }
 }
