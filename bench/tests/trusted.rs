@@ -5,129 +5,208 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use greenwich_bench::load::{
-    generator::{Pace, Progress, Share, run},
-    keys::{KeySpread, Keys},
-    mix::{Mix, Requests},
-    record::{Record, histogram},
+    Load,
+    dataset::Dataset,
+    generator::Progress,
+    keys::KeySpread,
+    mix::Mix,
+    record::{Record, Second, histogram},
     reply,
     schedule::Schedule,
-    values::{ValueContent, ValueSize, Values},
+    values::{ValueContent, ValueSize},
 };
 use hdrhistogram::Histogram;
-use rand::{SeedableRng, rngs::StdRng};
 
-const RATE: f64 = 500.0;
-const LENGTH: Duration = Duration::from_secs(3);
-/// Requests in flight, more than any server here has at a time.
-const ROOM: usize = 4096;
 /// The longest time to wait for a connection or a byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How a server answers: after `delay`, and not at all while it stalls.
+/// How a server answers: after `delay`, and not at all while it stalls. Times are since the start of the run.
 #[derive(Clone, Copy)]
 struct Temper {
     delay: Duration,
-    /// Since the start of the run.
+    /// Until when it takes this long instead.
+    slow: Option<(Duration, Duration)>,
     stall: Option<(Duration, Duration)>,
+    /// From when on it never answers.
+    silent_from: Duration,
 }
 
 impl Temper {
-    fn answers_at(self, arrival: Duration) -> Duration {
-        let at = arrival + self.delay;
-        match self.stall {
+    fn steady(delay: Duration) -> Self {
+        Self {
+            delay,
+            slow: None,
+            stall: None,
+            silent_from: Duration::MAX,
+        }
+    }
+
+    fn answers_at(self, arrival: Duration) -> Option<Duration> {
+        let at = match self.slow {
+            Some((until, delay)) if arrival < until => arrival + delay,
+            _ => arrival + self.delay,
+        };
+        let at = match self.stall {
             Some((from, length)) if (from..from + length).contains(&at) => from + length,
             _ => at,
-        }
+        };
+        (at < self.silent_from).then_some(at)
     }
 }
 
-/// Serves one connection until it ends; tells when each request was answered, since `start`.
-fn serve(temper: Temper, start: Instant) -> (SocketAddr, mpsc::Receiver<Vec<Duration>>) {
+/// What a server knows of a connection, in times since the start of the run.
+struct Truth {
+    first_arrival: Duration,
+    answered: Vec<Duration>,
+}
+
+/// Serves so many connections until they end.
+fn serve(
+    temper: Temper,
+    connections: usize,
+    start: Instant,
+) -> (SocketAddr, mpsc::Receiver<Truth>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (told, truth) = mpsc::channel();
+    let (told, truths) = mpsc::channel();
     thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut replies = stream.try_clone().unwrap();
-        let (arrived, due) = mpsc::channel::<Duration>();
-        let answering = thread::spawn(move || {
-            let mut answered = Vec::new();
-            for arrival in due {
-                let at = start + temper.answers_at(arrival);
-                thread::sleep(at.saturating_duration_since(Instant::now()));
-                if replies.write_all(b"+PONG\r\n").is_err() {
-                    break;
-                }
-                answered.push(start.elapsed());
-            }
-            answered
-        });
-        let mut unread = Vec::new();
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            unread.extend_from_slice(&buffer[..read]);
-            while let Some(request) = reply::scan(&unread).unwrap() {
-                unread.drain(..request.bytes);
-                arrived.send(start.elapsed()).unwrap();
-            }
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            let told = told.clone();
+            // The test may have failed and gone.
+            thread::spawn(move || told.send(serve_one(stream, temper, start)).ok());
         }
-        drop(arrived);
-        // The test may have failed and gone.
-        let _gone = told.send(answering.join().unwrap());
     });
-    (address, truth)
+    (address, truths)
 }
 
-/// Runs a load of PINGs, and returns what the generator says and what the server knows, in nanoseconds.
-fn measure(temper: Temper, in_flight_max: usize) -> (Record, Histogram<u64>) {
-    let start = Instant::now() + Duration::from_millis(100);
-    let (address, truth) = serve(temper, start);
-    let schedule = Schedule::new(RATE, LENGTH, 0, 1);
-    let share = Share {
-        address,
-        resp3: false,
-        connections: 1,
-        pipeline: 1,
-        in_flight_max,
-        pace: Pace::Open(schedule.clone()),
-        warm_up: Duration::ZERO,
-        reconnects: false,
-    };
-    let mut random = StdRng::seed_from_u64(1);
-    let values = Values::new(ValueSize::Fixed(1), ValueContent::Random, &mut random);
-    let keys = Keys::new(1, KeySpread::Uniform).unwrap();
-    let requests = Requests::new(Mix::Ping, keys, values, 0, random);
-    let record = run(share, requests, || start, &Progress::default()).unwrap();
-    let mut expected = histogram();
-    let mut schedule = schedule;
-    let mut last = Duration::ZERO;
-    for answered in truth.recv_timeout(PATIENCE).unwrap() {
-        let intended = schedule
-            .take(Duration::MAX)
-            .expect("an answer for each slot");
-        let latency = answered
-            .checked_sub(intended)
-            .expect("answers follow their slots");
-        expected
-            .record(u64::try_from(latency.as_nanos()).unwrap())
-            .unwrap();
-        last = last.max(answered);
+fn serve_one(mut stream: TcpStream, temper: Temper, start: Instant) -> Truth {
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut replies = stream.try_clone().unwrap();
+    let (arrived, due) = mpsc::channel::<Duration>();
+    let answering = thread::spawn(move || {
+        let mut answered = Vec::new();
+        for at in due.iter().filter_map(|arrival| temper.answers_at(arrival)) {
+            thread::sleep((start + at).saturating_duration_since(Instant::now()));
+            if replies.write_all(b"+PONG\r\n").is_ok() {
+                answered.push(start.elapsed());
+            }
+        }
+        answered
+    });
+    let mut first_arrival = Duration::MAX;
+    let mut unread = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+        unread.extend_from_slice(&buffer[..read]);
+        while let Some(request) = reply::scan(&unread).unwrap() {
+            unread.drain(..request.bytes);
+            let arrival = start.elapsed();
+            first_arrival = first_arrival.min(arrival);
+            arrived.send(arrival).unwrap();
+        }
     }
-    // The server notes an answer after it was sent.
-    assert!(record.last_at + Duration::from_millis(500) > last && record.last_at < PATIENCE);
-    assert_eq!(schedule.left(), 0, "every slot was answered");
-    assert_eq!((record.missed, record.unanswered), (0, 0));
-    assert_eq!(record.answered, expected.len());
-    (record, expected)
+    drop(arrived);
+    Truth {
+        first_arrival,
+        answered: answering.join().unwrap(),
+    }
+}
+
+/// What a server is asked, by PINGs.
+#[derive(Clone, Copy)]
+struct Case {
+    temper: Temper,
+    rate: f64,
+    length: Duration,
+    warm_up: Duration,
+    pipeline: usize,
+    /// Each has a connection.
+    threads: usize,
+}
+
+impl Case {
+    fn plain(temper: Temper) -> Self {
+        Self {
+            temper,
+            rate: 500.0,
+            length: Duration::from_secs(3),
+            warm_up: Duration::ZERO,
+            pipeline: 1,
+            threads: 1,
+        }
+    }
+
+    /// What the generator says and what the server knows, a connection of each thread after the other.
+    fn run(self) -> (Record, Vec<Truth>) {
+        let start = Instant::now() + Duration::from_millis(100);
+        let (address, truths) = serve(self.temper, self.threads, start);
+        let load = Load {
+            address,
+            mix: Mix::Ping,
+            data: Dataset {
+                keys: 1,
+                spread: KeySpread::Uniform,
+                value_size: ValueSize::Fixed(1),
+                value_content: ValueContent::Random,
+            },
+            rate: Some(self.rate),
+            length: self.length,
+            warm_up: self.warm_up,
+            connections: self.threads,
+            pipeline: self.pipeline,
+            threads: self.threads,
+            resp3: false,
+            reconnects: false,
+            seed: 1,
+            inserter: 0,
+        };
+        let record = load.run_from(start, &Progress::default()).unwrap();
+        let truths = (0..self.threads).map(|_| truths.recv_timeout(PATIENCE).unwrap());
+        let mut truths: Vec<Truth> = truths.collect();
+        // The first thread has the first slot.
+        truths.sort_by_key(|truth| truth.first_arrival);
+        (record, truths)
+    }
+
+    /// What the generator says, and the true latencies, in nanoseconds, where every slot is answered.
+    fn measure(self) -> (Record, Histogram<u64>) {
+        let (record, truths) = self.run();
+        let mut expected = histogram();
+        let slots_per_second = self.rate / self.pipeline as f64;
+        for (thread, truth) in truths.iter().enumerate() {
+            let mut schedule = Schedule::new(slots_per_second, self.length, thread, self.threads);
+            for slot in truth.answered.chunks(self.pipeline) {
+                let intended = schedule
+                    .take(Duration::MAX)
+                    .expect("an answer for each slot");
+                for answered in slot.iter().filter(|_| intended >= self.warm_up) {
+                    let latency = answered
+                        .checked_sub(intended)
+                        .expect("answers follow their slots");
+                    expected
+                        .record(u64::try_from(latency.as_nanos()).unwrap())
+                        .unwrap();
+                }
+            }
+            assert_eq!(schedule.left(), 0, "every slot was answered");
+        }
+        let last = truths.iter().filter_map(|truth| truth.answered.last());
+        let last = *last.max().expect("something was answered");
+        // The server notes an answer when it was sent.
+        assert!(record.last_at + Duration::from_millis(500) > last && record.last_at < PATIENCE);
+        assert_eq!((record.missed, record.unanswered), (0, 0));
+        assert_eq!(record.answered, expected.len());
+        (record, expected)
+    }
 }
 
 /// What differs by more than 2 %.
@@ -153,12 +232,12 @@ fn errors(record: &Record, expected: &Histogram<u64>) -> Vec<String> {
 /// generator right: one run of these must be true.
 const RUNS: usize = 5;
 
-fn measure_truly(temper: Temper, in_flight_max: usize) -> Record {
+fn measure_truly(case: Case) -> Record {
     let mut found = Vec::new();
     for _ in 0..RUNS {
-        let (record, expected) = measure(temper, in_flight_max);
+        let (record, expected) = case.measure();
         assert!(
-            expected.min() + 1_000_000 >= temper.delay.as_nanos() as u64,
+            expected.min() + 1_000_000 >= case.temper.delay.as_nanos() as u64,
             "the server delays"
         );
         let errors = errors(&record, &expected);
@@ -172,16 +251,40 @@ fn measure_truly(temper: Temper, in_flight_max: usize) -> Record {
 
 #[test]
 fn a_steady_delay_is_measured() {
-    let delay = Duration::from_millis(40);
-    let record = measure_truly(Temper { delay, stall: None }, ROOM);
-    assert_eq!(record.errors(), 0);
+    let case = Case::plain(Temper::steady(Duration::from_millis(40)));
+    assert_eq!(measure_truly(case).errors(), 0);
 }
 
-/// 600 ms at 500 a second: a fifth of all requests wait.
+#[test]
+fn a_delay_is_measured_of_each_of_the_requests_that_threads_send_together() {
+    let record = measure_truly(Case {
+        pipeline: 4,
+        threads: 2,
+        ..Case::plain(Temper::steady(Duration::from_millis(40)))
+    });
+    assert_eq!((record.answered, record.errors()), (1500, 0));
+}
+
+#[test]
+fn a_server_that_is_slow_during_the_warm_up_is_measured_without_it() {
+    let slow = Duration::from_millis(300);
+    let record = measure_truly(Case {
+        warm_up: Duration::from_secs(2),
+        ..Case::plain(Temper {
+            slow: Some((Duration::from_secs(1), slow)),
+            ..Temper::steady(Duration::from_millis(20))
+        })
+    });
+    assert_eq!(record.answered, 500, "those of the last second");
+    assert_eq!(record.seconds[..2], [Second::default(); 2]);
+    assert!(u128::from(record.total().value_at_quantile(0.9)) < slow.as_nanos());
+}
+
+/// A fifth of all requests is due while it stalls.
 fn stalling() -> Temper {
     Temper {
-        delay: Duration::from_millis(20),
         stall: Some((Duration::from_secs(1), Duration::from_millis(600))),
+        ..Temper::steady(Duration::from_millis(20))
     }
 }
 
@@ -194,7 +297,7 @@ fn share_of_long(times: &Histogram<u64>) -> f64 {
 fn a_stall_is_charged_for_everything_that_should_have_been_asked_meanwhile() {
     // They wait evenly from the whole stall down to nothing. A generator that waits with the server would have noticed
     // one of them.
-    let share = share_of_long(&measure_truly(stalling(), ROOM).total());
+    let share = share_of_long(&measure_truly(Case::plain(stalling())).total());
     assert!(
         (0.14..0.20).contains(&share),
         "{share} of all requests waited for longer than 120 ms"
@@ -203,12 +306,34 @@ fn a_stall_is_charged_for_everything_that_should_have_been_asked_meanwhile() {
 
 #[test]
 fn what_waits_for_room_is_the_latency_of_the_server_and_no_lateness_of_the_generator() {
-    // At 500 a second and with 20 ms of delay ten are in flight, and the room for more is used up early in the stall.
-    let record = measure_truly(stalling(), 32);
+    // The 1024 requests that a connection has room for are 200 ms of the stall.
+    let record = measure_truly(Case {
+        rate: 5000.0,
+        ..Case::plain(stalling())
+    });
     let (waited, late) = (
         share_of_long(&record.total()),
         share_of_long(&record.lateness),
     );
     assert!(waited > 0.14, "{waited} of all requests waited");
     assert!(late < 0.05, "{late} of all requests were sent late");
+}
+
+#[test]
+fn slots_that_are_never_sent_are_counted() {
+    let case = Case {
+        rate: 5000.0,
+        length: Duration::from_secs(1),
+        ..Case::plain(Temper {
+            silent_from: Duration::from_millis(400),
+            ..Temper::steady(Duration::from_millis(20))
+        })
+    };
+    let (record, truths) = case.run();
+    assert_eq!(record.answered, truths[0].answered.len() as u64);
+    assert!(record.missed > 0, "room for 1024 requests is not enough");
+    assert_eq!(record.unanswered, 1024, "all room is used");
+    let slots = record.answered + record.unanswered + record.missed;
+    assert_eq!(slots, 5000);
+    assert!(record.last_at < case.length, "the last answer came before");
 }

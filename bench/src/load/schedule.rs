@@ -16,12 +16,14 @@ impl Schedule {
     /// `slots_per_second` for `length`, with the share of thread `index` of `threads`.
     #[must_use]
     pub fn new(slots_per_second: f64, length: Duration, index: usize, threads: usize) -> Self {
-        let own = slots_per_second / threads as f64;
+        let all = (length.as_secs_f64() * slots_per_second) as u64;
+        let (number, of) = (index as u64, threads as u64);
         Self {
             first: Duration::from_secs_f64(index as f64 / slots_per_second),
-            slots_per_second: own,
+            slots_per_second: slots_per_second / threads as f64,
             taken: 0,
-            slots: (length.as_secs_f64() * own) as u64,
+            // The first threads take what is left over.
+            slots: all / of + u64::from(number < all % of),
         }
     }
 
@@ -73,16 +75,16 @@ mod tests {
     fn slots_of_all_threads_are_even_and_complete() {
         let mut starts = Vec::new();
         for index in 0..3 {
-            let mut schedule = Schedule::new(300.0, Duration::from_secs(2), index, 3);
+            let mut schedule = Schedule::new(301.0, Duration::from_secs(2), index, 3);
             while let Some(at) = schedule.take(Duration::MAX) {
                 starts.push(at.as_micros());
             }
             assert_eq!(schedule.left(), 0);
         }
         starts.sort_unstable();
-        assert_eq!(starts.len(), 600);
+        assert_eq!(starts.len(), 602);
         for (slot, start) in starts.iter().enumerate() {
-            let expected = slot as f64 * 1e6 / 300.0;
+            let expected = slot as f64 * 1e6 / 301.0;
             assert!((*start as f64 - expected).abs() < 2.0, "slot {slot}");
         }
     }

@@ -5,6 +5,7 @@
 //! its users; a replica takes no writes.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -28,11 +29,21 @@ impl Default for Dragonfly {
     }
 }
 
+/// What the server in `site` listens on. It takes one address, or all: all are two in a namespace, where clients and other
+/// regions come to different ones, and without one they come to the same.
+fn address(site: &Site) -> IpAddr {
+    match site.namespace {
+        Some(_) => Ipv4Addr::UNSPECIFIED.into(),
+        None => site.client.ip(),
+    }
+}
+
 /// The server in `site`, which replicates from `primary`.
 fn command(program: &Path, site: &Site, primary: Option<&Site>, home: &Path) -> Command {
     let mut command = site.command(program);
     command
-        .args(["--bind=0.0.0.0", "--dbnum=1", "--logtostderr"])
+        .arg(format!("--bind={}", address(site)))
+        .args(["--dbnum=1", "--logtostderr"])
         // Without a name nothing is saved.
         .arg("--dbfilename=")
         .arg(format!("--dir={}", home.display()))
@@ -95,5 +106,6 @@ mod tests {
         assert!(of_replica.contains(&format!("--replicaof=127.0.0.1:{port}")));
         assert!(of_replica.contains(&format!("--port={}", sites[1].client.port())));
         assert!(!words(None).contains("--replicaof"));
+        assert!(words(None).contains("--bind=127.0.0.1 "));
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{time::ClockId, unistd};
 use parking_lot::Mutex;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
@@ -22,8 +23,6 @@ use crate::interrupt::{self, CleanUp, Turn};
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a server may take until it accepts connections.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Clock ticks of `/proc/PID/stat` in a second, as every Linux shows them to programs.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A server whose connections broke may be a moment from its end. It gets this long, so that its death is not mistaken
 /// for our doing.
@@ -282,7 +281,9 @@ fn bound(command: &Command) -> io::Result<Command> {
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Time on processors, of all its threads, user and system.
+    /// Time on processors, of all its threads, those that ended too, user and system. It is that of the kernel's clock of
+    /// the process, in nanoseconds: `/proc/PID/stat` rounds each down to 10 ms, and `schedstat` forgets threads that ended.
+    /// What a thread has used since the scheduler last looked at it, 10 ms at most, may be missing while it runs.
     pub cpu: Duration,
     /// Resident memory.
     pub resident_bytes: u64,
@@ -297,11 +298,8 @@ pub fn usage(pid: u32) -> Result<Usage, ProcessError> {
 }
 
 fn read_usage(pid: u32) -> Option<Usage> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may contain anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
+    let number = unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+    let cpu = ClockId::pid_cpu_clock_id(number).and_then(ClockId::now);
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let resident = status
         .lines()
@@ -313,7 +311,7 @@ fn read_usage(pid: u32) -> Option<Usage> {
         .parse()
         .ok()?;
     Some(Usage {
-        cpu: Duration::from_secs_f64((user + system) / TICKS_PER_SECOND),
+        cpu: cpu.ok()?.into(),
         resident_bytes: kib * 1024,
     })
 }
@@ -333,6 +331,43 @@ mod tests {
         }
         assert!(
             usage(pid).unwrap().resident_bytes >= before.resident_bytes + held.len() as u64 / 2
+        );
+    }
+
+    const TICK: Duration = Duration::from_millis(10);
+
+    /// User and system time as `/proc/PID/stat` says them, each of them up to a tick too short.
+    fn cpu_of_stat(pid: u32) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // The name, in parentheses, may contain anything.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
+        let ticks = fields.take(2).map(|ticks| ticks.parse::<u32>().unwrap());
+        TICK * ticks.sum()
+    }
+
+    #[test]
+    fn time_on_processors_is_finer_than_ticks_and_keeps_that_of_threads_that_ended() {
+        let pid = std::process::id();
+        let cpu = || usage(pid).unwrap().cpu;
+        let until = cpu() + 10 * TICK;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let busy = thread::spawn(move || {
+            let mut seen = vec![usage(pid).unwrap().cpu];
+            while *seen.last().unwrap() < until && Instant::now() < deadline {
+                seen.push(usage(pid).unwrap().cpu);
+            }
+            seen
+        });
+        let seen = busy.join().unwrap();
+        assert!(seen.is_sorted(), "it goes backwards");
+        assert!(*seen.last().unwrap() >= until, "no time passes");
+        assert!(cpu() >= until, "the time of the thread is lost");
+        let is_fine = |cpu: &Duration| cpu.as_nanos() % TICK.as_nanos() != 0;
+        assert!(seen.iter().any(is_fine));
+        let (before, clock, after) = (cpu_of_stat(pid), cpu(), cpu_of_stat(pid));
+        assert!(
+            (before - 2 * TICK..=after + 2 * TICK).contains(&clock),
+            "{clock:?} is not between {before:?} and {after:?}"
         );
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -66,6 +67,32 @@ impl RedisLike {
         }
     }
 
+    /// The server in site `index`, which replicates from those that it has links to.
+    fn command(&self, program: &Path, index: usize, sites: &[Site], home: &Path) -> Command {
+        let site = &sites[index];
+        let mut command = site.command(program);
+        command
+            .arg("--bind")
+            .args(addresses(site))
+            // It would refuse clients and replicas from other addresses than loopback.
+            .args(["--protected-mode", "no"])
+            .args(["--save", "", "--appendonly", "no", "--databases", "1"])
+            .args(["--port", &site.client.port().to_string()])
+            .arg("--dir")
+            .arg(home);
+        if self.is_active && sites.len() > 1 {
+            command.args(["--multi-master", "yes", "--active-replica", "yes"]);
+        }
+        for other in self.links(index, sites) {
+            command.args([
+                "--replicaof",
+                &other.link.to_string(),
+                &other.client.port().to_string(),
+            ]);
+        }
+        command
+    }
+
     fn links<'a>(&self, index: usize, sites: &'a [Site]) -> Vec<&'a Site> {
         match (self.is_active, index) {
             (true, _) => sites
@@ -78,6 +105,14 @@ impl RedisLike {
             (false, _) => vec![&sites[0]],
         }
     }
+}
+
+/// What the server listens on: nothing that neither clients nor other regions use. The link's address is the first, because
+/// older servers connect to their primary from there.
+fn addresses(site: &Site) -> Vec<String> {
+    let mut addresses = vec![site.link.to_string(), site.client.ip().to_string()];
+    addresses.dedup();
+    addresses
 }
 
 impl Adapter for RedisLike {
@@ -99,36 +134,7 @@ impl Adapter for RedisLike {
         for (index, site) in sites.iter().enumerate() {
             let home = directory.join(&site.region);
             make_directory(&home)?;
-            let mut command = site.command(program);
-            command
-                .args([
-                    "--bind",
-                    "0.0.0.0",
-                    "--protected-mode",
-                    "no",
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "no",
-                ])
-                .args([
-                    "--databases",
-                    "1",
-                    "--port",
-                    &site.client.port().to_string(),
-                ])
-                .arg("--dir")
-                .arg(&home);
-            if self.is_active && sites.len() > 1 {
-                command.args(["--multi-master", "yes", "--active-replica", "yes"]);
-            }
-            for other in self.links(index, sites) {
-                command.args([
-                    "--replicaof",
-                    &other.link.to_string(),
-                    &other.client.port().to_string(),
-                ]);
-            }
+            let command = self.command(program, index, sites, &home);
             let mut process =
                 Process::start(&site.name_of(self.name), &command, &home.join("server.log"))?;
             process.await_port(site.client)?;
@@ -207,6 +213,22 @@ fn replication(region: &Running) -> Result<String, ConnectionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_reaches_a_server() {
+        let mut sites = Site::on_loopback(&["a", "b"]).unwrap();
+        let words = |sites: &[Site]| {
+            let program = Path::new("redis-server");
+            let command = RedisLike::redis().command(program, 1, sites, Path::new("/d"));
+            let words = command.get_args().map(|word| word.to_string_lossy());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        assert!(words(&sites).contains("--bind 127.0.0.1 --protected"));
+        sites[1].link = [10, 0, 0, 2].into();
+        assert!(words(&sites).contains("--bind 10.0.0.2 127.0.0.1 --protected"));
+        let port = sites[0].client.port();
+        assert!(words(&sites).ends_with(&format!("--replicaof 127.0.0.1 {port}")));
+    }
 
     #[test]
     fn links_are_up_when_all_are_and_the_first_copy_is_there() {
