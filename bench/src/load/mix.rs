@@ -322,12 +322,11 @@ mod tests {
             // The second of a command's words, each of which follows its length.
             let text = String::from_utf8_lossy(&out);
             let key = text.split("\r\n").nth(4).unwrap().to_owned();
-            match operation {
-                Operation::Insert => assert!(there.insert(key), "an insert is of a new key"),
-                _ => {
-                    own_reads += u64::from(!key.starts_with(LOADED));
-                    assert!(there.contains(&key), "{key} is there");
-                }
+            if operation == Operation::Insert {
+                assert!(there.insert(key), "an insert is of a new key");
+            } else {
+                own_reads += u64::from(!key.starts_with(LOADED));
+                assert!(there.contains(&key), "{key} is there");
             }
         }
         assert!(own_reads > 1_000, "{own_reads} reads of inserted keys");

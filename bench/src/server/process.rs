@@ -362,7 +362,7 @@ mod tests {
         assert!(seen.is_sorted(), "it goes backwards");
         assert!(*seen.last().unwrap() >= until, "no time passes");
         assert!(cpu() >= until, "the time of the thread is lost");
-        let is_fine = |cpu: &Duration| cpu.as_nanos() % TICK.as_nanos() != 0;
+        let is_fine = |cpu: &Duration| !cpu.as_nanos().is_multiple_of(TICK.as_nanos());
         assert!(seen.iter().any(is_fine));
         let (before, clock, after) = (cpu_of_stat(pid), cpu(), cpu_of_stat(pid));
         assert!(
