@@ -126,7 +126,7 @@ fn signal(pid: u32, signal: Signal) {
 
 /// How many GETs the redis-server of this process has answered.
 fn gets(pid: u32) -> Option<u64> {
-    // It calls itself `redis-server 0.0.0.0:PORT`.
+    // It calls itself `redis-server ADDRESS:PORT`.
     let title = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
     let port = title.rsplit(':').next()?.trim_matches(['\0', ' ']);
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?));
@@ -138,6 +138,23 @@ fn gets(pid: u32) -> Option<u64> {
     client.exchange(&request, count as usize, keep).ok()?;
     let (_, calls) = info.split_once("cmdstat_get:calls=")?;
     calls.split(',').next()?.parse().ok()
+}
+
+/// Connections that are open in the network of this process.
+fn connections(pid: u32) -> usize {
+    let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    let states = sockets
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(3));
+    states.filter(|state| *state == "01").count()
+}
+
+fn has_namespaces() -> bool {
+    let has = geteuid().is_root() && Path::new("/dev/net/tun").exists();
+    if !has {
+        eprintln!("skipped: namespaces need root and TUN devices");
+    }
+    has
 }
 
 #[test]
@@ -180,8 +197,7 @@ fn an_interrupted_bench_ends_its_servers_and_keeps_what_it_has() {
 
 #[test]
 fn an_interrupted_bench_removes_its_namespaces() {
-    if !geteuid().is_root() || !Path::new("/dev/net/tun").exists() {
-        eprintln!("skipped: namespaces need root and TUN devices");
+    if !has_namespaces() {
         return;
     }
     let Some(bench) = Bench::start(&[("lag", LAG)]) else {
@@ -231,4 +247,31 @@ fn a_server_that_dies_is_named() {
         "what was measured is kept"
     );
     assert_eq!(report["scenarios"][0]["partial"], Value::Null);
+}
+
+#[test]
+fn a_replica_that_dies_ends_a_lag_long_before_its_time() {
+    if !has_namespaces() {
+        return;
+    }
+    let Some(bench) = Bench::start(&[("lag", LAG)]) else {
+        return;
+    };
+    let servers = bench.await_servers(2);
+    let of = |region: &str| {
+        let mut servers = servers.iter();
+        servers.find(|(_, home)| home.ends_with(region)).unwrap().0
+    };
+    // The replica's, the load's and that of probes.
+    poll("the load begins", || {
+        (connections(of("a")) >= 3).then_some(())
+    });
+    signal(of("b"), Signal::KILL);
+    let (code, report, _) = bench.end();
+    assert_eq!(code, Some(1));
+    let reason = report["scenarios"][0]["partial"].as_str().unwrap();
+    assert!(
+        reason.contains("redis in b ended by itself with signal: 9"),
+        "{reason}"
+    );
 }

@@ -195,7 +195,7 @@ impl Local {
             server: server.to_owned(),
             case,
             round,
-            per_second: record.answered as f64 / self.turn.as_secs_f64(),
+            per_second: record.answered as f64 / record.last_at.max(self.turn).as_secs_f64(),
             cpu_us_per_command: cpu.as_secs_f64() * 1e6 / (record.answered as f64).max(1.0),
             errors: record.errors(),
         })
