@@ -13,6 +13,7 @@
 pub mod clock;
 pub mod direct;
 pub mod invariants;
+mod meanwhile;
 pub mod network;
 pub mod oracle;
 pub mod region;

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::WallClock,
+    meanwhile::Meanwhile,
     oracle::Effect,
     swarm::Swarm,
     workload::{Expiry, GROUP_KEYS, Key, Operation},
@@ -64,6 +65,17 @@ pub fn name(index: usize) -> String {
 /// Where region `of` stands among the peers of region `at`.
 fn peer_index(at: usize, of: usize) -> usize {
     if of < at { of } else { of - 1 }
+}
+
+/// What a client's command did.
+#[derive(Debug)]
+pub struct Performed {
+    /// The keys that it changed; a FLUSHALL changes every key.
+    pub changed: Vec<Changed>,
+    /// The last number of every lane of the log before it, and after.
+    pub before: [u64; LANES],
+    /// See above.
+    pub after: [u64; LANES],
 }
 
 /// A key that a command changed.
@@ -151,19 +163,37 @@ impl<S: Store> Region<S> {
         PeerIndex(peer_index(self.index, other))
     }
 
-    /// Tells the session with another region what happened.
-    pub fn handle(&mut self, now: Time, other: usize, input: Input<'_>) -> Outbox {
+    /// Tells the session with another region what happened. Behind so many looks of the session a client runs a command;
+    /// the second result is what that did, if it came to it.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        other: usize,
+        input: Input<'_>,
+        meanwhile: Option<(u64, &Operation, &[Key])>,
+    ) -> (Outbox, Option<Performed>) {
         let wall = self.clock.read(now);
+        let mut out = Outbox::new();
+        let mut performed = None;
+        // The sessions stand aside, so that a client can come while one of them works.
+        let mut peers = std::mem::take(&mut self.peers);
+        let store = match meanwhile {
+            None => Meanwhile::quiet(&self.store),
+            Some((looks, operation, all)) => Meanwhile::busy(&self.store, looks, || {
+                performed = Some(self.perform(now, operation, all));
+            }),
+        };
         let node = Node {
             identity: &self.identity,
             log: &self.log,
-            store: &self.store,
+            store: &store,
             stability: &self.stability,
             builder: &self.builder,
         };
-        let mut out = Outbox::new();
-        self.peers[peer_index(self.index, other)].handle(now, wall, input, &node, &mut out);
-        out
+        peers[peer_index(self.index, other)].handle(now, wall, input, &node, &mut out);
+        drop(store);
+        self.peers = peers;
+        (out, performed)
     }
 
     /// Does what a node does in the background.
@@ -224,9 +254,19 @@ impl<S: Store> Region<S> {
         std::array::from_fn(|lane| self.log.head(lane))
     }
 
-    /// Runs a client's command. Returns what it changed; a FLUSHALL changes every key of `all`.
-    pub fn perform(&self, now: Time, operation: &Operation, all: &[Key]) -> Vec<Changed> {
-        let wall = self.clock.read(now);
+    /// Runs a client's command, for which `all` are all keys.
+    pub fn perform(&self, now: Time, operation: &Operation, all: &[Key]) -> Performed {
+        let before = self.heads();
+        let changed = self.execute(self.clock.read(now), operation, all);
+        let after = self.heads();
+        Performed {
+            changed,
+            before,
+            after,
+        }
+    }
+
+    fn execute(&self, wall: Wall, operation: &Operation, all: &[Key]) -> Vec<Changed> {
         match operation {
             Operation::Set(key, value, expiry) => self.change(*key, wall, |slot| {
                 let deadline = match expiry {

@@ -33,6 +33,8 @@ pub struct Swarm {
     pub max_skew_ms: u64,
     /// What clients do.
     pub mix: Mix,
+    /// How likely a client comes while a session builds a batch.
+    pub meanwhile: f64,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -141,6 +143,8 @@ impl Swarm {
             max_skew_ms,
             mix: draw_mix(rng),
             faults: draw_faults(rng, max_skew_ms),
+            // Drawn last, so that a seed is in all else what it was.
+            meanwhile: pick(rng, &[0.0, 0.02, 0.3]),
         }
     }
 }

@@ -27,6 +27,10 @@ fn two_hundred_seeds_end_equal_to_the_oracle() {
     });
     let sum = |count: fn(&Summary) -> u64| summaries.iter().map(count).sum::<u64>();
     assert!(sum(|run| run.operations) > 50_000);
+    assert!(
+        sum(|run| run.meanwhile) > 1_000,
+        "clients come while batches are built"
+    );
     assert!(sum(|run| run.restarts) > 10, "nodes restart");
     assert!(sum(|run| run.refusals) > 10, "clocks are refused");
     assert!(

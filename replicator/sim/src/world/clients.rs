@@ -7,9 +7,12 @@ use crate::{
     invariants::{Broken, bounds, delivery::Delivery},
     network::Route,
     oracle::Effect,
-    region::{Changed, name},
+    region::{Changed, Performed, name},
     workload::{Key, Operation},
 };
+
+/// Most looks of a session before a command comes in between.
+const MEANWHILE_LOOKS: u64 = 4;
 
 impl<S: Store> World<'_, S> {
     pub(super) fn operate(&mut self, index: usize) -> Result<(), Broken> {
@@ -20,12 +23,34 @@ impl<S: Store> World<'_, S> {
         if self.regions[index].is_catching_up {
             return Ok(());
         }
-        self.summary.operations += 1;
         let operation = self.workload.next(&self.swarm);
-        let region = &self.regions[index];
-        let before = region.heads();
-        let changed = region.perform(self.now, &operation, &self.keys);
-        let after = region.heads();
+        let performed = self.regions[index].perform(self.now, &operation, &self.keys);
+        self.note(index, &operation, performed)
+    }
+
+    /// A command that runs while a session of the region works, and how many looks of the session come before it.
+    pub(super) fn draw_meanwhile(&mut self, index: usize) -> Option<(u64, Operation)> {
+        let is_served = !self.is_quiet && !self.regions[index].is_catching_up;
+        if !is_served || !self.meanwhile.chance(self.swarm.meanwhile) {
+            return None;
+        }
+        let looks = self.meanwhile.below(MEANWHILE_LOOKS);
+        Some((looks, self.workload.next(&self.swarm)))
+    }
+
+    /// Follows what a command did.
+    pub(super) fn note(
+        &mut self,
+        index: usize,
+        operation: &Operation,
+        performed: Performed,
+    ) -> Result<(), Broken> {
+        self.summary.operations += 1;
+        let Performed {
+            changed,
+            before,
+            after,
+        } = performed;
         self.trace.line(
             self.now,
             &name(index),
@@ -40,7 +65,7 @@ impl<S: Store> World<'_, S> {
         }
         self.accept(
             index,
-            &operation,
+            operation,
             changed,
             Delivery::place(index, &before, &after)?,
         )?;

@@ -81,6 +81,8 @@ impl Ord for Parcel {
 pub struct Summary {
     /// Client commands.
     pub operations: u64,
+    /// Of them, those that ran while a session worked.
+    pub meanwhile: u64,
     /// Batches that arrived.
     pub batches: u64,
     /// Connections that were agreed upon.
@@ -112,6 +114,8 @@ pub struct World<'a, S> {
     network: Network,
     workload: Workload,
     rng: Rng,
+    /// For what comes between the steps of a session.
+    meanwhile: Rng,
     keys: Vec<Key>,
     names: BTreeMap<Vec<u8>, Key>,
     oracle: Oracle,
@@ -152,6 +156,7 @@ impl<'a, S: Store> World<'a, S> {
             network: Network::new(swarm.regions, &swarm.links, &mut rng.fork()),
             workload: Workload::new(rng.fork()),
             rng,
+            meanwhile: Rng::new(swarm.seed ^ 0x4d45_414e),
             keys,
             names,
             oracle: Oracle::new(swarm.regions),

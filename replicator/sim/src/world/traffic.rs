@@ -20,7 +20,19 @@ impl<S: Store> World<'_, S> {
     pub(super) fn tell(&mut self, route: Route, input: Input<'_>) -> Result<(), Broken> {
         let wall = self.regions[route.from].clock.read(self.now);
         self.stamps.see(route.from, wall);
-        let out = self.regions[route.from].handle(self.now, route.to, input);
+        // Where a batch is built, and nothing is applied that is still to be followed.
+        let meanwhile = matches!(input, Input::Tick)
+            .then(|| self.draw_meanwhile(route.from))
+            .flatten();
+        let command = meanwhile
+            .as_ref()
+            .map(|(looks, operation)| (*looks, operation, &*self.keys));
+        let region = &mut self.regions[route.from];
+        let (out, performed) = region.handle(self.now, route.to, input, command);
+        if let Some(((_, operation), performed)) = meanwhile.as_ref().zip(performed) {
+            self.summary.meanwhile += 1;
+            self.note(route.from, operation, performed)?;
+        }
         self.perform(route, out);
         let region = &self.regions[route.from];
         if let Some(deadline) = region.peer(route.to).deadline(&region.log) {

@@ -1,0 +1,76 @@
+//! A keyspace that a client writes to while a session works: a real node has threads, and batches are built in many steps.
+
+use std::cell::{Cell, RefCell};
+
+use greenwich_proto::{
+    entry::EntryRef,
+    hlc::{Stamp, Version},
+    store::{Applied, Store},
+    time::Wall,
+};
+
+/// Passes everything on, and lets a client in behind one of the looks.
+pub(crate) struct Meanwhile<'a, S> {
+    store: &'a S,
+    /// Looks before the client comes.
+    looks: Cell<u64>,
+    write: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
+}
+
+impl<'a, S> Meanwhile<'a, S> {
+    /// Nobody comes.
+    pub(crate) fn quiet(store: &'a S) -> Self {
+        Self {
+            store,
+            looks: Cell::new(0),
+            write: RefCell::default(),
+        }
+    }
+
+    /// `write` is called behind so many looks, if there are as many.
+    pub(crate) fn busy(store: &'a S, looks: u64, write: impl FnOnce() + 'a) -> Self {
+        Self {
+            store,
+            looks: Cell::new(looks),
+            write: RefCell::new(Some(Box::new(write))),
+        }
+    }
+}
+
+impl<S: Store> Store for Meanwhile<'_, S> {
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+        self.store.export(keys, visit);
+        match self.looks.get() {
+            0 => {
+                if let Some(write) = self.write.take() {
+                    write();
+                }
+            }
+            looks => self.looks.set(looks - 1),
+        }
+    }
+
+    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
+        self.store.join(entries, sender_forgot, now)
+    }
+
+    fn flush(&self, version: Version) {
+        self.store.flush(version);
+    }
+
+    fn flushed(&self) -> Version {
+        self.store.flushed()
+    }
+
+    fn settle(&self, stamp: Stamp) {
+        self.store.settle(stamp);
+    }
+
+    fn settled(&self) -> Stamp {
+        self.store.settled()
+    }
+
+    fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        self.store.sweep(position, bytes, visit)
+    }
+}
