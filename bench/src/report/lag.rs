@@ -8,9 +8,8 @@ use crate::{
     },
     scenario::{
         drive::Direction,
-        lag::{LagReport, LagRun},
+        lag::{LagCase, LagReport, LagRun},
     },
-    wan::plan::Network,
 };
 
 /// Its tables and plots.
@@ -27,13 +26,7 @@ pub fn section(report: &LagReport) -> Section {
     if report.runs.iter().any(|run| run.bytes_per_update.is_some()) {
         figures.push(bytes_per_update(report));
     }
-    let mut links: Vec<Network> = Vec::new();
-    for run in &report.runs {
-        if !links.contains(&run.case.network) {
-            links.push(run.case.network.clone());
-        }
-    }
-    figures.extend(links.iter().filter_map(|link| by_rate(report, link)));
+    figures.extend(by_rate(report));
     // Steps towards a knee are many, and shown by rate.
     let is_step = |runs: &[&LagRun]| runs[0].case.until.is_some();
     for mut runs in cases(report) {
@@ -255,22 +248,39 @@ fn over_time(runs: &[&LagRun]) -> Figure {
     )
 }
 
-/// Lag against the rate, where one link was measured with several.
-fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
-    let runs: Vec<&LagRun> = report
-        .runs
-        .iter()
-        .filter(|run| run.case.network == *network && run.case.faults.is_empty())
-        .filter(|run| run.bottleneck.is_none())
-        .collect();
-    let is_several = runs
-        .windows(2)
-        .any(|pair| pair[0].case.rate != pair[1].case.rate);
+/// Lag against the rate, for all that was measured with several and is the same otherwise.
+fn by_rate(report: &LagReport) -> Vec<Figure> {
+    let mut groups: Vec<(LagCase, Vec<&LagRun>)> = Vec::new();
+    for run in report.runs.iter().filter(|run| run.bottleneck.is_none()) {
+        let (rate, until) = (0.0, None);
+        let of = LagCase {
+            rate,
+            until,
+            ..run.case.clone()
+        };
+        match groups.iter_mut().find(|(case, _)| *case == of) {
+            Some((_, runs)) => runs.push(run),
+            None => groups.push((of, vec![run])),
+        }
+    }
+    let is_several = |runs: &[&LagRun]| {
+        let mut pairs = runs.windows(2);
+        pairs.any(|pair| pair[0].case.rate != pair[1].case.rate)
+    };
+    let figures = groups
+        .into_iter()
+        .filter(|(_, runs)| is_several(runs))
+        .map(|(case, runs)| of_rates(&case, &runs));
+    figures.collect()
+}
+
+/// A line for each server.
+fn of_rates(case: &LagCase, runs: &[&LagRun]) -> Figure {
     let worst = |run: &LagRun| {
         let over = run.directions.iter().map(p99_over_ms);
         over.fold(0.0, f64::max)
     };
-    let series = servers(&runs).into_iter().map(|server| {
+    let series = servers(runs).into_iter().map(|server| {
         let points = runs.iter().filter(|run| run.server == server);
         let mut points: Vec<(f64, f64)> = points.map(|run| (run.case.rate, worst(run))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -284,14 +294,12 @@ fn by_rate(report: &LagReport, network: &Network) -> Option<Figure> {
         y,
         series,
     );
-    is_several.then(|| {
-        Figure::plot(
-            format!("Lag by rate: {network}"),
-            "99 of 100 writes were visible within the one-way delay and this, in the worst direction. Where a line turns upwards, the server \
-             or the machine no longer keeps up: all regions, the load and the emulator share it.",
-            plot,
-        )
-    })
+    Figure::plot(
+        format!("Lag by rate: {}", case.conditions()),
+        "99 of 100 writes were visible within the one-way delay and this, in the worst direction. Where a line turns upwards, the server \
+         or the machine no longer keeps up: all regions, the load and the emulator share it.",
+        plot,
+    )
 }
 
 /// A series for each direction; of more than two, for the worst.

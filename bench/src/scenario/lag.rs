@@ -87,16 +87,24 @@ impl LagCase {
     }
 }
 
+impl LagCase {
+    /// All of it but the rate.
+    #[must_use]
+    pub fn conditions(&self) -> String {
+        let mut parts = vec![self.network.to_string()];
+        if !self.writers.is_empty() {
+            parts.insert(0, format!("from {}", self.writers.join(", ")));
+        }
+        if !self.faults.is_empty() {
+            parts.push("with faults".to_owned());
+        }
+        parts.join(", ")
+    }
+}
+
 impl fmt::Display for LagCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} updates/s", self.rate)?;
-        if !self.writers.is_empty() {
-            write!(f, " from {}", self.writers.join(", "))?;
-        }
-        write!(f, ", {}", self.network)?;
-        if !self.faults.is_empty() {
-            f.write_str(", with faults")?;
-        }
+        write!(f, "{:.0} updates/s, {}", self.rate, self.conditions())?;
         match self.until {
             Some(_) => f.write_str(", rising"),
             None => Ok(()),
