@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A batch of fewer bytes, about three packets, had little company: waiting longer for the next one buys delay only.
-const COMPANY_BYTES: usize = 4096;
+const COMPANY_BYTES: usize = 16 * 1024;
 
 /// Counters of the sending half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
