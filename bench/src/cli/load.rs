@@ -8,12 +8,9 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    load::{
-        args::LoadArgs, fill::fill, generator::Progress, schedule::rate_problem, values::Values,
-    },
+    load::{args::LoadArgs, fill::fill, generator::Progress, schedule::rate_problem},
     report::terminal::{load_table, time},
 };
 
@@ -80,13 +77,11 @@ fn set_every_key(args: &LoadArgs) -> anyhow::Result<()> {
         "--fill sets values that {} cannot count on",
         args.mix
     );
-    let mut random = StdRng::seed_from_u64(args.seed);
     let data = &args.data;
-    let values = Values::new(data.value_size, data.value_content, &mut random);
     let bar = ProgressBar::new_spinner().with_message(format!("setting {} keys", data.keys));
     bar.enable_steady_tick(BAR_INTERVAL);
     let start = Instant::now();
-    fill(args.address, data.keys, &values, args.seed).context("the keys could not be set")?;
+    fill(args.address, data, args.seed).context("the keys could not be set")?;
     bar.finish_and_clear();
     println!(
         "set each of {} keys once in {:.1} s",

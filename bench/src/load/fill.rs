@@ -7,6 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     client::Client,
     connection::ConnectionError,
+    dataset::Dataset,
     mix::{LOADED, key_name, put_command},
     values::Values,
 };
@@ -14,21 +15,17 @@ use super::{
 /// Writes that are sent together.
 const TOGETHER: usize = 256;
 
-/// Sets the keys `0..keys` that loads ask for.
+/// Sets the keys that loads on `data` ask for.
 ///
 /// # Errors
 /// [`ConnectionError`] when the server is not there, goes away, or refuses a write.
-pub fn fill(
-    address: SocketAddr,
-    keys: u64,
-    values: &Values,
-    seed: u64,
-) -> Result<(), ConnectionError> {
+pub fn fill(address: SocketAddr, data: &Dataset, seed: u64) -> Result<(), ConnectionError> {
     let mut random = StdRng::seed_from_u64(seed);
+    let values = Values::new(data.value_size, data.value_content, &mut random);
     let mut client = Client::connect(address)?;
     let mut requests = Vec::new();
-    for first in (0..keys).step_by(TOGETHER) {
-        let numbers = first..keys.min(first + TOGETHER as u64);
+    for first in (0..data.keys).step_by(TOGETHER) {
+        let numbers = first..data.keys.min(first + TOGETHER as u64);
         requests.clear();
         for number in numbers.clone() {
             put_command(

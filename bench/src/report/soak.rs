@@ -34,7 +34,9 @@ pub fn section(report: &SoakReport) -> Section {
             &run.loads,
             &run.marks,
         ));
-        figures.push(lag_series(run));
+        if run.bottleneck.is_none() {
+            figures.push(lag_series(run));
+        }
         figures.push(memory_series(run));
     }
     let warnings = report

@@ -8,11 +8,10 @@ use std::{
 };
 
 use anyhow::Context;
-use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix, values::Values},
+    load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix},
     scenario::{Stage, all_of},
     server::{
         Running, Site,
@@ -146,9 +145,7 @@ impl Local {
     fn load(&self, server: &str, regions: &[Running], seed: u64) -> anyhow::Result<Memory> {
         let first = &regions[0];
         let empty_bytes = usage(first.process.pid())?.resident_bytes;
-        let mut random = StdRng::seed_from_u64(seed);
-        let values = Values::new(self.data.value_size, self.data.value_content, &mut random);
-        fill(first.site.client, self.data.keys, &values, seed)?;
+        fill(first.site.client, &self.data, seed)?;
         regions
             .iter()
             .try_for_each(|region| settle(region.process.pid()))?;

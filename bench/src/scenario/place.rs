@@ -4,15 +4,13 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 
-use rand::{SeedableRng, rngs::StdRng};
-
 use super::{
     Stage,
     equal::{Patience, Readers},
     faults::Fault,
 };
 use crate::{
-    load::{dataset::Dataset, fill::fill, values::Values},
+    load::{dataset::Dataset, fill::fill},
     server::{Adapter, Running, Site, clock::Clock},
     wan::{
         emulation::Emulation,
@@ -145,9 +143,7 @@ impl Place {
     ) -> anyhow::Result<Readers> {
         let addresses = self.clients();
         let source = *self.sources().first().context("no region takes writes")?;
-        let mut random = StdRng::seed_from_u64(seed);
-        let values = Values::new(data.value_size, data.value_content, &mut random);
-        fill(addresses[source], data.keys, &values, seed).context("filling")?;
+        fill(addresses[source], data, seed).context("filling")?;
         let mut readers = Readers::connect(&addresses).context("comparing regions")?;
         readers
             .settle(keys, patience)

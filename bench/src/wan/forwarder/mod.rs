@@ -120,13 +120,7 @@ impl Forwarder {
             .unwrap_or_else(|| io::Error::other("its thread ended")))
     }
 
-    /// How well it did since its start or the last call of [`Self::take_report`].
-    #[must_use]
-    pub fn report(&self) -> ForwarderReport {
-        self.shared.account.lock().report()
-    }
-
-    /// The same, and what follows is counted anew.
+    /// How well it did since its start or the last call; what follows is counted anew.
     #[must_use]
     pub fn take_report(&self) -> ForwarderReport {
         let mut account = self.shared.account.lock();
