@@ -23,6 +23,7 @@ use greenwich_bench::load::{
     values::{ValueContent, ValueSize},
 };
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 
 /// The longest time to wait for a connection or a byte.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -229,10 +230,14 @@ fn errors(record: &Record, expected: &Histogram<u64>) -> Vec<String> {
 }
 
 /// A busy machine may keep the generator from reading a reply that is there. That spoils a run, but it makes no wrong
-/// generator right: one run of these must be true.
-const RUNS: usize = 5;
+/// generator right: one run of these must be true. Delays are long for the same reason: a scheduler's milliseconds are no
+/// 2 % of them.
+const RUNS: usize = 8;
+/// Tests that measure do not disturb each other.
+static MEASURING: Mutex<()> = Mutex::new(());
 
 fn measure_truly(case: Case) -> Record {
+    let _alone = MEASURING.lock();
     let mut found = Vec::new();
     for _ in 0..RUNS {
         let (record, expected) = case.measure();
@@ -251,7 +256,7 @@ fn measure_truly(case: Case) -> Record {
 
 #[test]
 fn a_steady_delay_is_measured() {
-    let case = Case::plain(Temper::steady(Duration::from_millis(40)));
+    let case = Case::plain(Temper::steady(Duration::from_millis(200)));
     assert_eq!(measure_truly(case).errors(), 0);
 }
 
@@ -260,19 +265,19 @@ fn a_delay_is_measured_of_each_of_the_requests_that_threads_send_together() {
     let record = measure_truly(Case {
         pipeline: 4,
         threads: 2,
-        ..Case::plain(Temper::steady(Duration::from_millis(40)))
+        ..Case::plain(Temper::steady(Duration::from_millis(200)))
     });
     assert_eq!((record.answered, record.errors()), (1500, 0));
 }
 
 #[test]
 fn a_server_that_is_slow_during_the_warm_up_is_measured_without_it() {
-    let slow = Duration::from_millis(300);
+    let slow = Duration::from_millis(600);
     let record = measure_truly(Case {
         warm_up: Duration::from_secs(2),
         ..Case::plain(Temper {
             slow: Some((Duration::from_secs(1), slow)),
-            ..Temper::steady(Duration::from_millis(20))
+            ..Temper::steady(Duration::from_millis(200))
         })
     });
     assert_eq!(record.answered, 500, "those of the last second");
@@ -284,13 +289,13 @@ fn a_server_that_is_slow_during_the_warm_up_is_measured_without_it() {
 fn stalling() -> Temper {
     Temper {
         stall: Some((Duration::from_secs(1), Duration::from_millis(600))),
-        ..Temper::steady(Duration::from_millis(20))
+        ..Temper::steady(Duration::from_millis(100))
     }
 }
 
-/// The share of requests with more than 120 ms.
+/// The share of requests with more than 200 ms.
 fn share_of_long(times: &Histogram<u64>) -> f64 {
-    times.count_between(120_000_000, u64::MAX) as f64 / times.len() as f64
+    times.count_between(200_000_000, u64::MAX) as f64 / times.len() as f64
 }
 
 #[test]
@@ -300,7 +305,7 @@ fn a_stall_is_charged_for_everything_that_should_have_been_asked_meanwhile() {
     let share = share_of_long(&measure_truly(Case::plain(stalling())).total());
     assert!(
         (0.14..0.20).contains(&share),
-        "{share} of all requests waited for longer than 120 ms"
+        "{share} of all requests waited for longer than 200 ms"
     );
 }
 
