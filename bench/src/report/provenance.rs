@@ -9,7 +9,7 @@ use crate::wan::emulation::Emulation;
 /// What makes a figure worth something.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Provenance {
-    /// The commit of the tree, with `-dirty` behind it when files differ; `None` outside of a tree.
+    /// The commit of the tree that this program was built in, with `-dirty` behind it when files differ; `None` when that is gone.
     pub commit: Option<String>,
     /// When it began, in UTC.
     pub began: String,
@@ -68,6 +68,7 @@ fn field(text: &str, name: &str) -> Option<String> {
 
 fn commit() -> Option<String> {
     let output = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR")])
         .args([
             "describe",
             "--always",

@@ -41,6 +41,8 @@ pub(super) struct Drive<'a> {
     pub(super) writers: &'a [String],
     /// Of each region.
     pub(super) connections: usize,
+    /// Requests that are sent together.
+    pub(super) pipeline: usize,
     /// Requests a second, of all regions that take writes together.
     pub(super) rate: f64,
     /// Warm-up included.
@@ -281,7 +283,7 @@ impl Drive<'_> {
             length: self.length,
             warm_up: self.warm_up,
             connections: self.connections,
-            pipeline: 1,
+            pipeline: self.pipeline,
             threads: 1,
             resp3: false,
             reconnects: !self.faults.is_empty(),
@@ -405,6 +407,7 @@ mod tests {
             },
             writers: &[],
             connections: 1,
+            pipeline: 1,
             rate: 1.0,
             length: millis(2_700),
             warm_up: millis(500),

@@ -26,6 +26,9 @@ pub struct Lag {
     pub data: Dataset,
     /// Connections of each region's load.
     pub connections: usize,
+    /// Updates that are sent together on a connection.
+    #[serde(default = "one_at_a_time")]
+    pub pipeline: usize,
     /// Length of a case, warm-up included.
     #[serde(with = "humantime_serde")]
     pub length: Duration,
@@ -34,6 +37,10 @@ pub struct Lag {
     pub warm_up: Duration,
     /// Links and rates.
     pub cases: Vec<LagCase>,
+}
+
+const fn one_at_a_time() -> usize {
+    1
 }
 
 /// A rate over links.
@@ -169,8 +176,8 @@ impl LagRun {
 impl Lag {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
-        if self.cases.is_empty() || self.connections == 0 {
-            return Some("cases and connections must be at least one".to_owned());
+        if [self.cases.len(), self.connections, self.pipeline].contains(&0) {
+            return Some("cases, connections and pipeline must be at least one".to_owned());
         }
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
@@ -251,6 +258,7 @@ impl Lag {
             data: self.data,
             writers: &case.writers,
             connections: self.connections,
+            pipeline: self.pipeline,
             rate: case.rate,
             length: self.length,
             warm_up: self.warm_up,

@@ -156,6 +156,7 @@ impl Partition {
             data: self.data,
             writers: &[],
             connections: self.connections,
+            pipeline: 1,
             rate: case.rate,
             length: self.before + case.cut,
             warm_up: Duration::ZERO,

@@ -124,6 +124,7 @@ impl Soak {
             data: self.data,
             writers: &[],
             connections: self.connections,
+            pipeline: 1,
             rate: self.rate,
             length: self.length,
             warm_up: self.warm_up,

@@ -9,9 +9,12 @@ pub mod redis;
 
 use std::{
     ffi::OsString,
+    io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use greenwich_proto::netem::LinkProfile;
@@ -167,10 +170,68 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// The first line that `program --version` prints.
+/// How long a program may think about its version.
+const VERSION_LIMIT: Duration = Duration::from_secs(5);
+/// From one look at a program that thinks about it to the next.
+const VERSION_LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The first line that `program --version` prints; `None` when there is no such program, or it does not end soon.
 #[must_use]
 pub fn version_of(program: &Path) -> Option<String> {
-    let output = Command::new(program).arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(|line| line.trim().to_owned())
+    version_within(program, VERSION_LIMIT)
+}
+
+fn version_within(program: &Path, limit: Duration) -> Option<String> {
+    let mut child = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let deadline = Instant::now() + limit;
+    while child.try_wait().ok()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill().and_then(|()| child.wait()).ok()?;
+            return None;
+        }
+        thread::sleep(VERSION_LOOK_INTERVAL);
+    }
+    let mut line = String::new();
+    BufReader::new(child.stdout?).read_line(&mut line).ok()?;
+    Some(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_tell_its_version_holds_up_nothing() {
+        let home = tempfile::tempdir().expect("a directory");
+        let script = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            // Not written here: a process that another test starts meanwhile would hold the file open, and what is open
+            // for writing cannot be run.
+            let writes = "printf %s \"$1\" >\"$0\" && chmod 700 \"$0\"";
+            let arguments = [
+                OsStr::new("-c"),
+                writes.as_ref(),
+                path.as_ref(),
+                text.as_ref(),
+            ];
+            let writing = Command::new("sh").args(arguments).status();
+            assert!(writing.expect("a shell").success());
+            path
+        };
+        let tells = script("tells", "#!/bin/sh\necho \"v=7 $1\"; echo more\n");
+        assert_eq!(version_of(&tells).as_deref(), Some("v=7 --version"));
+        let hangs = script("hangs", "#!/bin/sh\nexec sleep 600\n");
+        let began = Instant::now();
+        assert_eq!(version_within(&hangs, Duration::from_millis(50)), None);
+        assert!(began.elapsed() < Duration::from_secs(300));
+        assert_eq!(version_of(&home.path().join("none")), None);
+    }
 }
