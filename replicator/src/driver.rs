@@ -20,7 +20,7 @@ use greenwich_proto::{
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{sleep, sleep_until},
+    time::sleep,
 };
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     error::{LinkError, Redial},
     link::{Event, LinkReceiver, LinkSender, LinkStats},
     news::LinkNews,
+    timer::Timer,
 };
 
 /// Pauses between dials: from the first to the longest, doubling.
@@ -233,6 +234,7 @@ impl<S: Store> Driver<S> {
         self.handle(Input::Connected, &mut out);
         let mut stats_due = Instant::now();
         let mut shutdown = self.shutdown.clone();
+        let mut timer = Timer::new();
         loop {
             if let Err(end) = self.perform(&mut out, sender) {
                 return end;
@@ -258,7 +260,7 @@ impl<S: Store> Driver<S> {
                     Err(error) => return End::Link(error),
                 },
                 () = self.cell.appended.notified() => self.handle(Input::Tick, &mut out),
-                () = sleep_until(due.into()) => self.handle(Input::Tick, &mut out),
+                () = timer.until(due) => self.handle(Input::Tick, &mut out),
                 Some(newer) = self.incoming.recv() => return End::Replaced(newer),
                 stopped = shutdown.wait_for(|&stop| stop) => {
                     drop(stopped);

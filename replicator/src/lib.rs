@@ -24,6 +24,7 @@ mod link_receiver;
 mod link_sender;
 mod news;
 mod replicator;
+mod timer;
 mod tls;
 pub mod transport;
 

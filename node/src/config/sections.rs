@@ -142,8 +142,8 @@ documented! {
         pub log_limit: Bytes,
         /// Largest batch of updates on one stream. A larger single update travels alone.
         pub batch_limit: Bytes,
-        /// Longest wait for more updates before a batch leaves. Longer coalesces more and adds to
-        /// the lag.
+        /// How long after a batch the next one leaves; an idle link sends at once. Longer coalesces
+        /// more, takes fewer bytes on the wire, and adds to the lag.
         pub flush_interval: Period,
         /// Unacknowledged bytes that a peer is always allowed, however slow the link was measured.
         pub in_flight_min: Bytes,
@@ -167,7 +167,7 @@ impl Default for Replication {
             compression: Compression::None,
             log_limit: Bytes::mib(256),
             batch_limit: Bytes::kib(64),
-            flush_interval: Period::millis(1),
+            flush_interval: Period::micros(750),
             in_flight_min: Bytes::mib(1),
             in_flight_max: Bytes::mib(64),
             max_skew: Period::seconds(5),

@@ -53,7 +53,7 @@ fn every_default_is_what_the_printed_configuration_says() {
             "compression = \"none\"",
             "log_limit = \"256MiB\"",
             "batch_limit = \"64KiB\"",
-            "flush_interval = \"1ms\"",
+            "flush_interval = \"750us\"",
             "in_flight_min = \"1MiB\"",
             "in_flight_max = \"64MiB\"",
             "max_skew = \"5s\"",

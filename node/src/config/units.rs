@@ -51,6 +51,10 @@ impl Bytes {
 }
 
 impl Period {
+    pub const fn micros(count: u64) -> Self {
+        Self(Duration::from_micros(count))
+    }
+
     pub const fn millis(count: u64) -> Self {
         Self(Duration::from_millis(count))
     }

@@ -49,8 +49,7 @@ const ACKS_AT_ONCE: usize = 16;
 pub struct Limits {
     /// About how large a batch gets, in bytes. A single larger entry travels alone.
     pub batch_bytes: usize,
-    /// How long an update waits for company after a batch was sent; a quarter of it after a small batch. An idle link
-    /// sends at once.
+    /// How long after a batch the next one is sent, so that updates have company. An idle link sends at once.
     pub flush_interval: Duration,
     /// Bounds of what is in flight.
     pub window: WindowLimits,
@@ -66,7 +65,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             batch_bytes: 64 * 1024,
-            flush_interval: Duration::from_millis(1),
+            flush_interval: Duration::from_micros(750),
             window: WindowLimits {
                 min_bytes: 1024 * 1024,
                 max_bytes: 64 * 1024 * 1024,

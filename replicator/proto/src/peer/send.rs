@@ -20,9 +20,6 @@ use crate::{
     },
 };
 
-/// A batch of fewer bytes, about three packets, had little company: waiting longer for the next one buys delay only.
-const COMPANY_BYTES: usize = 16 * 1024;
-
 /// Counters of the sending half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendStats {
@@ -245,10 +242,9 @@ impl Sender {
         bytes.extend_from_slice(&built.items);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
-        // What is left over goes out at once; what comes next waits for company, less where little came.
+        // What is left over goes out at once; what comes next waits for company.
         self.next_flush = match built.drained {
             false => now,
-            true if built.items.len() < COMPANY_BYTES => now + self.limits.flush_interval / 4,
             true => now + self.limits.flush_interval,
         };
         self.note_sent(now, &bytes, built.ranges.clone(), Part::Log);
