@@ -10,15 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greenwich_bench::load::{
-    Load,
-    dataset::Dataset,
-    generator::Progress,
-    keys::KeySpread,
-    mix::Mix,
-    reply,
-    values::{ValueContent, ValueSize},
-};
+use greenwich_bench::load::{Load, generator::Progress, reply};
 
 const LENGTH: Duration = Duration::from_secs(1);
 const CONNECTIONS: usize = 4;
@@ -64,24 +56,11 @@ fn answer(mut stream: TcpStream, told: &mpsc::Sender<Instant>) {
 
 fn load(address: SocketAddr, threads: usize) -> Load {
     Load {
-        address,
-        mix: Mix::Ping,
-        data: Dataset {
-            keys: 1,
-            spread: KeySpread::Uniform,
-            value_size: ValueSize::Fixed(1),
-            value_content: ValueContent::Random,
-        },
-        rate: None,
         length: LENGTH,
-        warm_up: Duration::ZERO,
         connections: CONNECTIONS,
-        pipeline: 1,
         threads,
         resp3: true,
-        reconnects: false,
-        seed: 1,
-        inserter: 0,
+        ..Load::pings(address)
     }
 }
 

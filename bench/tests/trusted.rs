@@ -13,14 +13,10 @@ use std::{
 
 use greenwich_bench::load::{
     Load,
-    dataset::Dataset,
     generator::Progress,
-    keys::KeySpread,
-    mix::Mix,
     record::{Record, Second, histogram},
     reply,
     schedule::Schedule,
-    values::{ValueContent, ValueSize},
 };
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
@@ -151,24 +147,13 @@ impl Case {
         let start = Instant::now() + Duration::from_millis(100);
         let (address, truths) = serve(self.temper, self.threads, start);
         let load = Load {
-            address,
-            mix: Mix::Ping,
-            data: Dataset {
-                keys: 1,
-                spread: KeySpread::Uniform,
-                value_size: ValueSize::Fixed(1),
-                value_content: ValueContent::Random,
-            },
             rate: Some(self.rate),
             length: self.length,
             warm_up: self.warm_up,
             connections: self.threads,
             pipeline: self.pipeline,
             threads: self.threads,
-            resp3: false,
-            reconnects: false,
-            seed: 1,
-            inserter: 0,
+            ..Load::pings(address)
         };
         let record = load.run_from(start, &Progress::default()).unwrap();
         let truths = (0..self.threads).map(|_| truths.recv_timeout(PATIENCE).unwrap());

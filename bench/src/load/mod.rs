@@ -27,11 +27,11 @@ use self::{
     connection::ConnectionError,
     dataset::Dataset,
     generator::{Pace, Progress, Share},
-    keys::Keys,
+    keys::{KeySpread, Keys},
     mix::{Mix, Requests},
     record::Record,
     schedule::Schedule,
-    values::Values,
+    values::{ValueContent, ValueSize, Values},
 };
 
 /// Loads that share a start connect before it, within this.
@@ -88,6 +88,31 @@ pub enum LoadError {
 }
 
 impl Load {
+    /// PINGs, one after the other on one connection, for a second: what other loads begin from.
+    #[must_use]
+    pub const fn pings(address: SocketAddr) -> Self {
+        Self {
+            address,
+            mix: Mix::Ping,
+            data: Dataset {
+                keys: 1,
+                spread: KeySpread::Uniform,
+                value_size: ValueSize::Fixed(1),
+                value_content: ValueContent::Random,
+            },
+            rate: None,
+            length: Duration::from_secs(1),
+            warm_up: Duration::ZERO,
+            connections: 1,
+            pipeline: 1,
+            threads: 1,
+            resp3: false,
+            reconnects: false,
+            seed: 1,
+            inserter: 0,
+        }
+    }
+
     /// Runs it to its end. It starts when all its connections are open: connecting takes nothing from its length.
     ///
     /// # Errors
@@ -186,39 +211,26 @@ impl Load {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{
-        keys::KeySpread,
-        mix::Operation,
-        values::{ValueContent, ValueSize},
-        *,
-    };
+    use super::{mix::Operation, *};
 
     #[test]
     fn no_two_threads_of_all_loads_insert_the_same_key() {
+        let pings = Load::pings(SocketAddr::from(([127, 0, 0, 1], 1)));
         let data = Dataset {
             keys: 10,
-            spread: KeySpread::Uniform,
-            value_size: ValueSize::Fixed(1),
-            value_content: ValueContent::Random,
+            ..pings.data
         };
         let keys = Keys::new(data.keys, data.spread).unwrap();
         let mut inserted = BTreeSet::new();
         let mut inserts = 0;
         for (inserter, thread) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let load = Load {
-                address: SocketAddr::from(([127, 0, 0, 1], 1)),
                 mix: Mix::YcsbD,
                 data,
-                rate: None,
-                length: Duration::ZERO,
-                warm_up: Duration::ZERO,
                 connections: 2,
-                pipeline: 1,
                 threads: 2,
-                resp3: false,
-                reconnects: false,
-                seed: 1,
                 inserter,
+                ..pings.clone()
             };
             let (_, mut requests) = load.share(thread, 2, &keys);
             for _ in 0..1_000 {
