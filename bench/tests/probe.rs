@@ -270,6 +270,14 @@ fn what_is_never_seen_is_counted_and_in_no_percentile() {
 }
 
 #[test]
+fn many_that_are_lost_hide_none_behind_them() {
+    let delays: Delays =
+        |probe| (!(50..200).contains(&probe)).then_some(Duration::from_millis(200));
+    assert_eq!(truth(delays.into()).len() as u64, PROBES - 150);
+    probe_truly(delays, Duration::from_millis(150));
+}
+
+#[test]
 fn a_source_that_stalls_is_charged_for_all_that_it_holds_up() {
     let pair = Pair {
         delays: |_| Some(Duration::from_millis(300)),

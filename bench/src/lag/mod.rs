@@ -1,7 +1,7 @@
 //! Replication lag, end to end: keys that are written in one region at known times, and looked for in another.
 //!
-//! Writer and readers share a clock, because they are threads of one process. A reader asks for everything that is
-//! under way again and again; how far apart its looks are is the error of the measurement, and is reported.
+//! Writer and readers share a clock, because they are threads of one process. A reader asks for what is under way again and
+//! again; how long before it found a probe it last looked for it is the error of the measurement, and is reported.
 
 pub mod probe;
 
@@ -17,7 +17,7 @@ use crate::load::record::histogram;
 pub struct Lag {
     /// From the intended start of a probe's write to the first look that found it, in nanoseconds.
     pub seen_after: Histogram<u64>,
-    /// From one look to the next, in nanoseconds.
+    /// From the look before the one that found a probe, or from when it could first be there, to that one, in nanoseconds.
     pub looks: Histogram<u64>,
     /// Probes that were not found within the limit.
     pub never: u64,
@@ -55,7 +55,7 @@ pub struct LagFigures {
     pub p9999_ms: f64,
     /// The worst.
     pub max_ms: f64,
-    /// From one look of the reader to the next, median: the error of the figures above.
+    /// How long before it was found a probe was looked for, median: the error of the figures above.
     pub look_ms_p50: f64,
     /// The same, 99 of 100.
     pub look_ms_p99: f64,

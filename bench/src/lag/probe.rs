@@ -1,7 +1,7 @@
 //! Probes of one source region: a thread that writes them, and a thread for each region that looks for them.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -28,9 +28,10 @@ pub const NEVER_AFTER: Duration = Duration::from_secs(30);
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// Probes live this long, so that they do not stay behind.
 const PROBE_SECONDS: &str = "60";
-/// A look asks for the oldest probes, and for no more than this: a server that is behind is not asked so much that it falls
-/// further back. Some arrive before older ones that were lost on the way, but not so many.
-const PROBES_OF_LOOK_MAX: usize = 64;
+/// A look asks for so many of the newest probes that are due, and for so many of all older ones, which take turns: a server
+/// that is behind is not asked so much that it falls further back, and probes that were lost hide no later ones.
+const NEWEST_OF_LOOK_MAX: usize = 32;
+const OLDER_OF_LOOK_MAX: usize = 32;
 
 /// What to probe.
 #[derive(Clone, Debug)]
@@ -65,12 +66,29 @@ struct Probe {
     number: u64,
     /// When it was meant to be written, since the start: a source that stalls is charged for all probes that it holds up.
     due: Duration,
+    /// When it was last asked for.
+    asked: Option<Duration>,
 }
 
 impl UnderWay {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Probe>> {
         // Nothing that holds it can leave it half-changed.
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a look asks for. `turn` is the last of the older ones that was asked for.
+    fn choose(&self, now: Duration, sooner: Duration, turn: &mut u64) -> Vec<Probe> {
+        let probes = self.lock();
+        let due = probes.partition_point(|probe| probe.due + sooner <= now);
+        let older = due.saturating_sub(NEWEST_OF_LOOK_MAX);
+        let next = probes.partition_point(|probe| probe.number <= *turn);
+        let take_turns = (0..older.min(OLDER_OF_LOOK_MAX)).map(|step| (next + step) % older);
+        let mut chosen: Vec<Probe> = take_turns.map(|index| probes[index]).collect();
+        if let Some(last) = chosen.last() {
+            *turn = last.number;
+        }
+        chosen.extend(probes.range(older..due));
+        chosen
     }
 
     /// A probe that may not have been written says nothing.
@@ -131,7 +149,8 @@ impl Probing {
                     PROBE_SECONDS.as_bytes(),
                 ],
             );
-            let probe = Probe { number, due };
+            let asked = None;
+            let probe = Probe { number, due, asked };
             ways.iter().for_each(|way| way.lock().push_back(probe));
             if let Err(error) = client.exchange(&request, 1, |_| {}) {
                 ways.iter().for_each(|way| way.forget(number));
@@ -173,72 +192,113 @@ impl Probing {
         let mut client = Client::connect(address)?;
         let mut lag = Lag::default();
         let mut requests = Vec::new();
-        let mut last_look = None;
+        let mut turn = 0;
         loop {
             let is_complete = way.is_complete.load(Ordering::Acquire);
-            let now = self.start.elapsed();
-            let due: Vec<Probe> = {
-                let probes = way.lock();
-                let due = probes.iter().take(PROBES_OF_LOOK_MAX);
-                let due = due.take_while(|probe| probe.due + sooner <= now);
-                due.copied().collect()
-            };
+            let chosen = way.choose(self.start.elapsed(), sooner, &mut turn);
             if is_complete && (stop.load(Ordering::Relaxed) || way.lock().is_empty()) {
                 return Ok(lag);
             }
-            if due.is_empty() {
-                last_look = None;
+            if chosen.is_empty() {
                 thread::sleep(LOOK_INTERVAL);
                 continue;
             }
             requests.clear();
-            for probe in &due {
+            for probe in &chosen {
                 put_command(
                     &mut requests,
                     &[b"EXISTS", self.key(probe.number).as_bytes()],
                 );
             }
-            let looked = Instant::now();
-            let mut found = Vec::with_capacity(due.len());
-            let looking =
-                client.exchange(&requests, due.len(), |reply| found.push(reply == b":1\r\n"));
+            let looked = self.start.elapsed();
+            let mut found = Vec::with_capacity(chosen.len());
+            let looking = client.exchange(&requests, chosen.len(), |reply| {
+                found.push(reply == b":1\r\n");
+            });
             if let Err(error) = looking {
                 client = self.reconnect(address, error, stop)?;
                 continue;
             }
-            let seen = self.start.elapsed();
-            if let Some(last) = last_look.replace(looked) {
-                lag.looks.saturating_record(nanos(looked - last));
+            let look = Look {
+                looked,
+                seen: self.start.elapsed(),
+                sooner,
+            };
+            for (probe, is_found) in chosen.iter().zip(found) {
+                self.settle(*probe, is_found, look, way, &mut lag);
             }
-            self.settle(&due, &found, seen, way, &mut lag);
-            thread::sleep((looked + LOOK_INTERVAL).saturating_duration_since(Instant::now()));
+            let next_look = self.start + looked + LOOK_INTERVAL;
+            thread::sleep(next_look.saturating_duration_since(Instant::now()));
         }
     }
 
-    /// Takes probes that were found, or are given up, off the way.
-    fn settle(&self, due: &[Probe], found: &[bool], seen: Duration, way: &UnderWay, lag: &mut Lag) {
-        let mut gone = BTreeSet::new();
-        for (probe, &is_found) in due.iter().zip(found) {
-            let took = seen - probe.due;
-            if !is_found && took < self.never_after {
-                continue;
-            }
-            gone.insert(probe.number);
-            if probe.due < self.warm_up {
-                continue;
-            }
-            match is_found {
-                true => {
-                    lag.seen_after.saturating_record(nanos(took));
-                    lag.series.push((probe.due, took));
-                }
-                false => lag.never += 1,
-            }
+    /// Takes a probe that was found, or is given up, off the way.
+    fn settle(&self, asked: Probe, is_found: bool, look: Look, way: &UnderWay, lag: &mut Lag) {
+        let mut probes = way.lock();
+        // It may have been forgotten meanwhile.
+        let Ok(index) = probes.binary_search_by_key(&asked.number, |probe| probe.number) else {
+            return;
+        };
+        let took = look.seen - asked.due;
+        if !is_found && took < self.never_after {
+            probes[index].asked = Some(look.looked);
+            return;
         }
-        way.lock().retain(|probe| !gone.contains(&probe.number));
+        probes.remove(index);
+        if asked.due < self.warm_up {
+            return;
+        }
+        if is_found {
+            let since = asked.asked.unwrap_or(asked.due + look.sooner);
+            lag.looks.saturating_record(nanos(look.looked - since));
+            lag.seen_after.saturating_record(nanos(took));
+            lag.series.push((asked.due, took));
+        } else {
+            lag.never += 1;
+        }
     }
+}
+
+/// When a look was sent and answered, since the start, and how long after a write the first one makes sense.
+#[derive(Clone, Copy)]
+struct Look {
+    looked: Duration,
+    seen: Duration,
+    sooner: Duration,
 }
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn lost_probes_take_turns_and_hide_no_new_one() {
+        let way = UnderWay::default();
+        for number in 0..200 {
+            let due = PROBE_INTERVAL * number as u32;
+            way.lock().push_back(Probe {
+                number,
+                due,
+                asked: None,
+            });
+        }
+        let (now, mut turn) = (PROBE_INTERVAL * 149, 0);
+        let mut older = BTreeSet::new();
+        for _ in 0..118_usize.div_ceil(OLDER_OF_LOOK_MAX) {
+            let chosen = way.choose(now, Duration::ZERO, &mut turn);
+            let numbers: Vec<u64> = chosen.iter().map(|probe| probe.number).collect();
+            let (turns, newest) = numbers.split_at(OLDER_OF_LOOK_MAX);
+            assert_eq!(newest, (118..150).collect::<Vec<_>>());
+            older.extend(turns.iter().copied());
+        }
+        assert_eq!(older, (0..118).collect());
+        let few = way.choose(PROBE_INTERVAL * 2, PROBE_INTERVAL, &mut turn);
+        assert_eq!(few.iter().map(|probe| probe.number).max(), Some(1));
+    }
 }
