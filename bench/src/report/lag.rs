@@ -3,6 +3,7 @@
 use crate::{
     report::{
         figure::{ABSENT, Axis, Figure, Kind, Mark, Plot, Point, Section, Series, Table},
+        knee,
         local::Spread,
         own_error,
     },
@@ -26,6 +27,7 @@ pub fn section(report: &LagReport) -> Section {
     if report.runs.iter().any(|run| run.bytes_per_update.is_some()) {
         figures.push(bytes_per_update(report));
     }
+    figures.extend(knee::table(report));
     figures.extend(by_rate(report));
     // Steps towards a knee are many, and shown by rate.
     let is_step = |runs: &[&LagRun]| runs[0].case.until.is_some();
@@ -37,7 +39,8 @@ pub fn section(report: &LagReport) -> Section {
         figures.push(by_percentile(&runs));
         figures.push(over_time(&runs));
     }
-    let distributions = report.runs.iter().flat_map(|run| {
+    let sound = report.runs.iter().filter(|run| run.bottleneck.is_none());
+    let distributions = sound.flat_map(|run| {
         let directions = run.directions.iter();
         directions.map(|direction| {
             let name = format!("{} {} {}", run.server, run.case, way(direction));

@@ -6,6 +6,7 @@ pub mod distribution;
 pub mod figure;
 pub mod hgrm;
 pub mod html;
+mod knee;
 pub mod lag;
 pub mod local;
 mod own_error;

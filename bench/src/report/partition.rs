@@ -38,7 +38,11 @@ pub fn section(report: &PartitionReport) -> Section {
     }
     let warnings = report.runs.iter().flat_map(|run| {
         let of = format!("{}, {}", run.server, case_name(run));
-        warnings_of(&of, run.bottleneck.as_deref(), &run.loads)
+        let spoilt = run.bottleneck.iter();
+        let spoilt =
+            spoilt.map(|reason| format!("{of}: how it became equal is not shown: {reason}"));
+        let of_all = warnings_of(&of, &run.loads, run.differing);
+        spoilt.chain(of_all).collect::<Vec<_>>()
     });
     let distributions = report.runs.iter().flat_map(|run| {
         let of = format!("{} {}", run.server, case_name(run));
@@ -77,10 +81,16 @@ fn heal_table(report: &PartitionReport) -> Figure {
     ];
     let mut table = Table::new(2, header);
     for run in &report.runs {
+        let known = [run.server.clone(), case_name(run), run.answered.to_string()];
+        if run.bottleneck.is_some() {
+            table.push_known(known.into());
+            continue;
+        }
+        let [server, case, answered] = known;
         table.push([
-            run.server.clone(),
-            case_name(run),
-            run.answered.to_string(),
+            server,
+            case,
+            answered,
             equal_after(run.equal_after_ms),
             format!("{:.0} ms", run.look_ms),
             run.differing.to_string(),
@@ -90,7 +100,8 @@ fn heal_table(report: &PartitionReport) -> Figure {
     Figure::table(
         "From the heal until all regions are equal",
         "The load ends with the cut; keys are then compared in all regions until none differs. A comparison takes as long as \
-         `looks`, which is the error. A server that makes a new connection first waits for its own time-outs.",
+         `looks`, which is the error. A server that makes a new connection first waits for its own time-outs. A line without \
+         figures is one that the emulation has spoilt.",
         table,
     )
 }

@@ -20,6 +20,7 @@ pub fn section(report: &SoakReport) -> Section {
         .map(|run| (run.server.as_str(), &*run.loads));
     let mut figures = vec![
         client_table(report),
+        lag_table(report),
         end_table(report),
         own_error::table(report.runs.iter().map(|run| {
             let case = "the whole".to_owned();
@@ -39,14 +40,20 @@ pub fn section(report: &SoakReport) -> Section {
         }
         figures.push(memory_series(run));
     }
-    let warnings = report
-        .runs
-        .iter()
-        .flat_map(|run| warnings_of(&run.server, run.bottleneck.as_deref(), &run.loads));
+    let warnings = report.runs.iter().flat_map(|run| {
+        let spoilt = run.bottleneck.iter();
+        let spoilt =
+            spoilt.map(|reason| format!("the lag of {} is not shown: {reason}", run.server));
+        let never: u64 = run.directions.iter().map(|way| way.lag.never).sum();
+        let never = (never > 0).then(|| format!("{}: {never} probes were never seen", run.server));
+        let of_all = warnings_of(&run.server, &run.loads, run.differing);
+        spoilt.chain(never).chain(of_all).collect::<Vec<_>>()
+    });
     let distributions = report.runs.iter().flat_map(|run| {
         let of = format!("{} latency", run.server);
         let loads = run.loads.iter().flat_map(move |load| latencies(&of, load));
-        let lags = run.directions.iter().map(|direction| {
+        let sound = run.directions.iter().filter(|_| run.bottleneck.is_none());
+        let lags = sound.map(|direction| {
             let name = format!("{} lag {} to {}", run.server, direction.from, direction.to);
             (name, direction.distribution.clone())
         });
@@ -73,12 +80,13 @@ pub(super) fn latencies(of: &str, load: &RegionLoad) -> Vec<(String, Distributio
     std::iter::once(all).chain(each).collect()
 }
 
-/// Why figures say less than they seem to.
-pub(super) fn warnings_of(of: &str, bottleneck: Option<&str>, loads: &[RegionLoad]) -> Vec<String> {
-    let spoilt = bottleneck.map(|reason| format!("use the times of {of} with care: {reason}"));
+/// What must be read before the figures: requests that are in none of them, and regions that are not equal.
+pub(super) fn warnings_of(of: &str, loads: &[RegionLoad], differing: usize) -> Vec<String> {
     let missed: u64 = loads.iter().map(|load| load.missed).sum();
     let missed = (missed > 0).then(|| format!("{of}: {missed} requests were never sent"));
-    spoilt.into_iter().chain(missed).collect()
+    let differ = (differing > 0)
+        .then(|| format!("{of}: {differing} keys differ between regions at the end"));
+    missed.into_iter().chain(differ).collect()
 }
 
 /// What clients of each server and region waited.
@@ -168,6 +176,54 @@ fn client_table(report: &SoakReport) -> Figure {
         "What clients saw",
         "Latency counts from the intended start, in an open loop: while a region's server is stopped or gone, all that should \
          have been asked meanwhile is charged to it. Unanswered are requests whose connection was lost.",
+        table,
+    )
+}
+
+/// A line per server and direction, from the intended start of a write.
+fn lag_table(report: &SoakReport) -> Figure {
+    let header = [
+        "server",
+        "direction",
+        "one way",
+        "p50",
+        "p99",
+        "max",
+        "probes",
+        "never",
+    ];
+    let mut table = Table::new(2, header);
+    for run in &report.runs {
+        for direction in &run.directions {
+            let lag = &direction.lag;
+            let ms = |ms: f64| format!("{ms:.1} ms");
+            let known = [
+                run.server.clone(),
+                format!("{} to {}", direction.from, direction.to),
+                ms(direction.one_way_ms),
+            ];
+            if run.bottleneck.is_some() || lag.probes == 0 {
+                table.push_known(known.into());
+                continue;
+            }
+            let [server, way, one_way] = known;
+            table.push([
+                server,
+                way,
+                one_way,
+                ms(lag.p50_ms),
+                ms(lag.p99_ms),
+                ms(lag.max_ms),
+                lag.probes.to_string(),
+                lag.never.to_string(),
+            ]);
+        }
+    }
+    Figure::table(
+        "Lag",
+        "From the intended start of a write to the first look that found it, faults included. What was never seen within the \
+         limit, such as writes that a killed region had not sent, is in no percentile. A line without figures is one that the \
+         emulation has spoilt.",
         table,
     )
 }

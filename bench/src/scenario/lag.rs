@@ -162,14 +162,23 @@ impl LagRun {
         self.loads.iter().map(|load| load.missed).sum()
     }
 
-    /// Whether the lag is no longer low, or is not known.
-    fn is_beyond(&self, knee: Knee) -> bool {
-        let over_ms = knee.p99_over.as_secs_f64() * 1e3;
-        let is_late = |direction: &Direction| {
-            let lag = &direction.lag;
-            lag.p99_ms - direction.one_way_ms > over_ms || lag.never > 0
-        };
-        self.missed() > 0 || self.bottleneck.is_some() || self.directions.iter().any(is_late)
+    /// Why the lag is no longer low, or is not known.
+    #[must_use]
+    pub fn beyond(&self, knee: Knee) -> Option<String> {
+        if let Some(reason) = &self.bottleneck {
+            return Some(format!("not known: {reason}"));
+        }
+        if self.missed() > 0 {
+            return Some(format!("{} updates were never sent", self.missed()));
+        }
+        let never: u64 = self.directions.iter().map(|way| way.lag.never).sum();
+        if never > 0 {
+            return Some(format!("{never} probes were never seen"));
+        }
+        let over = self.directions.iter();
+        let over = over.map(|way| way.lag.p99_ms - way.one_way_ms);
+        let worst_ms = over.fold(0.0, f64::max);
+        (worst_ms > knee.p99_over.as_secs_f64() * 1e3).then(|| format!("p99 {worst_ms:+.1} ms"))
     }
 }
 
@@ -231,9 +240,9 @@ impl Lag {
                 (stage.tell)(format!("{name}: case {number} of {count}, {case}"));
                 let run = self.case(server, &mut place, &case, stage.seed)?;
                 let rate = case.rate;
-                let next = case
-                    .until
-                    .filter(|&knee| !run.is_beyond(knee) && rate * knee.factor <= knee.rate_max);
+                let next = case.until.filter(|&knee| {
+                    run.beyond(knee).is_none() && rate * knee.factor <= knee.rate_max
+                });
                 report.runs.push(run);
                 match next {
                     Some(knee) => case.rate *= knee.factor,
