@@ -56,7 +56,7 @@ impl Bench {
         let error = fs::File::create(directory.path().join("stderr")).unwrap();
         let child = command
             .arg("--out")
-            .arg(directory.path())
+            .arg(directory.path().join("out"))
             .stdout(Stdio::null())
             .stderr(error)
             // A test runner that ignores signals must not pass that on.
@@ -96,7 +96,7 @@ impl Bench {
         let status = poll("the bench ends", || self.child.try_wait().unwrap());
         self.await_no_server();
         let read = |name| fs::read_to_string(self.directory.path().join(name)).unwrap();
-        let report = serde_json::from_str(&read("report.json")).unwrap();
+        let report = serde_json::from_str(&read("out/report.json")).unwrap();
         (status.code(), report, read("stderr"))
     }
 }

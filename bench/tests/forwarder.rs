@@ -230,6 +230,19 @@ fn packets_are_delayed_lost_and_limited_as_planned() {
 }
 
 #[test]
+fn what_killed_runs_have_left_is_removed() {
+    if set_apart(&["a"]).is_none() {
+        return;
+    }
+    let left = "gwb31-2";
+    let run = |words: &[&str]| Command::new("ip").args(words).status().unwrap().success();
+    File::create("/run/greenwich-bench-31.lock").unwrap();
+    assert!(run(&["netns", "add", left]));
+    drop(set_apart(&["a"]));
+    assert!(!std::path::Path::new("/run/netns").join(left).exists());
+}
+
+#[test]
 fn a_cut_drops_everything_until_it_heals() {
     let Some((namespaces, devices)) = set_apart(&["a", "b", "c"]) else {
         return;

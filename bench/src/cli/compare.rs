@@ -1,9 +1,13 @@
 //! `greenwich-bench compare`: ratios, and whether they are more than noise.
 
-use std::path::PathBuf;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 
+use super::say::say;
 use crate::report::{Report, compare::Compared};
 
 /// What to compare.
@@ -17,30 +21,33 @@ pub(super) struct CompareArgs {
     b: Option<PathBuf>,
 }
 
+const LEGEND: &str = "99 %: the interval of B / A that the spread of the rounds allows. B is within noise when it contains 1, or the \
+                      difference is below 1 % or below the measurement's own error; one row in a hundred is wrong by chance.";
+
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let a = Report::read(&args.a)?;
-    let compared = match &args.b {
+    let (heading, compared) = match &args.b {
         Some(path) => {
             let b = Report::read(path)?;
-            println!("A: {}, {}", args.a.display(), a.provenance.began);
-            println!("B: {}, {}", path.display(), b.provenance.began);
-            Compared::reports(&a, &b)
+            let began = |path: &Path, report: &Report| {
+                let began = &report.provenance.began;
+                format!("{}, {began}", path.display())
+            };
+            let heading = format!("A: {}\nB: {}", began(&args.a, &a), began(path, &b));
+            (heading, Compared::reports(&a, &b))
         }
         None => {
-            println!("A: greenwich-baseline, B: greenwich, in turns");
-            Compared::with_baseline(&a).with_context(|| {
+            let heading = "A: greenwich-baseline, B: greenwich, in turns".to_owned();
+            let compared = Compared::with_baseline(&a).with_context(|| {
                 format!(
                     "{} has no greenwich and greenwich-baseline: measure with --baseline FILE, or name two reports",
                     args.a.display()
                 )
-            })?
+            })?;
+            (heading, compared)
         }
     };
-    print!("{compared}");
+    say(|out| write!(out, "{heading}\n{compared}"))?;
     ensure!(compared.has_rows(), "there is nothing to compare");
-    println!(
-        "\n99 %: the interval of B / A that the spread of the rounds allows. B is within noise when it contains 1, or the \
-         difference is below 1 % or below the measurement's own error; one row in a hundred is wrong by chance."
-    );
-    Ok(())
+    say(|out| writeln!(out, "\n{LEGEND}"))
 }

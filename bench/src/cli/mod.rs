@@ -1,8 +1,10 @@
 //! The command line.
 
 mod compare;
+mod directory;
 mod load;
 mod report;
+mod say;
 mod servers;
 mod suite;
 

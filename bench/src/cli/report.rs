@@ -1,7 +1,8 @@
 //! `greenwich-bench report`: the files for people, anew, from the one for programs.
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
+use super::say::say;
 use crate::report::{Report, html::HTML_FILE};
 
 pub(super) fn run(from: &Path) -> anyhow::Result<()> {
@@ -11,6 +12,6 @@ pub(super) fn run(from: &Path) -> anyhow::Result<()> {
         false => from.parent().unwrap_or_else(|| Path::new(".")),
     };
     report.write_readable(directory)?;
-    println!("page: {}", directory.join(HTML_FILE).display());
-    Ok(())
+    let page = directory.join(HTML_FILE);
+    say(|out| writeln!(out, "page: {}", page.display()))
 }

@@ -62,11 +62,6 @@ impl ServerArgs {
             "--baseline is compared with greenwich, which is not among the servers to measure"
         );
         chosen.retain(|file| !file.servers.is_empty());
-        ensure!(
-            !chosen.is_empty(),
-            "no scenario names any of the servers {}",
-            self.servers.join(", ")
-        );
         Ok((chosen, servers))
     }
 
@@ -139,6 +134,16 @@ fn check_names(
             known.join(", ")
         );
     }
+    for name in wanted
+        .iter()
+        .filter(|&name| name != greenwich::BASELINE_NAME)
+    {
+        let is_named = files.iter().any(|file| names(&file.servers, name));
+        ensure!(
+            is_named,
+            "no scenario names the server {name}: add it to the `servers` of a file, and run that"
+        );
+    }
     Ok(())
 }
 
@@ -209,5 +214,10 @@ mod tests {
         assert!(refusal(&["redis"], true).contains("--baseline is compared with greenwich"));
         let nowhere = refusal(&[greenwich::BASELINE_NAME], false);
         assert!(nowhere.contains("no server"), "{nowhere}");
+        let unnamed = refusal(&["redis", "dragonfly"], false);
+        assert!(
+            unnamed.contains("no scenario names the server dragonfly"),
+            "{unnamed}"
+        );
     }
 }

@@ -2,14 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::servers::{ServerArgs, names};
+use super::{
+    directory::Directory,
+    say::say,
+    servers::{ServerArgs, names},
+};
 use crate::{
     interrupt,
     report::{Report, ScenarioReport, provenance::Provenance},
@@ -38,8 +43,6 @@ pub(super) struct SuiteArgs {
     seed: u64,
 }
 
-/// Where servers keep their files, in the report's directory.
-const SERVER_FILES: &str = "servers";
 /// How often the line of progress moves.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -52,7 +55,8 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         .map(|server| (server.name().to_owned(), server.version()))
         .collect();
     let is_there = |server: &str| versions.get(server).is_some_and(Option::is_some);
-    let out = directories(args)?;
+    let began = Instant::now();
+    let out = Directory::take(&args.out.clone().unwrap_or_else(default_directory))?;
     interrupt::watch().context("cannot listen for signals")?;
     let emulation = args.emulation.unwrap_or_else(Emulation::possible);
     let provenance = Provenance::look(args.seed, emulation, versions.clone());
@@ -63,7 +67,7 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
             .iter()
             .map(|file| file.name.clone())
             .collect();
-        report.write(&out)?;
+        report.write(out.path())?;
         let of_file = servers.iter().map(|server| &**server as &dyn Adapter);
         let of_file =
             of_file.filter(|server| is_there(server.name()) && names(&file.servers, server.name()));
@@ -83,18 +87,21 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
             partial,
         });
         report.unfinished.remove(0);
-        report.write(&out)?;
+        report.write(out.path())?;
         if interrupt::seen().is_some() {
             break;
         }
     }
     bar.finish_and_clear();
-    report.print();
-    let mut outcomes = report.scenarios.iter().map(|scenario| &scenario.outcome);
-    if outcomes.all(Outcome::is_empty) {
-        println!("\nnothing was measured");
-    }
-    println!("\nreport: {}", out.display());
+    say(|stdout| {
+        report.print(stdout)?;
+        let mut outcomes = report.scenarios.iter().map(|scenario| &scenario.outcome);
+        if outcomes.all(Outcome::is_empty) {
+            writeln!(stdout, "\nnothing was measured")?;
+        }
+        let took = humantime::format_duration(Duration::from_secs(began.elapsed().as_secs()));
+        writeln!(stdout, "\nreport: {}, after {took}", out.path().display())
+    })?;
     if let Some(interrupted) = interrupt::seen() {
         return Err(interrupted.into());
     }
@@ -141,7 +148,7 @@ fn measure(
     file: &ScenarioFile,
     emulation: Emulation,
     servers: Vec<&dyn Adapter>,
-    out: &Path,
+    out: &Directory,
     bar: &ProgressBar,
 ) -> (Outcome, Option<String>) {
     let is_compared = |server: &&&dyn Adapter| {
@@ -160,7 +167,7 @@ fn measure(
             _ => format!("turn {turn} of {turns}: "),
         };
         let tell = |step: String| bar.set_message(format!("{prefix}{step}"));
-        let directory = out.join(SERVER_FILES).join(&file.name);
+        let directory = out.of_servers(&file.name);
         let stage = Stage {
             servers: servers.take().unwrap_or_else(|| compared.clone()),
             regions: file.regions.iter().map(String::as_str).collect(),
@@ -201,26 +208,6 @@ fn reason(result: anyhow::Result<()>) -> Option<String> {
     sentences.retain(|death| !error.contains(death.as_str()));
     sentences.push(error);
     Some(sentences.join("; "))
-}
-
-/// The report's directory, without what servers of an earlier run have left in it.
-fn directories(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
-    let out = args.out.clone().unwrap_or_else(default_directory);
-    std::fs::create_dir_all(&out)
-        .with_context(|| format!("cannot make the directory {}", out.display()))?;
-    let out = out
-        .canonicalize()
-        .with_context(|| format!("cannot find {}", out.display()))?;
-    let left = out.join(SERVER_FILES);
-    if left.exists() {
-        std::fs::remove_dir_all(&left).with_context(|| {
-            format!(
-                "cannot remove {}, which an earlier run left",
-                left.display()
-            )
-        })?;
-    }
-    Ok(out)
 }
 
 fn default_directory() -> PathBuf {

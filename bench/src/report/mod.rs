@@ -16,7 +16,10 @@ mod read;
 pub mod soak;
 pub mod terminal;
 
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -112,25 +115,31 @@ impl Report {
         hgrm::write(self, directory)
     }
 
-    /// Prints its tables.
-    pub fn print(&self) {
-        println!("links: {}", self.provenance.emulation);
+    /// Writes its tables for a terminal.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "links: {}", self.provenance.emulation)?;
         for (server, version) in &self.provenance.servers {
             match version {
-                Some(version) => println!("{server}: {version}"),
-                None => println!("{server}: not run, it is not installed"),
+                Some(version) => writeln!(out, "{server}: {version}")?,
+                None => writeln!(out, "{server}: not run, it is not installed")?,
             }
         }
         for scenario in &self.scenarios {
-            println!("\n{}", scenario.name);
-            scenario.left_out.iter().for_each(|said| println!("{said}"));
-            terminal::print(&scenario.section());
+            writeln!(out, "\n{}", scenario.name)?;
+            for said in &scenario.left_out {
+                writeln!(out, "{said}")?;
+            }
+            terminal::print(&scenario.section(), out)?;
             if let Some(reason) = &scenario.partial {
-                println!("PARTIAL: {reason}");
+                writeln!(out, "PARTIAL: {reason}")?;
             }
         }
-        if !self.unfinished.is_empty() {
-            println!("\nnot measured: {}", self.unfinished.join(", "));
+        match self.unfinished.is_empty() {
+            true => Ok(()),
+            false => writeln!(out, "\nnot measured: {}", self.unfinished.join(", ")),
         }
     }
 }

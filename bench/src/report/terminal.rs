@@ -1,6 +1,9 @@
 //! Tables in a terminal.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use hdrhistogram::Histogram;
@@ -17,18 +20,22 @@ const QUANTILES: [(&str, f64); 5] = [
     ("max", 1.0),
 ];
 
-/// Prints the warnings and tables of a scenario.
-pub fn print(section: &Section) {
+/// Writes the warnings and tables of a scenario.
+///
+/// # Errors
+/// Those of `out`.
+pub fn print(section: &Section, out: &mut impl Write) -> io::Result<()> {
     for warning in &section.warnings {
-        println!("{warning}");
+        writeln!(out, "{warning}")?;
     }
     for figure in &section.figures {
         if let Body::Table(content) = &figure.body {
             let mut table = table(&content.header, content.words);
             table.add_rows(&content.rows);
-            println!("{}\n{table}", figure.title);
+            writeln!(out, "{}\n{table}", figure.title)?;
         }
     }
+    Ok(())
 }
 
 /// A table whose first `words` columns are words, and the others numbers.

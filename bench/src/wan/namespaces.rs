@@ -97,17 +97,21 @@ struct Claim {
 }
 
 impl Claim {
-    /// Takes the first free number, and removes what a run that was killed has left of it.
+    /// Takes the first free number, and removes what runs that were killed have left.
     fn take() -> Result<Self, WanError> {
+        let mut own = None;
         for run in 0..RUNS_MAX {
             let path = format!("/run/greenwich-bench-{run}.lock");
+            if own.is_some() && !Path::new(&path).exists() {
+                continue;
+            }
             let file = File::create(&path).map_err(|error| WanError::Lock { path, error })?;
             if file.try_lock().is_ok() {
                 (1..=REGIONS_MAX).try_for_each(|number| remove(&namespace(run, number)))?;
-                return Ok(Self { run, _locked: file });
+                own.get_or_insert(Self { run, _locked: file });
             }
         }
-        Err(WanError::Crowded)
+        own.ok_or(WanError::Crowded)
     }
 }
 
