@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::{
     Stage,
@@ -133,7 +133,7 @@ impl Place {
         links.try_for_each(|(from, to)| self.set_cut(from, to, false))
     }
 
-    /// Writes every key once, and waits until all regions hold them, or patience ends.
+    /// Writes every key once, and waits until all regions hold them. It fails when they do not in time.
     pub(super) fn fill(
         &self,
         data: &Dataset,
@@ -145,9 +145,14 @@ impl Place {
         let source = *self.sources().first().context("no region takes writes")?;
         fill(addresses[source], data, seed).context("filling")?;
         let mut readers = Readers::connect(&addresses).context("comparing regions")?;
-        readers
-            .settle(keys, patience)
-            .context("comparing regions")?;
+        let settled = readers.settle(keys, patience);
+        let settled = settled.context("comparing regions")?;
+        ensure!(
+            settled.differing.is_empty(),
+            "the regions do not become equal after filling: {} of {} keys differ",
+            settled.differing.len(),
+            keys.len()
+        );
         Ok(readers)
     }
 
