@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use super::{FORMAT, JSON_FILE, Report};
+
+/// What compressed files begin with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 impl Report {
     /// Reads a `report.json`, or the one in a directory.
@@ -18,7 +21,12 @@ impl Report {
             false => path.to_owned(),
         };
         let name = path.display();
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {name}"))?;
+        ensure!(
+            !bytes.starts_with(&GZIP),
+            "{name} is compressed: `gunzip --keep {name}` first"
+        );
+        let text = String::from_utf8(bytes).with_context(|| format!("{name} cannot be used"))?;
         Self::parse(&text).with_context(|| format!("{name} cannot be used"))
     }
 
@@ -57,5 +65,10 @@ mod tests {
         assert!(refusal(unknown).contains("another version"));
         let missing = Report::read(Path::new("/nowhere.json")).unwrap_err();
         assert!(missing.to_string().contains("cannot read /nowhere.json"));
+        let home = tempfile::tempdir().expect("a directory");
+        let compressed = home.path().join("report.json.gz");
+        std::fs::write(&compressed, [0x1f, 0x8b, 8, 0]).expect("a file");
+        let refusal = Report::read(&compressed).unwrap_err().to_string();
+        assert!(refusal.contains("gunzip"), "{refusal}");
     }
 }

@@ -92,7 +92,13 @@ impl Place {
         }
         let regions = server
             .start(&sites, &home)
-            .with_context(|| format!("cannot start {}", server.name()))?;
+            .with_context(|| {
+                let hint = match sites.iter().any(|site| site.clock.is_some()) {
+                    true => " with libfaketime, under which some servers hang: leave out clock-step, or this server",
+                    false => "",
+                };
+                format!("cannot start {}{hint}", server.name())
+            })?;
         Ok(Self {
             regions,
             between,
