@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{
-    Scenario, conflict::Conflict, lag::Lag, local::Local, partition::Partition, soak::Soak,
+    Scenario, conflict::Conflict, lag::Lag, local::Local, partition::Partition, regions, soak::Soak,
 };
 
 /// A described scenario.
@@ -54,9 +54,6 @@ struct Text {
     soak: Option<Soak>,
 }
 
-/// Regions of a scenario.
-const REGIONS_MAX: usize = 8;
-
 impl ScenarioFile {
     /// Reads a file.
     ///
@@ -95,11 +92,8 @@ impl ScenarioFile {
         if servers.is_empty() {
             return Err(wrong("it names no server".to_owned()));
         }
-        if !(1..=REGIONS_MAX).contains(&regions.len()) {
-            return Err(wrong(format!(
-                "it has {} regions, and there may be 1 to {REGIONS_MAX}",
-                regions.len()
-            )));
+        if let Some(problem) = regions::problem(&regions) {
+            return Err(wrong(problem));
         }
         let given = [
             local.map(Scenario::Local),
@@ -204,7 +198,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let refusal = |text: &str| ScenarioFile::parse("x", text).unwrap_err().to_string();
-        let start = "servers = [\"redis\"]\nregions = [\"a\"]\n";
+        let start = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n";
         assert!(refusal("servers = []\nregions = [\"a\"]\n").contains("names no server"));
         assert!(refusal(start).contains("exactly one table"));
         let lag = "[lag]\ndata = { keys = 1, spread = \"uniform\", value_size = \"1\" }\nconnections = 1\nlength = \"2s\"\nwarm_up = \"1s\"\n";
@@ -218,5 +212,46 @@ mod tests {
             unknown.contains("line 4") && unknown.contains("kyes"),
             "{unknown}"
         );
+    }
+
+    #[test]
+    fn regions_are_what_can_be_compared() {
+        let refusal = |regions: &str, table: &str| {
+            let text = format!("servers = [\"redis\"]\nregions = {regions}\n{table}\n");
+            let parsed = ScenarioFile::parse("x", &text);
+            parsed.err().map(|error| error.to_string())
+        };
+        let data =
+            "data = { keys = 1, spread = \"uniform\", value_size = \"1\" }\nconnections = 1\n";
+        let local = format!(
+            "[local]\n{data}rounds = 1\nturn = \"1s\"\ncases = [{{ mix = \"get\", pipeline = 1 }}]"
+        );
+        let lag =
+            format!("[lag]\n{data}length = \"2s\"\nwarm_up = \"1s\"\ncases = [{{ rate = 1 }}]");
+        let conflict = "[conflict]\nkeys = 1\nrounds = 1\ntypes = [\"set\"]\nsettle_limit = \"1s\"";
+        let partition = format!(
+            "[partition]\nmix = \"get\"\n{data}before = \"1s\"\nsettle_limit = \"1s\"\ncases = [{{ rate = 1, cut = \"1s\" }}]"
+        );
+        let soak = format!(
+            "[soak]\nmix = \"get\"\n{data}rate = 1\nlength = \"2s\"\nwarm_up = \"1s\"\nsettle_limit = \"1s\""
+        );
+        let escape = refusal("[\"../../escape\"]", &local).unwrap();
+        assert!(escape.contains("lower-case letters"), "{escape}");
+        assert!(refusal("[\"a\", \"a\"]", &local).unwrap().contains("twice"));
+        for table in [&*lag, conflict, &partition] {
+            let said = refusal("[\"a\"]", table).expect(table);
+            assert!(said.contains("needs at least two"), "{said}");
+            assert_eq!(refusal("[\"a\", \"b\"]", table), None);
+        }
+        for table in [&local, &soak] {
+            assert_eq!(refusal("[\"a\"]", table), None);
+        }
+        let far = format!("{soak}\nnetwork.link = {{ rtt = \"80ms\" }}");
+        let said = refusal("[\"a\"]", &far).expect("a link needs two ends");
+        assert!(
+            said.contains("network") && said.contains("one region"),
+            "{said}"
+        );
+        assert_eq!(refusal("[\"a\", \"b\"]", &far), None);
     }
 }

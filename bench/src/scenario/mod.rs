@@ -9,6 +9,7 @@ pub mod lag;
 pub mod local;
 pub mod partition;
 mod place;
+mod regions;
 pub mod soak;
 
 use std::path::Path;
@@ -122,13 +123,17 @@ impl Scenario {
     /// Why its settings make no sense for these regions, if so.
     #[must_use]
     pub fn problem(&self, regions: &[String]) -> Option<String> {
-        match self {
+        let lone = match self {
+            Self::Lag(_) | Self::Conflict(_) | Self::Partition(_) => regions::lone(regions),
+            Self::Local(_) | Self::Soak(_) => None,
+        };
+        lone.or_else(|| match self {
             Self::Local(local) => local.problem(),
             Self::Lag(lag) => lag.problem(regions),
             Self::Conflict(conflict) => conflict.problem(regions),
             Self::Partition(partition) => partition.problem(regions),
             Self::Soak(soak) => soak.problem(regions),
-        }
+        })
     }
 
     /// Whether regions are far apart in it, which something must emulate.

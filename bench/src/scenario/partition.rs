@@ -106,9 +106,6 @@ impl Partition {
         if self.cases.is_empty() || self.connections == 0 {
             return Some("cases and connections must be at least one".to_owned());
         }
-        if regions.len() < 2 {
-            return Some("a partition needs two regions".to_owned());
-        }
         let problem = |case: &PartitionCase| {
             schedule::rate_problem(case.rate).or_else(|| case.network.problem(regions))
         };

@@ -97,6 +97,10 @@ impl Soak {
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
+        // A region alone can be loaded, stopped and killed, but it has no links.
+        if regions.len() < 2 && self.network != Network::default() {
+            return Some("network: there are no links, as there is only one region".to_owned());
+        }
         let data = self.data.problem();
         data.or_else(|| schedule::rate_problem(self.rate))
             .or_else(|| self.network.problem(regions))
