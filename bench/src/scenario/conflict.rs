@@ -12,6 +12,7 @@ use super::{
     place::Place,
 };
 use crate::{
+    as_duration,
     load::{
         client::Client,
         connection::ConnectionError,
@@ -32,7 +33,7 @@ pub struct Conflict {
     /// What is written.
     pub types: Vec<ConflictType>,
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub settle_limit: Duration,
     /// The links between regions.
     #[serde(default)]

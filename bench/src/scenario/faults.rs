@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::place::Place;
 use crate::{
+    as_duration,
     server::process::Signal,
     wan::{
         emulation::{Emulation, SOCKET},
@@ -58,7 +59,7 @@ pub struct ClockStep {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct FaultText {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     at: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<[String; 2]>,
@@ -172,14 +173,15 @@ pub struct Mark {
 
 /// Why a timetable cannot be kept, if so.
 pub(super) fn problem(faults: &[Fault], regions: &[String], length: Duration) -> Option<String> {
-    for Fault { at, action } in faults {
+    for (index, Fault { at, action }) in faults.iter().enumerate() {
+        let number = index + 1;
         let unknown = action.regions().iter().find(|name| !regions.contains(name));
         if let Some(name) = unknown {
-            return Some(format!("faults: there is no region {name:?}"));
+            return Some(format!("fault {number}: there is no region {name:?}"));
         }
         if *at >= length {
             let at = humantime::format_duration(*at);
-            return Some(format!("faults: {at} is not before the end"));
+            return Some(format!("fault {number}: {at} is not before the end"));
         }
     }
     None

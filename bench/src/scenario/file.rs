@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{
-    Scenario, conflict::Conflict, lag::Lag, local::Local, partition::Partition, regions, soak::Soak,
+    Scenario, conflict::Conflict, lag::Lag, local::Local, partition::Partition, problem::line,
+    regions, soak::Soak,
 };
 
 /// A described scenario.
@@ -35,7 +36,7 @@ pub enum FileError {
     /// It does not describe a scenario.
     #[error("the scenario {name} is wrong: {reason}")]
     Wrong {
-        /// The scenario.
+        /// The scenario, or its file.
         name: String,
         /// What is wrong, with the line.
         reason: String,
@@ -68,7 +69,10 @@ impl ScenarioFile {
             .file_stem()
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
-        Self::parse(&name, &text)
+        Self::of_text(&name, &text).map_err(|reason| FileError::Wrong {
+            name: path.display().to_string(),
+            reason,
+        })
     }
 
     /// Reads the text of a file.
@@ -76,10 +80,14 @@ impl ScenarioFile {
     /// # Errors
     /// [`FileError::Wrong`].
     pub fn parse(name: &str, text: &str) -> Result<Self, FileError> {
-        let wrong = |reason: String| FileError::Wrong {
+        Self::of_text(name, text).map_err(|reason| FileError::Wrong {
             name: name.to_owned(),
             reason,
-        };
+        })
+    }
+
+    /// The error says what is wrong, with the line.
+    fn of_text(name: &str, text: &str) -> Result<Self, String> {
         let Text {
             servers,
             regions,
@@ -88,12 +96,13 @@ impl ScenarioFile {
             conflict,
             partition,
             soak,
-        } = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        } = toml::from_str(text).map_err(|error| error.to_string())?;
+        let at = |key: &str, problem: String| format!("line {}, {problem}", line(text, &[key]));
         if servers.is_empty() {
-            return Err(wrong("it names no server".to_owned()));
+            return Err(at("servers", "servers: it names no server".to_owned()));
         }
         if let Some(problem) = regions::problem(&regions) {
-            return Err(wrong(problem));
+            return Err(at("regions", problem));
         }
         let given = [
             local.map(Scenario::Local),
@@ -104,13 +113,13 @@ impl ScenarioFile {
         ];
         let mut given = given.into_iter().flatten();
         let (Some(scenario), None) = (given.next(), given.next()) else {
-            return Err(wrong(
+            return Err(
                 "exactly one table says what is measured: [local], [lag], [conflict], [partition] or [soak]"
                     .to_owned(),
-            ));
+            );
         };
         if let Some(problem) = scenario.problem(&regions) {
-            return Err(wrong(problem));
+            return Err(problem.sentence(scenario.table(), text));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -204,9 +213,47 @@ mod tests {
         let lag = "[lag]\ndata = { keys = 1, spread = \"uniform\", value_size = \"1\" }\nconnections = 1\nlength = \"2s\"\nwarm_up = \"1s\"\n";
         let case = |case: &str| refusal(&format!("{start}{lag}cases = [{case}]\n"));
         assert!(case("").contains("at least one"));
-        assert!(case("{ rate = 0 }").contains("rate must be above 0"));
-        let lossy = case("{ rate = 1, network.link = { loss_percent = 101 } }");
-        assert!(lossy.contains("loss_percent must be 0 to 100"), "{lossy}");
+        for (wrong, reason) in [
+            ("{ rate = 0 }", "rate must be"),
+            (
+                "{ rate = 1, network.link = { loss_percent = 101 } }",
+                "loss_percent must be 0 to 100",
+            ),
+            (
+                "{ rate = 1, writers = [\"c\"] }",
+                "writers: there is no region \"c\"",
+            ),
+            (
+                "{ rate = 1, faults = [{ at = \"1s\", kill = \"c\" }] }",
+                "fault 1: there is no region \"c\"",
+            ),
+            (
+                "{ rate = 1, faults = [{ at = \"1s\", kill = \"a\" }, { at = \"2s\", start = \"a\" }] }",
+                "fault 2: 2s is not before the end",
+            ),
+        ] {
+            let said = case(&format!("{{ rate = 1 }},\n  {{ rate = 2 }},\n  {wrong}"));
+            let place = "the scenario x is wrong: line 10, lag, case 3: ";
+            assert!(said.starts_with(place) && said.contains(reason), "{said}");
+        }
+        let connections = refusal(&format!(
+            "{start}{}cases = [{{ rate = 1 }}]\n",
+            lag.replace("connections = 1", "connections = 0")
+        ));
+        assert!(connections.contains("line 3, lag: "), "{connections}");
+        let regions = refusal("servers = [\"redis\"]\nregions = [\"A\"]\n");
+        assert!(regions.contains("line 2, regions: "), "{regions}");
+        for (length, reason) in [
+            ("\"80 parsecs\"", "such as 80ms or 1m 30s"),
+            ("2", "such as \"80ms\" or \"1m 30s\""),
+            ("\"9000000000years\"", "7 days"),
+        ] {
+            let said = refusal(&format!(
+                "{start}{}cases = [{{ rate = 1 }}]\n",
+                lag.replace("\"2s\"", length)
+            ));
+            assert!(said.contains("line 6") && said.contains(reason), "{said}");
+        }
         let unknown = refusal(&format!("{start}[local]\nkyes = 3\n"));
         assert!(
             unknown.contains("line 4") && unknown.contains("kyes"),
@@ -253,5 +300,15 @@ mod tests {
             "{said}"
         );
         assert_eq!(refusal("[\"a\", \"b\"]", &far), None);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_said_with_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mine.toml");
+        std::fs::write(&path, "servers = []\nregions = [\"a\"]\n").unwrap();
+        let said = ScenarioFile::read(&path).unwrap_err().to_string();
+        let place = format!("the scenario {} is wrong: line 1, ", path.display());
+        assert!(said.starts_with(&place), "{said}");
     }
 }

@@ -9,8 +9,10 @@ use super::{
     drive::{Direction, Drive, Driven, RegionLoad, RegionSamples},
     faults::{self, Fault, Mark},
     place::Place,
+    problem::Problem,
 };
 use crate::{
+    as_duration,
     lag::probe::PROBE_INTERVAL,
     load::{dataset::Dataset, mix::Mix, schedule},
     scenario::Stage,
@@ -30,10 +32,10 @@ pub struct Lag {
     #[serde(default = "one_at_a_time")]
     pub pipeline: usize,
     /// Length of a case, warm-up included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub length: Duration,
     /// Probes that are written before this do not count.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub warm_up: Duration,
     /// Links and rates.
     pub cases: Vec<LagCase>,
@@ -68,7 +70,7 @@ pub struct LagCase {
 #[serde(deny_unknown_fields)]
 pub struct Knee {
     /// The p99 of a direction lies this much over the one-way delay.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub p99_over: Duration,
     /// Each step's rate is the last one's by this, above 1.
     pub factor: f64,
@@ -175,16 +177,20 @@ impl LagRun {
 
 impl Lag {
     /// Why this cannot be measured between these regions, if so.
-    pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
+    pub(super) fn problem(&self, regions: &[String]) -> Option<Problem> {
+        let problem = self.common_problem().map(Problem::from);
+        let of_case = |case: &LagCase| case.problem(regions, self.length);
+        problem.or_else(|| Problem::of_cases(&self.cases, of_case))
+    }
+
+    fn common_problem(&self) -> Option<String> {
         if [self.cases.len(), self.connections, self.pipeline].contains(&0) {
             return Some("cases, connections and pipeline must be at least one".to_owned());
         }
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
-        let mut cases = self.cases.iter();
-        let data = self.data.problem();
-        data.or_else(|| cases.find_map(|case| case.problem(regions, self.length)))
+        self.data.problem()
     }
 
     /// Leaves out cases that the emulation cannot do, and says which and why.

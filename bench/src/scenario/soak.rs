@@ -14,6 +14,7 @@ use super::{
     place::Place,
 };
 use crate::{
+    as_duration,
     load::{
         dataset::Dataset,
         mix::{Mix, key_name},
@@ -36,13 +37,13 @@ pub struct Soak {
     /// Requests a second, of all regions that take writes together.
     pub rate: f64,
     /// Of the load, warm-up included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub length: Duration,
     /// Not recorded.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub warm_up: Duration,
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub settle_limit: Duration,
     /// The links between regions.
     #[serde(default)]

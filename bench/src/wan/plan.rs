@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use greenwich_proto::netem::{LinkProfile, Wan, preset};
 use serde::{Deserialize, Serialize};
 
+use crate::as_duration;
+
 /// What a link does, the same in both directions. What is not given is as the preset has it, and nothing without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,10 +15,16 @@ pub struct LinkPlan {
     #[serde(with = "preset_name", skip_serializing_if = "Option::is_none")]
     pub preset: Option<Wan>,
     /// Round trip; half of it in each direction.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "as_duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub rtt: Option<Duration>,
     /// The one-way delay varies by up to this much either way.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "as_duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub jitter: Option<Duration>,
     /// Percent of packets lost.
     #[serde(skip_serializing_if = "Option::is_none")]
