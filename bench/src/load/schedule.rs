@@ -1,6 +1,6 @@
 //! When requests are due: an open loop, whatever the server does. It does not know what a request is.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Evenly spaced slots. Each thread has its own, shifted against those of the others.
 #[derive(Clone, Debug)]
@@ -56,15 +56,14 @@ impl Schedule {
     }
 }
 
-/// Requests a second that no load comes near: slots are not counted beyond.
-const RATE_MAX: f64 = 1e8;
+/// From a request in a quarter of an hour to so many a second that no load comes near: slots are not counted beyond.
+const RATES: RangeInclusive<f64> = 1e-3..=1e8;
 
 /// Why no load can have this rate, if so.
 #[must_use]
 pub fn rate_problem(rate: f64) -> Option<String> {
-    let is_possible = rate > 0.0 && rate <= RATE_MAX;
-    (!is_possible)
-        .then(|| format!("rate must be above 0 and at most 100 million a second, and is {rate}"))
+    let is_possible = RATES.contains(&rate);
+    (!is_possible).then(|| format!("rate must be 0.001 to 100 million a second, and is {rate}"))
 }
 
 #[cfg(test)]

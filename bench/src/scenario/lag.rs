@@ -1,7 +1,7 @@
 //! `lag`: from a write in one region to its visibility in another, under a steady rate of updates, behind emulated
 //! links that every server shares; and the rate up to which it stays low.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::{
     drive::{Direction, Drive, Driven, RegionLoad, RegionSamples},
     faults::{self, Fault, Mark},
     place::Place,
-    problem::Problem,
+    problem::{self, Problem},
 };
 use crate::{
     as_duration,
@@ -78,19 +78,43 @@ pub struct Knee {
     pub rate_max: f64,
 }
 
+/// From less than the first to more than the second, steps show nothing.
+const FACTOR: RangeInclusive<f64> = 1.01..=100.0;
+
+impl Knee {
+    /// Why rates cannot rise from `rate` until then, if so.
+    fn problem(self, rate: f64) -> Option<String> {
+        let Self {
+            p99_over,
+            factor,
+            rate_max,
+        } = self;
+        if !FACTOR.contains(&factor) {
+            let (least, most) = FACTOR.into_inner();
+            return Some(format!(
+                "until: factor must be {least} to {most}, and is {factor}"
+            ));
+        }
+        if let Some(problem) = problem::zero(&[("p99_over", p99_over)]) {
+            return Some(format!("until: {problem}"));
+        }
+        // No comparison holds for what is no number.
+        let is_above = rate_max >= rate && rate_max.is_finite();
+        let problem =
+            || format!("until: rate_max must be at least rate, {rate}, and is {rate_max}");
+        (!is_above).then(problem)
+    }
+}
+
 impl LagCase {
     fn problem(&self, regions: &[String], length: Duration) -> Option<String> {
         if let Some(name) = self.writers.iter().find(|name| !regions.contains(name)) {
             return Some(format!("writers: there is no region {name:?}"));
         }
-        if let Some(factor) = self
-            .until
-            .map(|knee| knee.factor)
-            .filter(|&factor| factor <= 1.0)
-        {
-            return Some(format!("the factor must be above 1, and is {factor}"));
-        }
-        schedule::rate_problem(self.rate)
+        let knee = || self.until.and_then(|knee| knee.problem(self.rate));
+        problem::twice("writers", &self.writers)
+            .or_else(|| schedule::rate_problem(self.rate))
+            .or_else(knee)
             .or_else(|| self.network.problem(regions))
             .or_else(|| faults::problem(&self.faults, regions, length))
     }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::{
     as_duration,
     load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix},
@@ -102,9 +102,11 @@ impl Local {
     /// Why this cannot be measured, if so.
     pub(super) fn problem(&self) -> Option<Problem> {
         let counts = [self.cases.len(), self.rounds, self.connections];
-        let is_empty = counts.contains(&0) || self.turn.is_zero();
-        let problem = || "cases, rounds, connections and turn must be above 0".to_owned();
-        let common = self.data.problem().or_else(|| is_empty.then(problem));
+        let problem = || "cases, rounds and connections must be at least one".to_owned();
+        let common = counts.contains(&0).then(problem);
+        let common = common
+            .or_else(|| problem::zero(&[("turn", self.turn)]))
+            .or_else(|| self.data.problem());
         let of_case =
             |case: &Case| (case.pipeline == 0).then(|| "pipeline must be at least one".to_owned());
         let common = common.map(Problem::from);

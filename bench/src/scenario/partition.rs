@@ -12,7 +12,7 @@ use super::{
     equal::Patience,
     faults::{Action, Fault, Mark},
     place::Place,
-    problem::Problem,
+    problem::{self, Problem},
 };
 use crate::{
     as_duration,
@@ -106,7 +106,9 @@ impl Partition {
     /// Why this cannot be measured between these regions, if so.
     pub(super) fn problem(&self, regions: &[String]) -> Option<Problem> {
         let of_case = |case: &PartitionCase| {
-            schedule::rate_problem(case.rate).or_else(|| case.network.problem(regions))
+            schedule::rate_problem(case.rate)
+                .or_else(|| problem::zero(&[("cut", case.cut)]))
+                .or_else(|| case.network.problem(regions))
         };
         let problem = self.common_problem().map(Problem::from);
         problem.or_else(|| Problem::of_cases(&self.cases, of_case))
@@ -116,7 +118,8 @@ impl Partition {
         if self.cases.is_empty() || self.connections == 0 {
             return Some("cases and connections must be at least one".to_owned());
         }
-        self.data.problem()
+        let times = [("before", self.before), ("settle_limit", self.settle_limit)];
+        problem::zero(&times).or_else(|| self.data.problem())
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.

@@ -1,5 +1,7 @@
 //! Where a scenario's file is wrong.
 
+use std::{collections::BTreeSet, fmt, time::Duration};
+
 use toml::de::{DeTable, DeValue};
 
 /// Why settings make no sense.
@@ -38,6 +40,19 @@ impl Problem {
         let line = line(text, &[table, "cases", &index.to_string()]);
         format!("line {line}, {table}, case {}: {reason}", index + 1)
     }
+}
+
+/// That of the first of these settings that is zero.
+pub(super) fn zero(settings: &[(&str, Duration)]) -> Option<String> {
+    let zero = settings.iter().find(|(_, time)| time.is_zero());
+    zero.map(|(name, _)| format!("{name} must be above 0"))
+}
+
+/// That of the first of these names that is not new.
+pub(super) fn twice<T: Ord + fmt::Display>(setting: &str, names: &[T]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    let twice = names.iter().find(|name| !seen.insert(*name));
+    twice.map(|name| format!("{setting}: {name} is named twice"))
 }
 
 /// The line, from 1, of what is at `path`: keys, and numbers of elements from zero. What is left out is where the rest

@@ -1,6 +1,6 @@
 //! What regions of a scenario may be called, and how many it needs. Directories and network namespaces bear the names.
 
-use std::collections::BTreeSet;
+use super::problem;
 
 /// Regions of a scenario.
 const REGIONS_MAX: usize = 8;
@@ -8,7 +8,7 @@ const REGIONS_MAX: usize = 8;
 const NAME_CHARS_MAX: usize = 63;
 
 /// Why there can be no such regions, if so.
-pub(super) fn problem(regions: &[String]) -> Option<String> {
+pub(super) fn refusal(regions: &[String]) -> Option<String> {
     let count = regions.len();
     if !(1..=REGIONS_MAX).contains(&count) {
         return Some(format!(
@@ -20,9 +20,7 @@ pub(super) fn problem(regions: &[String]) -> Option<String> {
             "regions: a name is 1 to {NAME_CHARS_MAX} lower-case letters, digits and dashes (no dash at either end), and not {name:?}"
         ));
     }
-    let mut seen = BTreeSet::new();
-    let twice = regions.iter().find(|name| !seen.insert(*name));
-    twice.map(|name| format!("regions: {name:?} is named twice"))
+    problem::twice("regions", regions)
 }
 
 /// The rule that nodes have for the names of their regions.
@@ -73,12 +71,12 @@ mod tests {
         ] {
             assert_eq!(is_name(name), check_name(name).is_ok(), "{name:?}");
         }
-        assert_eq!(problem(&regions(&["us-east", &longest])), None);
+        assert_eq!(refusal(&regions(&["us-east", &longest])), None);
     }
 
     #[test]
     fn each_name_stands_for_a_directory_of_its_own() {
-        let said = |names: &[&str]| problem(&regions(names)).unwrap();
+        let said = |names: &[&str]| refusal(&regions(names)).unwrap();
         for name in ["../../escape", "", "A"] {
             let said = said(&["a", name]);
             let allowed = "1 to 63 lower-case letters, digits and dashes";
@@ -87,7 +85,7 @@ mod tests {
                 "{said}"
             );
         }
-        assert_eq!(said(&["a", "b", "a"]), "regions: \"a\" is named twice");
+        assert_eq!(said(&["a", "b", "a"]), "regions: a is named twice");
         assert!(said(&[]).contains("0 regions"));
         assert!(said(&["a"; 9]).contains("1 to 8"));
     }

@@ -12,6 +12,7 @@ use super::{
     equal::{Patience, Readers},
     faults::{self, Fault, Mark},
     place::Place,
+    problem,
 };
 use crate::{
     as_duration,
@@ -103,7 +104,8 @@ impl Soak {
             return Some("network: there are no links, as there is only one region".to_owned());
         }
         let data = self.data.problem();
-        data.or_else(|| schedule::rate_problem(self.rate))
+        data.or_else(|| problem::zero(&[("settle_limit", self.settle_limit)]))
+            .or_else(|| schedule::rate_problem(self.rate))
             .or_else(|| self.network.problem(regions))
             .or_else(|| faults::problem(&self.faults, regions, self.length))
     }
