@@ -1,6 +1,7 @@
 //! `greenwich-bench load`: one load on one server.
 
 use std::{
+    net::SocketAddr,
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    load::{args::LoadArgs, fill::fill, generator::Progress, schedule::rate_problem},
+    load::{args::LoadArgs, fill::fill, generator::Progress},
     report::terminal::{load_table, time},
 };
 
@@ -18,23 +19,14 @@ use crate::{
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.warm_up < args.length,
-        "the warm-up ({:?}) must be shorter than the whole ({:?})",
-        args.warm_up,
-        args.length
-    );
-    if let Some(rate) = args.rate {
-        let problem = rate_problem(rate);
-        ensure!(problem.is_none(), "--{}", problem.unwrap_or_default());
+    if let Some(problem) = args.problem() {
+        bail!(problem);
     }
-    if let Some(problem) = args.data.problem() {
-        bail!("--{problem}");
-    }
+    let address = args.resolve()?;
     if args.fill {
-        set_every_key(args)?;
+        set_every_key(args, address)?;
     }
-    let load = args.to_load();
+    let load = args.to_load(address);
     let progress = Progress::default();
     let bar = bar(args.length);
     let record = thread::scope(|scope| {
@@ -71,7 +63,7 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn set_every_key(args: &LoadArgs) -> anyhow::Result<()> {
+fn set_every_key(args: &LoadArgs, address: SocketAddr) -> anyhow::Result<()> {
     ensure!(
         args.mix.takes_any_value(),
         "--fill sets values that {} cannot count on",
@@ -81,7 +73,7 @@ fn set_every_key(args: &LoadArgs) -> anyhow::Result<()> {
     let bar = ProgressBar::new_spinner().with_message(format!("setting {} keys", data.keys));
     bar.enable_steady_tick(BAR_INTERVAL);
     let start = Instant::now();
-    fill(args.address, data, args.seed).context("the keys could not be set")?;
+    fill(address, data, args.seed).context("the keys could not be set")?;
     bar.finish_and_clear();
     println!(
         "set each of {} keys once in {:.1} s",

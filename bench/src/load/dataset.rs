@@ -13,7 +13,7 @@ use crate::as_text;
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Keys that there are.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
     pub keys: u64,
     /// How often keys are asked for: uniform, zipf, zipf:EXPONENT, hot-set.
     #[arg(long, default_value = "zipf")]
