@@ -312,6 +312,71 @@ mod tests {
         assert!(said.starts_with(&place), "{said}");
     }
 
+    const LAG: &str = "[lag]\nDATAlength = \"2s\"\nwarm_up = \"0s\"\ncases = [{ rate = 2, \
+            until = { p99_over = \"9ms\", factor = 1.5, rate_max = 3 }, \
+            faults = [{ at = \"1s\", clock-step = { region = \"a\", seconds = 3600.0 } }, { at = \"1s\", cut = [\"b\", \"a\"] }] }]";
+    const CONFLICT: &str =
+        "[conflict]\nkeys = 1\nrounds = 1\ntypes = [\"set\"]\nsettle_limit = \"4s\"";
+    const PARTITION: &str = "[partition]\nmix = \"get\"\nDATAbefore = \"3s\"\nsettle_limit = \"4s\"\n\
+            cases = [{ rate = 1, cut = \"5s\" }]";
+    const SOAK: &str = "[soak]\nmix = \"get\"\nDATArate = 1\nlength = \"2s\"\nwarm_up = \"1s\"\nsettle_limit = \"4s\"";
+    const LOCAL: &str =
+        "[local]\nDATArounds = 1\nturn = \"6s\"\ncases = [{ mix = \"get\", pipeline = 1 }]";
+    /// A table, what is right in it, what is wrong instead, and what is said of it.
+    const WRONG: &[(&str, &str, &str, &str)] = &[
+        (LAG, "factor = 1.5", "factor = nan", "factor must be"),
+        (LAG, "factor = 1.5", "factor = 1", "factor must be"),
+        (LAG, "factor = 1.5", "factor = inf", "factor must be"),
+        (
+            LAG,
+            "rate_max = 3",
+            "rate_max = 1",
+            "rate_max must be at least rate",
+        ),
+        (LAG, "rate_max = 3", "rate_max = nan", "rate_max must be"),
+        (LAG, "9ms", "0ms", "p99_over must be above 0"),
+        (LAG, "rate = 2", "rate = 1e-9", "rate must be"),
+        (LAG, "keys = 1", "keys = 10_000_000_000", "keys must be"),
+        (
+            LAG,
+            "rate = 2",
+            "writers = [\"a\", \"a\"], rate = 2",
+            "writers: a is named twice",
+        ),
+        (LAG, "3600.0", "nan", "fault 1: a clock steps by at most"),
+        (
+            LAG,
+            "[\"b\", \"a\"]",
+            "[\"b\", \"b\"]",
+            "fault 2: a link is between two regions",
+        ),
+        (CONFLICT, "4s", "0s", "settle_limit must be above 0"),
+        (CONFLICT, "4s", "8days", "7 days"),
+        (
+            CONFLICT,
+            "keys = 1",
+            "keys = 10_000_000_000",
+            "keys must be",
+        ),
+        (
+            CONFLICT,
+            "[\"set\"]",
+            "[\"set\", \"set\"]",
+            "types: set is named twice",
+        ),
+        (PARTITION, "3s", "0s", "before must be above 0"),
+        (PARTITION, "4s", "0s", "settle_limit must be above 0"),
+        (PARTITION, "5s", "0s", "case 1: cut must be above 0"),
+        (SOAK, "4s", "0s", "settle_limit must be above 0"),
+        (LOCAL, "6s", "0s", "turn must be above 0"),
+        (
+            LOCAL,
+            "pipeline = 1",
+            "pipeline = 0",
+            "case 1: pipeline must be",
+        ),
+    ];
+
     #[test]
     fn settings_that_never_end_or_never_begin_are_refused() {
         let data =
@@ -322,71 +387,10 @@ mod tests {
             let parsed = ScenarioFile::parse("x", &text);
             parsed.err().map(|error| error.to_string())
         };
-        let lag = "[lag]\nDATAlength = \"2s\"\nwarm_up = \"0s\"\ncases = [{ rate = 2, \
-            until = { p99_over = \"9ms\", factor = 1.5, rate_max = 3 }, \
-            faults = [{ at = \"1s\", clock-step = { region = \"a\", seconds = 3600.0 } }, { at = \"1s\", cut = [\"b\", \"a\"] }] }]";
-        let conflict = "[conflict]\nkeys = 1\nrounds = 1\ntypes = [\"set\"]\nsettle_limit = \"4s\"";
-        let partition = "[partition]\nmix = \"get\"\nDATAbefore = \"3s\"\nsettle_limit = \"4s\"\n\
-            cases = [{ rate = 1, cut = \"5s\" }]";
-        let soak = "[soak]\nmix = \"get\"\nDATArate = 1\nlength = \"2s\"\nwarm_up = \"1s\"\nsettle_limit = \"4s\"";
-        let local =
-            "[local]\nDATArounds = 1\nturn = \"6s\"\ncases = [{ mix = \"get\", pipeline = 1 }]";
-        for table in [lag, conflict, partition, soak, local] {
+        for table in [LAG, CONFLICT, PARTITION, SOAK, LOCAL] {
             assert_eq!(refusal(&whole(table)), None, "{table}");
         }
-        for (table, right, wrong, reason) in [
-            (lag, "factor = 1.5", "factor = nan", "factor must be"),
-            (lag, "factor = 1.5", "factor = 1", "factor must be"),
-            (lag, "factor = 1.5", "factor = inf", "factor must be"),
-            (
-                lag,
-                "rate_max = 3",
-                "rate_max = 1",
-                "rate_max must be at least rate",
-            ),
-            (lag, "rate_max = 3", "rate_max = nan", "rate_max must be"),
-            (lag, "9ms", "0ms", "p99_over must be above 0"),
-            (lag, "rate = 2", "rate = 1e-9", "rate must be"),
-            (lag, "keys = 1", "keys = 10_000_000_000", "keys must be"),
-            (
-                lag,
-                "rate = 2",
-                "writers = [\"a\", \"a\"], rate = 2",
-                "writers: a is named twice",
-            ),
-            (lag, "3600.0", "nan", "fault 1: a clock steps by at most"),
-            (
-                lag,
-                "[\"b\", \"a\"]",
-                "[\"b\", \"b\"]",
-                "fault 2: a link is between two regions",
-            ),
-            (conflict, "4s", "0s", "settle_limit must be above 0"),
-            (conflict, "4s", "8days", "7 days"),
-            (
-                conflict,
-                "keys = 1",
-                "keys = 10_000_000_000",
-                "keys must be",
-            ),
-            (
-                conflict,
-                "[\"set\"]",
-                "[\"set\", \"set\"]",
-                "types: set is named twice",
-            ),
-            (partition, "3s", "0s", "before must be above 0"),
-            (partition, "4s", "0s", "settle_limit must be above 0"),
-            (partition, "5s", "0s", "case 1: cut must be above 0"),
-            (soak, "4s", "0s", "settle_limit must be above 0"),
-            (local, "6s", "0s", "turn must be above 0"),
-            (
-                local,
-                "pipeline = 1",
-                "pipeline = 0",
-                "case 1: pipeline must be",
-            ),
-        ] {
+        for &(table, right, wrong, reason) in WRONG {
             let said = refusal(&whole(table).replace(right, wrong)).expect(wrong);
             assert!(said.contains(reason), "{wrong}: {said}");
         }
