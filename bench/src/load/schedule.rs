@@ -49,10 +49,15 @@ impl Schedule {
         self.first + Duration::from_secs_f64(self.slots as f64 / self.slots_per_second)
     }
 
-    /// Slots that were not taken.
+    /// Slots that were due until `now`, and not taken.
     #[must_use]
-    pub fn left(&self) -> u64 {
-        self.slots - self.taken
+    pub fn overdue(&self, now: Duration) -> u64 {
+        let Some(since_first) = now.checked_sub(self.first) else {
+            return 0;
+        };
+        let later = (since_first.as_secs_f64() * self.slots_per_second) as u64;
+        let due = later.saturating_add(1).min(self.slots);
+        due.saturating_sub(self.taken)
     }
 }
 
@@ -78,7 +83,7 @@ mod tests {
             while let Some(at) = schedule.take(Duration::MAX) {
                 starts.push(at.as_micros());
             }
-            assert_eq!(schedule.left(), 0);
+            assert_eq!(schedule.overdue(Duration::MAX), 0);
         }
         starts.sort_unstable();
         assert_eq!(starts.len(), 602);
@@ -95,7 +100,12 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| schedule.take(late)).collect();
         assert_eq!(taken.len(), 11);
         assert_eq!(taken[3], Duration::from_millis(3));
-        assert_eq!(schedule.left(), 989);
+        assert_eq!(schedule.overdue(Duration::MAX), 989);
+        assert_eq!(schedule.overdue(late), 0);
+        assert_eq!(schedule.overdue(Duration::from_millis(20)), 10);
+        assert_eq!(schedule.overdue(schedule.end()), 989);
+        let second = Schedule::new(1000.0, Duration::from_secs(1), 1, 2);
+        assert_eq!(second.overdue(Duration::ZERO), 0);
         assert_eq!(schedule.next_at(), Some(Duration::from_millis(11)));
     }
 }
