@@ -138,12 +138,10 @@ impl Measured {
             }
         };
         let which = match recorded == self.answered {
-            true => "the other",
-            false => "those after the warm-up,",
+            true => format!("the other {recorded}"),
+            false => format!("the {recorded} that were answered after the warm-up"),
         };
-        Some(format!(
-            "{counts}: the latencies below are of {which} {recorded}"
-        ))
+        Some(format!("{counts}: the latencies below are of {which}"))
     }
 }
 
@@ -203,7 +201,7 @@ mod tests {
         assert_eq!(
             said(0, 7, 8, 10).unwrap(),
             "7 of 17 requests were never answered: \
-             the latencies below are of those after the warm-up, 8"
+             the latencies below are of the 8 that were answered after the warm-up"
         );
         let missed = said(7, 0, 0, 0).unwrap();
         assert!(missed.starts_with("7 of 7 requests were never sent: "));

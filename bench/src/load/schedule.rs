@@ -49,6 +49,12 @@ impl Schedule {
         self.first + Duration::from_secs_f64(self.slots as f64 / self.slots_per_second)
     }
 
+    /// Slots that were not taken.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.slots - self.taken
+    }
+
     /// Slots that were due until `now`, and not taken.
     #[must_use]
     pub fn overdue(&self, now: Duration) -> u64 {
@@ -83,7 +89,7 @@ mod tests {
             while let Some(at) = schedule.take(Duration::MAX) {
                 starts.push(at.as_micros());
             }
-            assert_eq!(schedule.overdue(Duration::MAX), 0);
+            assert_eq!(schedule.left(), 0);
         }
         starts.sort_unstable();
         assert_eq!(starts.len(), 602);
@@ -100,7 +106,7 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| schedule.take(late)).collect();
         assert_eq!(taken.len(), 11);
         assert_eq!(taken[3], Duration::from_millis(3));
-        assert_eq!(schedule.overdue(Duration::MAX), 989);
+        assert_eq!(schedule.left(), 989);
         assert_eq!(schedule.overdue(late), 0);
         assert_eq!(schedule.overdue(Duration::from_millis(20)), 10);
         assert_eq!(schedule.overdue(schedule.end()), 989);
