@@ -134,7 +134,7 @@ fn end(mut signals: Signals) {
     };
     SIGNAL.store(signal, Ordering::Release);
     let interrupted = Interrupted { signal };
-    eprintln!("greenwich-bench: {interrupted}: ending the servers");
+    eprintln!("greenwich-bench: {interrupted}: ending what runs");
     CLEAN_UPS.run(|turn| turn == Turn::First);
     let first = Instant::now();
     loop {
@@ -144,7 +144,7 @@ fn end(mut signals: Signals) {
             break;
         }
     }
-    eprintln!("greenwich-bench: not waiting for the rest of the scenario: its results are lost");
+    eprintln!("greenwich-bench: not waiting for the rest: its results are lost");
     CLEAN_UPS.run(|_| true);
     std::process::exit(interrupted.exit_code());
 }

@@ -1,5 +1,6 @@
 //! Measures servers of the Redis protocol over sockets: load, replication lag, and what regions do to each other.
 
+mod as_duration;
 mod as_text;
 pub mod cli;
 pub mod interrupt;

@@ -1,6 +1,7 @@
 //! `greenwich-bench load`: one load on one server.
 
 use std::{
+    net::SocketAddr,
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -10,7 +11,8 @@ use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    load::{args::LoadArgs, fill::fill, generator::Progress, schedule::rate_problem},
+    interrupt::{self, Interrupted},
+    load::{Load, args::LoadArgs, fill::fill, generator::Progress, record::Record},
     report::terminal::{load_table, time},
 };
 
@@ -18,28 +20,42 @@ use crate::{
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.warm_up < args.length,
-        "the warm-up ({:?}) must be shorter than the whole ({:?})",
-        args.warm_up,
-        args.length
-    );
-    if let Some(rate) = args.rate {
-        let problem = rate_problem(rate);
-        ensure!(problem.is_none(), "--{}", problem.unwrap_or_default());
+    if let Some(problem) = args.problem() {
+        bail!(problem);
     }
-    if let Some(problem) = args.data.problem() {
-        bail!("--{problem}");
-    }
+    let address = args.resolve()?;
     if args.fill {
-        set_every_key(args)?;
+        set_every_key(args, address)?;
     }
-    let load = args.to_load();
+    // Until here a signal ends the program by itself.
+    interrupt::watch().context("cannot listen for signals")?;
+    let measured = measure(&args.to_load(address))?;
+    show(args, &measured);
+    match measured.interrupted {
+        Some(interrupted) => Err(interrupted.into()),
+        None => Ok(()),
+    }
+}
+
+struct Measured {
+    record: Record,
+    /// Requests that were answered, those of the warm-up too.
+    answered: u64,
+    took: Duration,
+    interrupted: Option<Interrupted>,
+}
+
+/// Runs it to its end, or until somebody interrupts.
+fn measure(load: &Load) -> anyhow::Result<Measured> {
     let progress = Progress::default();
-    let bar = bar(args.length);
+    let bar = bar(load.length);
+    let begun = Instant::now();
     let record = thread::scope(|scope| {
         let running = scope.spawn(|| load.run(&progress));
         while !running.is_finished() {
+            if interrupt::seen().is_some() {
+                progress.stop.store(true, Ordering::Relaxed);
+            }
             bar.set_position(u64::try_from(bar.elapsed().as_millis()).unwrap_or(u64::MAX));
             bar.set_message(format!(
                 "{} answered",
@@ -50,14 +66,46 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
         running.join().expect("a load does not panic")
     });
     bar.finish_and_clear();
-    let record = record.context("the load was given up")?;
+    let record = record.map_err(|error| match interrupt::seen() {
+        // Who ended the server in the same way ended this.
+        Some(interrupted) => anyhow::Error::new(interrupted).context(error),
+        None => error.into(),
+    });
+    Ok(Measured {
+        record: record.context("the load was given up")?,
+        answered: progress.answered.load(Ordering::Relaxed),
+        took: begun.elapsed(),
+        interrupted: interrupt::seen(),
+    })
+}
+
+fn show(args: &LoadArgs, measured: &Measured) {
+    let Measured {
+        record,
+        took,
+        interrupted,
+        ..
+    } = measured;
     let loop_kind = match args.rate {
         Some(rate) => format!("open loop, {rate} requests/s; latency counts from the intended start"),
         None => "closed loop: the greatest throughput; its latency leaves out what waits while the server stalls".to_owned(),
     };
     println!("{loop_kind}; the first {:?} not recorded", args.warm_up);
-    let measured = record.last_at.max(args.length) - args.warm_up;
-    println!("{}", load_table(&record, measured));
+    if let Some(interrupted) = interrupted {
+        let length = humantime::format_duration(args.length);
+        let took = took.as_secs_f64();
+        println!("{interrupted} after {took:.1} s of {length}: the rest was not measured");
+    }
+    let end = interrupted.map_or(args.length, |_| *took);
+    let recorded = record.last_at.max(end).saturating_sub(args.warm_up);
+    if recorded.is_zero() {
+        println!("nothing was recorded: it was warming up");
+        return;
+    }
+    if let Some(sentence) = measured.left_out() {
+        println!("{sentence}");
+    }
+    println!("{}", load_table(record, recorded));
     println!(
         "sent late by the generator itself: p50 {}, p99 {}, max {}",
         time(record.lateness.value_at_quantile(0.5)),
@@ -68,10 +116,36 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
         "missed slots {}, unanswered {}",
         record.missed, record.unanswered
     );
-    Ok(())
 }
 
-fn set_every_key(args: &LoadArgs) -> anyhow::Result<()> {
+impl Measured {
+    /// Which requests the table leaves out, if any. Those of a server that stalls are the slow ones.
+    fn left_out(&self) -> Option<String> {
+        let Record {
+            missed,
+            unanswered,
+            answered: recorded,
+            ..
+        } = self.record;
+        let when = self.interrupted.map_or("never", |_| "not yet");
+        let all = missed + unanswered + self.answered;
+        let counts = match (missed, unanswered) {
+            (0, 0) => return None,
+            (0, _) => format!("{unanswered} of {all} requests were {when} answered"),
+            (_, 0) => format!("{missed} of {all} requests were {when} sent"),
+            (..) => {
+                format!("{missed} of {all} requests were {when} sent, {unanswered} {when} answered")
+            }
+        };
+        let which = match recorded == self.answered {
+            true => format!("the other {recorded}"),
+            false => format!("the {recorded} that were answered after the warm-up"),
+        };
+        Some(format!("{counts}: the latencies below are of {which}"))
+    }
+}
+
+fn set_every_key(args: &LoadArgs, address: SocketAddr) -> anyhow::Result<()> {
     ensure!(
         args.mix.takes_any_value(),
         "--fill sets values that {} cannot count on",
@@ -81,7 +155,7 @@ fn set_every_key(args: &LoadArgs) -> anyhow::Result<()> {
     let bar = ProgressBar::new_spinner().with_message(format!("setting {} keys", data.keys));
     bar.enable_steady_tick(BAR_INTERVAL);
     let start = Instant::now();
-    fill(args.address, data, args.seed).context("the keys could not be set")?;
+    fill(address, data, args.seed).context("the keys could not be set")?;
     bar.finish_and_clear();
     println!(
         "set each of {} keys once in {:.1} s",
@@ -95,4 +169,41 @@ fn bar(length: Duration) -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {msg}")
         .expect("the template is valid");
     ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX)).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_table_leaves_out_is_counted_beside_what_it_shows() {
+        let said = |missed, unanswered, recorded, answered| {
+            let record = Record {
+                missed,
+                unanswered,
+                answered: recorded,
+                ..Record::default()
+            };
+            let measured = Measured {
+                record,
+                answered,
+                took: Duration::ZERO,
+                interrupted: None,
+            };
+            measured.left_out()
+        };
+        assert_eq!(said(0, 0, 8, 10), None);
+        assert_eq!(
+            said(74_330, 1_024, 14_646, 14_646).unwrap(),
+            "74330 of 90000 requests were never sent, 1024 never answered: \
+             the latencies below are of the other 14646"
+        );
+        assert_eq!(
+            said(0, 7, 8, 10).unwrap(),
+            "7 of 17 requests were never answered: \
+             the latencies below are of the 8 that were answered after the warm-up"
+        );
+        let missed = said(7, 0, 0, 0).unwrap();
+        assert!(missed.starts_with("7 of 7 requests were never sent: "));
+    }
 }

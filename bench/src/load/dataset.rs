@@ -13,7 +13,7 @@ use crate::as_text;
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Keys that there are.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
     pub keys: u64,
     /// How often keys are asked for: uniform, zipf, zipf:EXPONENT, hot-set.
     #[arg(long, default_value = "zipf")]
@@ -33,6 +33,16 @@ impl Dataset {
     /// Why nothing can be asked of it, if so.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        (self.keys == 0).then(|| "keys must be at least one".to_owned())
+        keys_problem(self.keys)
     }
+}
+
+/// So many have numbers of their own, and names that fit.
+const KEYS_MAX: u64 = 1_000_000_000;
+
+/// Why there cannot be so many keys, if so.
+#[must_use]
+pub fn keys_problem(keys: u64) -> Option<String> {
+    let is_possible = (1..=KEYS_MAX).contains(&keys);
+    (!is_possible).then(|| format!("keys must be 1 to {KEYS_MAX}, and is {keys}"))
 }

@@ -296,7 +296,7 @@ impl Generator {
 
     fn finish(mut self) -> Record {
         if let Pace::Open(schedule) = &self.share.pace {
-            self.record.missed = schedule.left() * self.share.pipeline as u64;
+            self.record.missed = schedule.overdue(self.now()) * self.share.pipeline as u64;
         }
         self.record.unanswered += self
             .connections

@@ -1,6 +1,6 @@
 //! When requests are due: an open loop, whatever the server does. It does not know what a request is.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Evenly spaced slots. Each thread has its own, shifted against those of the others.
 #[derive(Clone, Debug)]
@@ -54,17 +54,27 @@ impl Schedule {
     pub fn left(&self) -> u64 {
         self.slots - self.taken
     }
+
+    /// Slots that were due until `now`, and not taken.
+    #[must_use]
+    pub fn overdue(&self, now: Duration) -> u64 {
+        let Some(since_first) = now.checked_sub(self.first) else {
+            return 0;
+        };
+        let later = (since_first.as_secs_f64() * self.slots_per_second) as u64;
+        let due = later.saturating_add(1).min(self.slots);
+        due.saturating_sub(self.taken)
+    }
 }
 
-/// Requests a second that no load comes near: slots are not counted beyond.
-const RATE_MAX: f64 = 1e8;
+/// From a request in a quarter of an hour to so many a second that no load comes near: slots are not counted beyond.
+const RATES: RangeInclusive<f64> = 1e-3..=1e8;
 
 /// Why no load can have this rate, if so.
 #[must_use]
 pub fn rate_problem(rate: f64) -> Option<String> {
-    let is_possible = rate > 0.0 && rate <= RATE_MAX;
-    (!is_possible)
-        .then(|| format!("rate must be above 0 and at most 100 million a second, and is {rate}"))
+    let is_possible = RATES.contains(&rate);
+    (!is_possible).then(|| format!("rate must be 0.001 to 100 million a second, and is {rate}"))
 }
 
 #[cfg(test)]
@@ -97,6 +107,11 @@ mod tests {
         assert_eq!(taken.len(), 11);
         assert_eq!(taken[3], Duration::from_millis(3));
         assert_eq!(schedule.left(), 989);
+        assert_eq!(schedule.overdue(late), 0);
+        assert_eq!(schedule.overdue(Duration::from_millis(20)), 10);
+        assert_eq!(schedule.overdue(schedule.end()), 989);
+        let second = Schedule::new(1000.0, Duration::from_secs(1), 1, 2);
+        assert_eq!(second.overdue(Duration::ZERO), 0);
         assert_eq!(schedule.next_at(), Some(Duration::from_millis(11)));
     }
 }

@@ -1,7 +1,7 @@
 //! `conflict`: the same keys are written in all regions at the same time. How many differ afterwards, and how many
 //! updates are lost that should add up, by type.
 
-use std::{net::SocketAddr, sync::Barrier, thread, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Barrier, thread, time::Duration};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,14 @@ use super::{
     Stage,
     equal::{Held, Patience, Readers},
     place::Place,
+    problem,
 };
 use crate::{
+    as_duration,
     load::{
         client::Client,
         connection::ConnectionError,
+        dataset::keys_problem,
         mix::{key_name, put_command},
     },
     server::Adapter,
@@ -32,7 +35,7 @@ pub struct Conflict {
     /// What is written.
     pub types: Vec<ConflictType>,
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub settle_limit: Duration,
     /// The links between regions.
     #[serde(default)]
@@ -40,7 +43,7 @@ pub struct Conflict {
 }
 
 /// What is done to the same keys in all regions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConflictType {
     /// `SET`, in each region another value.
@@ -53,6 +56,12 @@ pub enum ConflictType {
     Delete,
     /// `SET` with a deadline in the first region, without one in the others.
     Expire,
+}
+
+impl fmt::Display for ConflictType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl ConflictType {
@@ -151,7 +160,10 @@ impl Conflict {
         if self.types.is_empty() || self.keys == 0 || self.rounds == 0 {
             return Some("types, keys and rounds must be at least one".to_owned());
         }
-        self.network.problem(regions)
+        keys_problem(self.keys)
+            .or_else(|| problem::zero(&[("settle_limit", self.settle_limit)]))
+            .or_else(|| problem::twice("types", &self.types))
+            .or_else(|| self.network.problem(regions))
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.

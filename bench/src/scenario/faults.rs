@@ -1,11 +1,12 @@
 //! A timetable of faults: what is cut, killed or stopped when, while a scenario goes on.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
 use crate::{
+    as_duration,
     server::process::Signal,
     wan::{
         emulation::{Emulation, SOCKET},
@@ -58,7 +59,7 @@ pub struct ClockStep {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct FaultText {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     at: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<[String; 2]>,
@@ -170,16 +171,35 @@ pub struct Mark {
     pub label: String,
 }
 
+/// Forward or back, in seconds.
+const CLOCK_STEP_S: RangeInclusive<f64> = -TEN_YEARS_S..=TEN_YEARS_S;
+const TEN_YEARS_S: f64 = 10.0 * 365.25 * 86_400.0;
+
 /// Why a timetable cannot be kept, if so.
 pub(super) fn problem(faults: &[Fault], regions: &[String], length: Duration) -> Option<String> {
-    for Fault { at, action } in faults {
+    for (index, Fault { at, action }) in faults.iter().enumerate() {
+        let number = index + 1;
         let unknown = action.regions().iter().find(|name| !regions.contains(name));
         if let Some(name) = unknown {
-            return Some(format!("faults: there is no region {name:?}"));
+            return Some(format!("fault {number}: there is no region {name:?}"));
+        }
+        if let Action::Cut([a, b]) | Action::CutOneWay([a, b]) | Action::Heal([a, b]) = action
+            && a == b
+        {
+            return Some(format!(
+                "fault {number}: a link is between two regions, and not {a:?} and itself"
+            ));
+        }
+        if let Action::ClockStep(ClockStep { seconds, .. }) = action
+            && !CLOCK_STEP_S.contains(seconds)
+        {
+            return Some(format!(
+                "fault {number}: a clock steps by at most ten years, and not by {seconds} s"
+            ));
         }
         if *at >= length {
             let at = humantime::format_duration(*at);
-            return Some(format!("faults: {at} is not before the end"));
+            return Some(format!("fault {number}: {at} is not before the end"));
         }
     }
     None

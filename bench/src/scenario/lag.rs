@@ -1,7 +1,7 @@
 //! `lag`: from a write in one region to its visibility in another, under a steady rate of updates, behind emulated
 //! links that every server shares; and the rate up to which it stays low.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,10 @@ use super::{
     drive::{Direction, Drive, Driven, RegionLoad, RegionSamples},
     faults::{self, Fault, Mark},
     place::Place,
+    problem::{self, Problem},
 };
 use crate::{
+    as_duration,
     lag::probe::PROBE_INTERVAL,
     load::{dataset::Dataset, mix::Mix, schedule},
     scenario::Stage,
@@ -30,10 +32,10 @@ pub struct Lag {
     #[serde(default = "one_at_a_time")]
     pub pipeline: usize,
     /// Length of a case, warm-up included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub length: Duration,
     /// Probes that are written before this do not count.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub warm_up: Duration,
     /// Links and rates.
     pub cases: Vec<LagCase>,
@@ -68,7 +70,7 @@ pub struct LagCase {
 #[serde(deny_unknown_fields)]
 pub struct Knee {
     /// The p99 of a direction lies this much over the one-way delay.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub p99_over: Duration,
     /// Each step's rate is the last one's by this, above 1.
     pub factor: f64,
@@ -76,19 +78,43 @@ pub struct Knee {
     pub rate_max: f64,
 }
 
+/// From less than the first to more than the second, steps show nothing.
+const FACTOR: RangeInclusive<f64> = 1.01..=100.0;
+
+impl Knee {
+    /// Why rates cannot rise from `rate` until then, if so.
+    fn problem(self, rate: f64) -> Option<String> {
+        let Self {
+            p99_over,
+            factor,
+            rate_max,
+        } = self;
+        if !FACTOR.contains(&factor) {
+            let (least, most) = FACTOR.into_inner();
+            return Some(format!(
+                "until: factor must be {least} to {most}, and is {factor}"
+            ));
+        }
+        if let Some(problem) = problem::zero(&[("p99_over", p99_over)]) {
+            return Some(format!("until: {problem}"));
+        }
+        // No comparison holds for what is no number.
+        let is_above = rate_max >= rate && rate_max.is_finite();
+        let problem =
+            || format!("until: rate_max must be at least rate, {rate}, and is {rate_max}");
+        (!is_above).then(problem)
+    }
+}
+
 impl LagCase {
     fn problem(&self, regions: &[String], length: Duration) -> Option<String> {
         if let Some(name) = self.writers.iter().find(|name| !regions.contains(name)) {
             return Some(format!("writers: there is no region {name:?}"));
         }
-        if let Some(factor) = self
-            .until
-            .map(|knee| knee.factor)
-            .filter(|&factor| factor <= 1.0)
-        {
-            return Some(format!("the factor must be above 1, and is {factor}"));
-        }
-        schedule::rate_problem(self.rate)
+        let knee = || self.until.and_then(|knee| knee.problem(self.rate));
+        problem::twice("writers", &self.writers)
+            .or_else(|| schedule::rate_problem(self.rate))
+            .or_else(knee)
             .or_else(|| self.network.problem(regions))
             .or_else(|| faults::problem(&self.faults, regions, length))
     }
@@ -184,16 +210,20 @@ impl LagRun {
 
 impl Lag {
     /// Why this cannot be measured between these regions, if so.
-    pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
+    pub(super) fn problem(&self, regions: &[String]) -> Option<Problem> {
+        let problem = self.common_problem().map(Problem::from);
+        let of_case = |case: &LagCase| case.problem(regions, self.length);
+        problem.or_else(|| Problem::of_cases(&self.cases, of_case))
+    }
+
+    fn common_problem(&self) -> Option<String> {
         if [self.cases.len(), self.connections, self.pipeline].contains(&0) {
             return Some("cases, connections and pipeline must be at least one".to_owned());
         }
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
-        let mut cases = self.cases.iter();
-        let data = self.data.problem();
-        data.or_else(|| cases.find_map(|case| case.problem(regions, self.length)))
+        self.data.problem()
     }
 
     /// Leaves out cases that the emulation cannot do, and says which and why.

@@ -10,7 +10,9 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::problem::{self, Problem};
 use crate::{
+    as_duration,
     load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix},
     scenario::{Stage, all_of},
     server::{
@@ -30,7 +32,7 @@ pub struct Local {
     /// Turns of each server in each case.
     pub rounds: usize,
     /// Length of one turn.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub turn: Duration,
     /// What is asked.
     pub cases: Vec<Case>,
@@ -98,11 +100,17 @@ const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 impl Local {
     /// Why this cannot be measured, if so.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(super) fn problem(&self) -> Option<Problem> {
         let counts = [self.cases.len(), self.rounds, self.connections];
-        let is_empty = counts.contains(&0) || self.turn.is_zero();
-        let problem = || "cases, rounds, connections and turn must be above 0".to_owned();
-        self.data.problem().or_else(|| is_empty.then(problem))
+        let problem = || "cases, rounds and connections must be at least one".to_owned();
+        let common = counts.contains(&0).then(problem);
+        let common = common
+            .or_else(|| problem::zero(&[("turn", self.turn)]))
+            .or_else(|| self.data.problem());
+        let of_case =
+            |case: &Case| (case.pipeline == 0).then(|| "pipeline must be at least one".to_owned());
+        let common = common.map(Problem::from);
+        common.or_else(|| Problem::of_cases(&self.cases, of_case))
     }
 
     /// Measures the stage's servers beside each other, and adds what it finds to `report`.

@@ -9,6 +9,8 @@ pub mod lag;
 pub mod local;
 pub mod partition;
 mod place;
+mod problem;
+mod regions;
 pub mod soak;
 
 use std::path::Path;
@@ -21,6 +23,7 @@ use self::{
     lag::{Lag, LagReport},
     local::{Local, LocalReport},
     partition::{Partition, PartitionReport},
+    problem::Problem,
     soak::{Soak, SoakReport},
 };
 use crate::{
@@ -119,16 +122,30 @@ pub enum Outcome {
 }
 
 impl Scenario {
-    /// Why its settings make no sense for these regions, if so.
-    #[must_use]
-    pub fn problem(&self, regions: &[String]) -> Option<String> {
+    /// The table that has its settings.
+    fn table(&self) -> &'static str {
         match self {
+            Self::Local(_) => "local",
+            Self::Lag(_) => "lag",
+            Self::Conflict(_) => "conflict",
+            Self::Partition(_) => "partition",
+            Self::Soak(_) => "soak",
+        }
+    }
+
+    /// Why its settings make no sense for these regions, if so.
+    fn problem(&self, regions: &[String]) -> Option<Problem> {
+        let lone = match self {
+            Self::Lag(_) | Self::Conflict(_) | Self::Partition(_) => regions::lone(regions),
+            Self::Local(_) | Self::Soak(_) => None,
+        };
+        lone.map(Problem::from).or_else(|| match self {
             Self::Local(local) => local.problem(),
             Self::Lag(lag) => lag.problem(regions),
-            Self::Conflict(conflict) => conflict.problem(regions),
+            Self::Conflict(conflict) => conflict.problem(regions).map(Problem::from),
             Self::Partition(partition) => partition.problem(regions),
-            Self::Soak(soak) => soak.problem(regions),
-        }
+            Self::Soak(soak) => soak.problem(regions).map(Problem::from),
+        })
     }
 
     /// Whether regions are far apart in it, which something must emulate.

@@ -12,8 +12,10 @@ use super::{
     equal::Patience,
     faults::{Action, Fault, Mark},
     place::Place,
+    problem::{self, Problem},
 };
 use crate::{
+    as_duration,
     load::{
         dataset::Dataset,
         mix::{Mix, key_name},
@@ -34,10 +36,10 @@ pub struct Partition {
     /// Connections of each region's load.
     pub connections: usize,
     /// Of the load before the cut.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub before: Duration,
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub settle_limit: Duration,
     /// Links, rates and cuts.
     pub cases: Vec<PartitionCase>,
@@ -50,7 +52,7 @@ pub struct PartitionCase {
     /// Requests a second, of all regions that take writes together.
     pub rate: f64,
     /// How long the cut lasts.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub cut: Duration,
     /// Whether only what the region sends is lost.
     #[serde(default)]
@@ -102,18 +104,22 @@ const LATE_MAX: Duration = Duration::from_millis(20);
 
 impl Partition {
     /// Why this cannot be measured between these regions, if so.
-    pub(super) fn problem(&self, regions: &[String]) -> Option<String> {
+    pub(super) fn problem(&self, regions: &[String]) -> Option<Problem> {
+        let of_case = |case: &PartitionCase| {
+            schedule::rate_problem(case.rate)
+                .or_else(|| problem::zero(&[("cut", case.cut)]))
+                .or_else(|| case.network.problem(regions))
+        };
+        let problem = self.common_problem().map(Problem::from);
+        problem.or_else(|| Problem::of_cases(&self.cases, of_case))
+    }
+
+    fn common_problem(&self) -> Option<String> {
         if self.cases.is_empty() || self.connections == 0 {
             return Some("cases and connections must be at least one".to_owned());
         }
-        if regions.len() < 2 {
-            return Some("a partition needs two regions".to_owned());
-        }
-        let problem = |case: &PartitionCase| {
-            schedule::rate_problem(case.rate).or_else(|| case.network.problem(regions))
-        };
-        let data = self.data.problem();
-        data.or_else(|| self.cases.iter().find_map(problem))
+        let times = [("before", self.before), ("settle_limit", self.settle_limit)];
+        problem::zero(&times).or_else(|| self.data.problem())
     }
 
     /// Measures each of the stage's servers in turn, and adds what it finds to `report`.

@@ -12,8 +12,10 @@ use super::{
     equal::{Patience, Readers},
     faults::{self, Fault, Mark},
     place::Place,
+    problem,
 };
 use crate::{
+    as_duration,
     load::{
         dataset::Dataset,
         mix::{Mix, key_name},
@@ -36,13 +38,13 @@ pub struct Soak {
     /// Requests a second, of all regions that take writes together.
     pub rate: f64,
     /// Of the load, warm-up included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub length: Duration,
     /// Not recorded.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub warm_up: Duration,
     /// How long nobody waits for regions to become equal; those that differ then do not become so.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "as_duration")]
     pub settle_limit: Duration,
     /// The links between regions.
     #[serde(default)]
@@ -97,8 +99,13 @@ impl Soak {
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
+        // A region alone can be loaded, stopped and killed, but it has no links.
+        if regions.len() < 2 && self.network != Network::default() {
+            return Some("network: there are no links, as there is only one region".to_owned());
+        }
         let data = self.data.problem();
-        data.or_else(|| schedule::rate_problem(self.rate))
+        data.or_else(|| problem::zero(&[("settle_limit", self.settle_limit)]))
+            .or_else(|| schedule::rate_problem(self.rate))
             .or_else(|| self.network.problem(regions))
             .or_else(|| faults::problem(&self.faults, regions, self.length))
     }

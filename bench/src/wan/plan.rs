@@ -1,9 +1,11 @@
 //! What links between regions do, as scenarios describe it: one link for all, and changes of it for pairs of regions.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use greenwich_proto::netem::{LinkProfile, Wan, preset};
 use serde::{Deserialize, Serialize};
+
+use crate::as_duration;
 
 /// What a link does, the same in both directions. What is not given is as the preset has it, and nothing without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -13,10 +15,16 @@ pub struct LinkPlan {
     #[serde(with = "preset_name", skip_serializing_if = "Option::is_none")]
     pub preset: Option<Wan>,
     /// Round trip; half of it in each direction.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "as_duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub rtt: Option<Duration>,
     /// The one-way delay varies by up to this much either way.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "as_duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub jitter: Option<Duration>,
     /// Percent of packets lost.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +62,12 @@ pub struct Network {
     pub pairs: Vec<Pair>,
 }
 
+/// Round trips and jitter of a link: nodes refuse longer ones, too.
+const TIME_MAX: Duration = Duration::from_secs(10);
+const RATE_MBIT: RangeInclusive<f64> = 0.001..=1e6;
+/// Up to a gibibyte.
+const QUEUE_KIB: RangeInclusive<u64> = 1..=1 << 20;
+
 impl LinkPlan {
     /// Why no link can be like this, if so.
     #[must_use]
@@ -67,9 +81,22 @@ impl LinkPlan {
                 "loss_burst_packets must be 1 or more, and is {burst}"
             ));
         }
-        let rate = self.rate_mbit;
-        let rate = rate.filter(|rate| !(*rate > 0.0 && rate.is_finite()));
-        rate.map(|rate| format!("rate_mbit must be above 0, and is {rate}"))
+        if let Some(rate) = self.rate_mbit.filter(|rate| !RATE_MBIT.contains(rate)) {
+            let (least, most) = RATE_MBIT.into_inner();
+            return Some(format!(
+                "rate_mbit must be {least} to {most}, and is {rate}"
+            ));
+        }
+        if let Some(kib) = self.queue_kib.filter(|kib| !QUEUE_KIB.contains(kib)) {
+            let (least, most) = QUEUE_KIB.into_inner();
+            return Some(format!("queue_kib must be {least} to {most}, and is {kib}"));
+        }
+        let mut times = [("rtt", self.rtt), ("jitter", self.jitter)].into_iter();
+        times.find_map(|(name, time)| {
+            let time = humantime::format_duration(time.filter(|&time| time > TIME_MAX)?);
+            let most = humantime::format_duration(TIME_MAX);
+            Some(format!("{name} must be at most {most}, and is {time}"))
+        })
     }
 
     /// The model of one direction between two regions, on top of what `profile` does.
@@ -100,30 +127,69 @@ impl LinkPlan {
     }
 }
 
+impl Pair {
+    /// Why it cannot be described after the `earlier` ones, if so.
+    fn problem(&self, regions: &[String], earlier: &[Self]) -> Option<String> {
+        let [a, b] = &self.between;
+        if let Some(name) = [a, b].into_iter().find(|name| !regions.contains(name)) {
+            return Some(format!("there is no region {name:?}"));
+        }
+        if a == b {
+            return Some(format!(
+                "a link is between two regions, and not {a:?} and itself"
+            ));
+        }
+        if earlier.iter().any(|pair| pair.is_between(a, b)) {
+            return Some(format!(
+                "the link between {a:?} and {b:?} is described twice"
+            ));
+        }
+        self.link.problem()
+    }
+
+    fn is_between(&self, from: &str, to: &str) -> bool {
+        let [a, b] = &self.between;
+        (a == from && b == to) || (a == to && b == from)
+    }
+}
+
 impl Network {
     /// Why it cannot be between these regions, if so.
     #[must_use]
     pub fn problem(&self, regions: &[String]) -> Option<String> {
-        let unknown = |name: &&String| !regions.contains(name);
-        let named = self.pairs.iter().flat_map(|pair| &pair.between);
-        if let Some(name) = named.clone().find(unknown) {
-            return Some(format!("pairs: there is no region {name:?}"));
-        }
-        let mut links = self.pairs.iter().map(|pair| &pair.link);
-        self.link
-            .problem()
-            .or_else(|| links.find_map(LinkPlan::problem))
+        let pairs = || {
+            self.pairs.iter().enumerate().find_map(|(index, pair)| {
+                let problem = pair.problem(regions, &self.pairs[..index])?;
+                Some(format!("pair {}: {problem}", index + 1))
+            })
+        };
+        let problem = self.link.problem().or_else(pairs);
+        problem.or_else(|| self.jitter_problem(regions))
+    }
+
+    /// Jitter and delay may come from different places: they are compared as they meet between two regions.
+    fn jitter_problem(&self, regions: &[String]) -> Option<String> {
+        let pairs = regions
+            .iter()
+            .flat_map(|a| regions.iter().map(move |b| (a, b)));
+        pairs.filter(|(a, b)| a != b).find_map(|(a, b)| {
+            let profile = self.profile(a, b);
+            let time = |micros| humantime::format_duration(Duration::from_micros(micros));
+            (profile.jitter_us > profile.delay_us).then(|| {
+                format!(
+                    "jitter must not exceed the one-way delay, and between {a} and {b} it is {} of {}",
+                    time(profile.jitter_us),
+                    time(profile.delay_us)
+                )
+            })
+        })
     }
 
     /// The model of the link from one region to another.
     #[must_use]
     pub fn profile(&self, from: &str, to: &str) -> LinkProfile {
         let all = self.link.apply(LinkProfile::NONE, from, to);
-        let is_between = |pair: &&Pair| {
-            let [a, b] = &pair.between;
-            (a == from && b == to) || (a == to && b == from)
-        };
-        let changes = self.pairs.iter().filter(is_between);
+        let changes = self.pairs.iter().filter(|pair| pair.is_between(from, to));
         changes.fold(all, |profile, pair| pair.link.apply(profile, from, to))
     }
 
@@ -245,7 +311,40 @@ mod tests {
                 "link = { loss_burst_packets = 0.5 }\n",
                 "loss_burst_packets must be",
             ),
-            ("link = { rate_mbit = 0 }\n", "rate_mbit must be above 0"),
+            ("link = { rate_mbit = 0 }\n", "rate_mbit must be"),
+            ("link = { rate_mbit = 1e-7 }\n", "rate_mbit must be"),
+            ("link = { rate_mbit = nan }\n", "rate_mbit must be"),
+            ("link = { queue_kib = 0 }\n", "queue_kib must be"),
+            (
+                "link = { rtt = \"11s\" }\n",
+                "rtt must be at most 10s, and is 11s",
+            ),
+            (
+                "link = { rtt = \"1s\", jitter = \"11s\" }\n",
+                "jitter must be at most 10s",
+            ),
+            (
+                "link = { rtt = \"4ms\", jitter = \"3ms\" }\n",
+                "jitter must not exceed the one-way delay, and between a and b it is 3ms of 2ms",
+            ),
+            ("link = { jitter = \"3ms\" }\n", "it is 3ms of 0s"),
+            (
+                "link = { rtt = \"80ms\", jitter = \"30ms\" }\n\
+                 pairs = [{ between = [\"b\", \"a\"], link = { rtt = \"2ms\" } }]\n",
+                "it is 30ms of 1ms",
+            ),
+            (
+                "pairs = [{ between = [\"a\", \"a\"], link = {} }]\n",
+                "pair 1: a link is between two regions, and not \"a\" and itself",
+            ),
+            (
+                "pairs = [{ between = [\"a\", \"b\"], link = {} }, { between = [\"b\", \"a\"], link = {} }]\n",
+                "pair 2: the link between \"b\" and \"a\" is described twice",
+            ),
+            (
+                "pairs = [{ between = [\"a\", \"b\"], link = { loss_percent = -1 } }]\n",
+                "pair 1: loss_percent must be",
+            ),
             (
                 "pairs = [{ between = [\"a\", \"c\"], link = {} }]\n",
                 "there is no region \"c\"",
