@@ -1,6 +1,7 @@
 //! `greenwich-bench load`: one load on one server.
 
 use std::{
+    io::{self, Write},
     net::SocketAddr,
     sync::atomic::Ordering,
     thread,
@@ -10,6 +11,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::say::say;
 use crate::{
     interrupt::{self, Interrupted},
     load::{Load, args::LoadArgs, fill::fill, generator::Progress, record::Record},
@@ -30,7 +32,7 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     // Until here a signal ends the program by itself.
     interrupt::watch().context("cannot listen for signals")?;
     let measured = measure(&args.to_load(address))?;
-    show(args, &measured);
+    say(|out| show(args, &measured, out))?;
     match measured.interrupted {
         Some(interrupted) => Err(interrupted.into()),
         None => Ok(()),
@@ -79,7 +81,7 @@ fn measure(load: &Load) -> anyhow::Result<Measured> {
     })
 }
 
-fn show(args: &LoadArgs, measured: &Measured) {
+fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Result<()> {
     let Measured {
         record,
         took,
@@ -90,32 +92,40 @@ fn show(args: &LoadArgs, measured: &Measured) {
         Some(rate) => format!("open loop, {rate} requests/s; latency counts from the intended start"),
         None => "closed loop: the greatest throughput; its latency leaves out what waits while the server stalls".to_owned(),
     };
-    println!("{loop_kind}; the first {:?} not recorded", args.warm_up);
+    writeln!(
+        out,
+        "{loop_kind}; the first {:?} not recorded",
+        args.warm_up
+    )?;
     if let Some(interrupted) = interrupted {
         let length = humantime::format_duration(args.length);
         let took = took.as_secs_f64();
-        println!("{interrupted} after {took:.1} s of {length}: the rest was not measured");
+        writeln!(
+            out,
+            "{interrupted} after {took:.1} s of {length}: the rest was not measured"
+        )?;
     }
     let end = interrupted.map_or(args.length, |_| *took);
     let recorded = record.last_at.max(end).saturating_sub(args.warm_up);
     if recorded.is_zero() {
-        println!("nothing was recorded: it was warming up");
-        return;
+        return writeln!(out, "nothing was recorded: it was warming up");
     }
     if let Some(sentence) = measured.left_out() {
-        println!("{sentence}");
+        writeln!(out, "{sentence}")?;
     }
-    println!("{}", load_table(record, recorded));
-    println!(
+    writeln!(out, "{}", load_table(record, recorded))?;
+    writeln!(
+        out,
         "sent late by the generator itself: p50 {}, p99 {}, max {}",
         time(record.lateness.value_at_quantile(0.5)),
         time(record.lateness.value_at_quantile(0.99)),
         time(record.lateness.max()),
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "missed slots {}, unanswered {}",
         record.missed, record.unanswered
-    );
+    )
 }
 
 impl Measured {
@@ -157,12 +167,8 @@ fn set_every_key(args: &LoadArgs, address: SocketAddr) -> anyhow::Result<()> {
     let start = Instant::now();
     fill(address, data, args.seed).context("the keys could not be set")?;
     bar.finish_and_clear();
-    println!(
-        "set each of {} keys once in {:.1} s",
-        data.keys,
-        start.elapsed().as_secs_f64()
-    );
-    Ok(())
+    let (keys, took) = (data.keys, start.elapsed().as_secs_f64());
+    say(|out| writeln!(out, "set each of {keys} keys once in {took:.1} s"))
 }
 
 fn bar(length: Duration) -> ProgressBar {

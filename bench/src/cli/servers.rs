@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::{
     scenario::file::ScenarioFile,
@@ -134,6 +134,19 @@ fn check_names(
             known.join(", ")
         );
     }
+    for file in files {
+        let mut pairs = (1..file.servers.len()).map(|at| file.servers.split_at(at));
+        let twice = pairs.find(|(before, rest)| names(before, &rest[0]));
+        if let Some((_, rest)) = twice {
+            bail!("{} names the server {} twice", file.name, rest[0]);
+        }
+        let is_same = |other: &&ScenarioFile| other.name == file.name;
+        ensure!(
+            files.iter().filter(is_same).count() == 1,
+            "two scenarios are named {}: rename one of the files",
+            file.name
+        );
+    }
     for name in wanted
         .iter()
         .filter(|&name| name != greenwich::BASELINE_NAME)
@@ -201,6 +214,26 @@ mod tests {
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["local"]);
         assert_eq!(files[0].servers, ["redis-alone"]);
+    }
+
+    #[test]
+    fn nothing_is_named_twice() {
+        let own = std::env::current_exe().ok();
+        let args = ServerArgs {
+            greenwich: own,
+            baseline: None,
+            servers: Vec::new(),
+        };
+        let refusal = |files: &[ScenarioFile]| {
+            let chosen = args.choose(files).map(|_| ());
+            chosen.unwrap_err().to_string()
+        };
+        let mut files = Suite::Quick.scenarios();
+        files[0].servers = ["redis", "redis"].map(str::to_owned).into();
+        assert!(refusal(&files).contains("the server redis twice"));
+        let mut files = Suite::Quick.scenarios();
+        files.push(files[0].clone());
+        assert!(refusal(&files).contains("two scenarios are named"));
     }
 
     #[test]
