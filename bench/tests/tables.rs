@@ -1,7 +1,5 @@
 //! Whether every figure stands under its heading: reports made by hand, in which no two figures are the same.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
 use std::time::Duration;
 
 use greenwich_bench::{
