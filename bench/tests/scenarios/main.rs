@@ -62,10 +62,11 @@ const LAG: &str = "regions = [\"a\", \"b\", \"c\"]\n[lag]\n\
     cases = [{ rate = 300, network.link = { rtt = \"2ms\" } }]\n";
 
 fn lag(fake: &Fake) -> LagRun {
-    match run(fake, Emulation::Namespaces, LAG, &|_| {}) {
-        Outcome::Lag(mut report) => report.runs.remove(0),
-        other => panic!("{other:?}"),
-    }
+    let outcome = run(fake, Emulation::Namespaces, LAG, &|_| {});
+    let Outcome::Lag(mut report) = outcome else {
+        panic!("{outcome:?}");
+    };
+    report.runs.remove(0)
 }
 
 #[test]
@@ -104,10 +105,12 @@ fn partition(fake: &Fake) -> (PartitionRun, u64) {
             *before.lock() = fake.sent_bytes();
         }
     };
-    match run(fake, Emulation::Namespaces, PARTITION, &tell) {
-        Outcome::Partition(mut report) => (report.runs.remove(0), *before.lock()),
-        other => panic!("{other:?}"),
-    }
+    let outcome = run(fake, Emulation::Namespaces, PARTITION, &tell);
+    let Outcome::Partition(mut report) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let before = *before.lock();
+    (report.runs.remove(0), before)
 }
 
 #[test]
@@ -150,10 +153,11 @@ fn soak(fake: &Fake, emulation: Emulation) -> SoakRun {
     let text = "regions = [\"a\", \"b\"]\n[soak]\nmix = \"set\"\n\
         data = { keys = 40, spread = \"uniform\", value_size = \"10\" }\n\
         connections = 1\nrate = 200\nlength = \"400ms\"\nwarm_up = \"100ms\"\nsettle_limit = \"300ms\"\n";
-    match run(fake, emulation, text, &|_| {}) {
-        Outcome::Soak(mut report) => report.runs.remove(0),
-        other => panic!("{other:?}"),
-    }
+    let outcome = run(fake, emulation, text, &|_| {});
+    let Outcome::Soak(mut report) = outcome else {
+        panic!("{outcome:?}");
+    };
+    report.runs.remove(0)
 }
 
 #[test]
@@ -167,10 +171,11 @@ fn keys_that_differ_after_a_soak_are_counted() {
 fn conflict(fake: &Fake) -> ConflictRun {
     let text = "regions = [\"a\", \"b\", \"c\"]\n[conflict]\n\
         keys = 40\nrounds = 3\ntypes = [\"set\"]\nsettle_limit = \"300ms\"\n";
-    match run(fake, Emulation::Socket, text, &|_| {}) {
-        Outcome::Conflict(mut report) => report.runs.remove(0),
-        other => panic!("{other:?}"),
-    }
+    let outcome = run(fake, Emulation::Socket, text, &|_| {});
+    let Outcome::Conflict(mut report) = outcome else {
+        panic!("{outcome:?}");
+    };
+    report.runs.remove(0)
 }
 
 #[test]
