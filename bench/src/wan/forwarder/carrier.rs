@@ -227,13 +227,16 @@ fn thread_cpu() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write, net::UdpSocket};
+    use std::{fs, io::Write, net::UdpSocket, sync::atomic::AtomicBool};
 
     use greenwich_proto::netem::LinkProfile;
     use parking_lot::Mutex;
     use rustix::{
         fd::AsFd,
-        thread::{LinkNameSpaceType, move_into_link_name_space},
+        thread::{
+            CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity,
+            sched_setaffinity,
+        },
     };
 
     use super::*;
@@ -258,6 +261,45 @@ mod tests {
         let (statistics, seen) = (None, 0);
         let mut unknown = Queueing { statistics, seen };
         assert_eq!(unknown.since_last(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_shares_a_processor_waits_for_it() {
+        if !std::path::Path::new("/proc/thread-self/schedstat").exists() {
+            eprintln!("not checked here: this kernel does not tell what threads wait");
+            return;
+        }
+        let possible = sched_getaffinity(None).unwrap();
+        let mut one = CpuSet::new();
+        one.set(
+            (0..CpuSet::MAX_CPU)
+                .find(|&cpu| possible.is_set(cpu))
+                .unwrap(),
+        );
+        let is_over = AtomicBool::new(false);
+        let waited = std::thread::scope(|scope| {
+            let contender = || {
+                sched_setaffinity(None, &one).unwrap();
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            };
+            scope.spawn(contender);
+            let waiting = scope.spawn(|| {
+                sched_setaffinity(None, &one).unwrap();
+                let mut queueing = Queueing::new();
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let mut waited = Duration::ZERO;
+                while waited < Duration::from_millis(10) && Instant::now() < deadline {
+                    waited += queueing.since_last();
+                }
+                waited
+            });
+            let waited = waiting.join();
+            is_over.store(true, Ordering::Relaxed);
+            waited.unwrap()
+        });
+        assert!(waited >= Duration::from_millis(10), "{waited:?}");
     }
 
     /// A packet of the region `name`, as a server there would send it.
