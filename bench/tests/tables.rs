@@ -8,7 +8,7 @@ use greenwich_bench::{
     report::{
         conflict,
         distribution::{Distribution, Point},
-        figure::{Body, Figure, Section, Table},
+        figure::{Body, Figure, Plot, Section, Table},
         lag, local, partition, soak,
     },
     scenario::{
@@ -32,6 +32,21 @@ fn table<'a>(section: &'a Section, title: &str) -> &'a Table {
         Body::Table(table) => table,
         Body::Plot(_) => unreachable!("it was looked for"),
     }
+}
+
+fn plot<'a>(section: &'a Section, title: &str) -> &'a Plot {
+    let mut figures = section.figures.iter();
+    let is_it = |figure: &&Figure| figure.title == title && matches!(figure.body, Body::Plot(_));
+    match &figures.find(is_it).expect(title).body {
+        Body::Plot(plot) => plot,
+        Body::Table(_) => unreachable!("it was looked for"),
+    }
+}
+
+/// Where points of the first series are.
+fn points(plot: &Plot) -> Vec<(f64, f64)> {
+    let points = plot.series[0].points.iter();
+    points.map(|point| (point.x, point.y)).collect()
 }
 
 /// Headings and cells of one row are these, and no others.
@@ -143,7 +158,7 @@ fn direction() -> Direction {
             look_ms_p99: 60.0,
         },
         distribution: distribution(61.0),
-        series_ms: Vec::new(),
+        series_ms: vec![(1_000.0, 62.0), (2_000.0, 63.0)],
     }
 }
 
@@ -162,7 +177,13 @@ fn lag_run() -> LagRun {
         server: "x".to_owned(),
         case: lag_case(),
         directions: vec![direction()],
-        loads: vec![load("a")],
+        loads: vec![
+            load("a"),
+            RegionLoad {
+                sent_late_ms_p99: 5.0,
+                ..load("b")
+            },
+        ],
         regions: vec![samples("a"), samples("b")],
         marks: Vec::new(),
         updates_per_second: 72.0,
@@ -211,8 +232,32 @@ fn lag_stands_under_its_headings() {
     assert_row(table(&section, "What links carried"), 0, &expected);
     assert_own_error(&section, case, "35.00 ms");
     let said = section.warnings.join("\n");
-    assert!(said.contains("33 updates were never sent"), "{said}");
+    assert!(said.contains("66 updates were never sent"), "{said}");
     assert!(said.contains("52 probes were never seen"), "{said}");
+}
+
+#[test]
+fn lag_is_drawn_where_it_is() {
+    let faster = LagRun {
+        case: LagCase {
+            rate: 74.0,
+            ..lag_case()
+        },
+        ..lag_run()
+    };
+    let runs = vec![lag_run(), faster];
+    let section = lag::section(&LagReport { runs });
+    let bars = points(plot(&section, "Bytes per update"));
+    assert_eq!(bars, [(0.0, 73.0), (0.0, 73.0)]);
+    let by_rate = points(plot(&section, "Lag by rate: no emulation"));
+    assert_eq!(by_rate, [(71.0, 54.0), (74.0, 54.0)]);
+    let case = "71 updates/s, no emulation";
+    let over_time = plot(&section, &format!("Lag over time: {case}"));
+    assert_eq!(points(over_time), [(1.0, 62.0), (2.0, 63.0)]);
+    assert_eq!(over_time.levels[0].at, 1.0);
+    let by_percentile = points(plot(&section, &format!("Lag by percentile: {case}")));
+    let of_p99 = by_percentile[2];
+    assert!((of_p99.0 - 100.0).abs() < 1e-6 && of_p99.1 == 183.0);
 }
 
 #[test]
@@ -287,12 +332,7 @@ fn throughput_cpu_and_memory_stand_under_their_headings() {
         &expected,
     );
     let bar = |title: &str| {
-        let mut figures = section.figures.iter();
-        let figure = figures.find(|figure| figure.title == title).expect(title);
-        let Body::Plot(plot) = &figure.body else {
-            panic!("{title} is a plot");
-        };
-        let point = &plot.series[0].points[0];
+        let point = &plot(&section, title).series[0].points[0];
         (point.x, point.y, point.spread)
     };
     assert_eq!(bar("CPU per command"), (0.0, 23.0, Some((21.0, 28.0))));
