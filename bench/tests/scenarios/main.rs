@@ -3,25 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod fake;
+mod watched;
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use greenwich_bench::{
-    load::{client::Client, mix::put_command},
     scenario::{
         Outcome, Stage, conflict::ConflictRun, file::ScenarioFile, lag::LagRun,
         partition::PartitionRun, soak::SoakRun,
     },
-    server::{Adapter, Running, ServerError, Site, find_program, redis::RedisLike},
+    server::Adapter,
     wan::{emulation::Emulation, namespaces::Namespaces},
 };
 use parking_lot::Mutex;
 
 use fake::{Fake, Manner, PACKET_BYTES};
+use watched::{Look, Watched};
 
 /// Whether this machine lets us have namespaces; said if it does not.
 fn has_namespaces() -> bool {
@@ -217,85 +214,10 @@ fn what_the_emulation_spoils_is_said_in_every_scenario() {
     assert!(said.iter().all(Option::is_some), "{said:?}");
 }
 
-/// What a redis-server itself says, and what the kernel says of its memory.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    at: Instant,
-    gets: f64,
-    cpu_seconds: f64,
-    keys: f64,
-    resident_bytes: f64,
-}
-
-impl Look {
-    fn at(address: SocketAddr, pid: u32) -> Self {
-        let mut client = Client::connect(address).unwrap();
-        let mut info = String::new();
-        for words in [&[&b"INFO"[..], b"everything"][..], &[b"DBSIZE"]] {
-            let mut request = Vec::new();
-            put_command(&mut request, words);
-            let keep = |reply: &[u8]| info.push_str(&String::from_utf8_lossy(reply));
-            client.exchange(&request, 1, keep).unwrap();
-        }
-        let number = |name: &str| {
-            let value = info.split_once(name).map(|(_, rest)| rest);
-            let value = value.and_then(|rest| rest.split([',', '\r']).next());
-            value.map_or(0.0, |value| value.parse::<f64>().unwrap())
-        };
-        let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        let resident = memory.split_once("\nRss:").unwrap().1;
-        let kib: f64 = resident.split_whitespace().next().unwrap().parse().unwrap();
-        Self {
-            at: Instant::now(),
-            gets: number("\ncmdstat_get:calls="),
-            cpu_seconds: number("\nused_cpu_sys:") + number("\nused_cpu_user:"),
-            keys: number("\r\n:"),
-            resident_bytes: kib * 1024.0,
-        }
-    }
-}
-
-/// A redis-server that is looked at when it is empty, and before each turn.
-struct Watched {
-    redis: RedisLike,
-    first: Mutex<Option<(SocketAddr, u32)>>,
-    looks: Mutex<Vec<Look>>,
-}
-
-impl Watched {
-    fn look(&self) {
-        let (address, pid) = self.first.lock().unwrap();
-        self.looks.lock().push(Look::at(address, pid));
-    }
-}
-
-impl Adapter for Watched {
-    fn name(&self) -> &'static str {
-        "redis"
-    }
-
-    fn version(&self) -> Option<String> {
-        self.redis.version()
-    }
-
-    fn start(&self, sites: &[Site], directory: &Path) -> Result<Vec<Running>, ServerError> {
-        let running = self.redis.start(sites, directory)?;
-        *self.first.lock() = Some((running[0].site.client, running[0].process.pid()));
-        self.look();
-        Ok(running)
-    }
-}
-
 #[test]
 fn throughput_cpu_and_memory_are_what_the_server_itself_says() {
-    if find_program("redis-server").is_none() {
-        eprintln!("skipped: redis-server is not installed");
+    let Some(watched) = Watched::new() else {
         return;
-    }
-    let watched = Watched {
-        redis: RedisLike::redis(),
-        first: Mutex::new(None),
-        looks: Mutex::new(Vec::new()),
     };
     let text = "regions = [\"a\"]\n[local]\n\
         data = { keys = 100000, spread = \"uniform\", value_size = \"100\" }\n\
@@ -308,10 +230,8 @@ fn throughput_cpu_and_memory_are_what_the_server_itself_says() {
     let Outcome::Local(report) = run(&watched, Emulation::Socket, text, &tell) else {
         panic!("it is of the scenario local");
     };
-    let looks = watched.looks.lock();
-    let [empty, full, after] = looks.as_slice() else {
-        panic!("{looks:?}");
-    };
+    let looks: [Look; 3] = watched.looks();
+    let [empty, full, after] = &looks;
     let memory = &report.memory[0];
     assert_eq!(full.keys, 100_000.0);
     let per_key = (full.resident_bytes - empty.resident_bytes) / full.keys;
@@ -334,4 +254,47 @@ fn throughput_cpu_and_memory_are_what_the_server_itself_says() {
         "{turn:?}, {looks:?}"
     );
     assert!(between < Duration::from_secs(60) && turn.errors == 0);
+}
+
+#[test]
+fn updates_and_bytes_are_what_the_server_and_the_kernel_say() {
+    if !has_namespaces() {
+        return;
+    }
+    let Some(watched) = Watched::new() else {
+        return;
+    };
+    // The first case lies between two looks. Nearly all of it counts.
+    let text = "regions = [\"a\", \"b\"]\n[lag]\n\
+        data = { keys = 50, spread = \"uniform\", value_size = \"300\" }\n\
+        connections = 1\nlength = \"2s\"\nwarm_up = \"10ms\"\ncases = [\n\
+        { rate = 500, network.link = { rtt = \"2ms\" } },\n\
+        { rate = 1, network.link = { rtt = \"2ms\" } },\n]\n";
+    let tell = |said: String| {
+        if said.contains("case") {
+            watched.look();
+        }
+    };
+    let Outcome::Lag(report) = run(&watched, Emulation::Namespaces, text, &tell) else {
+        panic!("it is of the scenario lag");
+    };
+    let looks: [Look; 3] = watched.looks();
+    let [_, before, after] = &looks;
+    let run = &report.runs[0];
+    let sets = after.sets - before.sets;
+    let answered = run.loads[0].answered as f64;
+    let probes = run.directions[0].lag.probes as f64;
+    assert!(
+        is_within(answered + probes, sets, 0.03),
+        "{run:?}, {sets} sets"
+    );
+    assert!(is_within(run.updates_per_second, 500.0, 0.1), "{run:?}");
+    let bytes = (after.link_bytes - before.link_bytes) / sets;
+    // Values of loads, and about as much again for keys, commands, headers, acknowledgements and probes.
+    let of_values = 300.0 * answered / sets;
+    assert!(bytes > of_values && bytes < 3.0 * of_values, "{bytes} B");
+    let found = run.bytes_per_update.unwrap();
+    assert!(is_within(found, bytes, 0.05), "{found} B, not {bytes} B");
+    let lag = &run.directions[0].lag;
+    assert!(lag.p50_ms >= 1.0 && lag.p50_ms <= lag.p99_ms, "{lag:?}");
 }
