@@ -288,3 +288,27 @@ fn a_cut_drops_everything_until_it_heals() {
         "all are removed"
     );
 }
+
+#[test]
+fn what_packets_wait_for_a_link_s_rate_is_told() {
+    let Some((namespaces, devices)) = set_apart(&["a", "b"]) else {
+        return;
+    };
+    let network = all_links(LinkPlan {
+        rate_mbit: Some(1.0),
+        ..LinkPlan::default()
+    });
+    let profile = network.profile("a", "b");
+    let forwarder = Forwarder::start(devices, 7, |_, _| profile).unwrap();
+    let [a, b] = [socket(&namespaces.sites[0]), socket(&namespaces.sites[1])];
+    let address = SocketAddr::new(namespaces.sites[1].link, PORT);
+    let burst = cross(&a, &b, address, 101, Duration::ZERO);
+    let link = &forwarder.take_report().links[0];
+    assert_eq!((link.counts.given, burst.arrived.len()), (101, 101));
+    // Each waits for those before it, less the time that it was sent later, or found later by a forwarder that was busy.
+    let spent_ms = PACKET_BYTES as f64 * 8.0 / 1e6 * 1e3;
+    for (found, before) in [(link.wait_ms_p50, 50.0), (link.wait_ms_p99, 99.0)] {
+        let most = spent_ms * (before + 1.0);
+        assert!(found > most / 2.0 && found < most * 1.01, "{link:?}");
+    }
+}

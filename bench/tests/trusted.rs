@@ -285,11 +285,11 @@ fn share_of_long(times: &Histogram<u64>) -> f64 {
 
 #[test]
 fn a_stall_is_charged_for_everything_that_should_have_been_asked_meanwhile() {
-    // They wait evenly from the whole stall down to nothing. A generator that waits with the server would have noticed
-    // one of them.
+    // They wait evenly from the whole stall down to nothing: a sixth of all, or more on a machine that stalls by itself.
+    // A generator that waits with the server would have noticed one of them.
     let share = share_of_long(&measure_truly(Case::plain(stalling())).total());
     assert!(
-        (0.14..0.20).contains(&share),
+        share > 0.14,
         "{share} of all requests waited for longer than 200 ms"
     );
 }
@@ -326,4 +326,26 @@ fn slots_that_are_never_sent_are_counted() {
     let slots = record.answered + record.unanswered + record.missed;
     assert_eq!(slots, 5000);
     assert!(record.last_at < case.length, "the last answer came before");
+}
+
+#[test]
+fn a_generator_that_is_late_says_by_how_much() {
+    // Everything is due when it begins, the first slot a second ago and the last one half a second ago.
+    let start = Instant::now() - Duration::from_secs(1);
+    let (address, _truths) = serve(Temper::steady(Duration::ZERO), 1, start);
+    let load = Load {
+        rate: Some(500.0),
+        length: Duration::from_millis(500),
+        ..Load::pings(address)
+    };
+    let record = load.run_from(start, &Progress::default()).unwrap();
+    let ended = start.elapsed();
+    assert_eq!((record.answered, record.lateness.len()), (250, 250));
+    let late = |quantile| Duration::from_nanos(record.lateness.value_at_quantile(quantile));
+    for (quantile, late_min) in [(0.0, 500), (0.5, 740), (0.99, 990)] {
+        let found = late(quantile);
+        // Histograms keep three digits.
+        let (least, most) = (Duration::from_millis(late_min), ended.mul_f64(1.001));
+        assert!(found >= least && found <= most, "{quantile}: {found:?}");
+    }
 }

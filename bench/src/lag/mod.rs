@@ -81,3 +81,56 @@ impl Lag {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many times of so many milliseconds each.
+    fn times(of: &[(u64, u64)]) -> Histogram<u64> {
+        let mut times = histogram();
+        for &(count, millis) in of {
+            times.saturating_record_n(millis * 1_000_000, count);
+        }
+        times
+    }
+
+    #[test]
+    fn every_percentile_is_its_own() {
+        let (seen_after, looks) = (
+            times(&[
+                (60_000, 1),
+                (35_000, 2),
+                (4_500, 3),
+                (450, 4),
+                (45, 5),
+                (5, 6),
+            ]),
+            times(&[(60, 7), (36, 8), (4, 9)]),
+        );
+        let (never, series) = (3, Vec::new());
+        let lag = Lag {
+            seen_after,
+            looks,
+            never,
+            series,
+        };
+        let LagFigures {
+            probes,
+            never,
+            p50_ms,
+            p90_ms,
+            p99_ms,
+            p999_ms,
+            p9999_ms,
+            max_ms,
+            look_ms_p50,
+            look_ms_p99,
+        } = lag.figures();
+        assert_eq!((probes, never), (100_000, 3));
+        let seen = [p50_ms, p90_ms, p99_ms, p999_ms, p9999_ms, max_ms];
+        // Histograms keep three digits.
+        assert_eq!(seen.map(f64::round), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!([look_ms_p50, look_ms_p99].map(f64::round), [7.0, 9.0]);
+    }
+}

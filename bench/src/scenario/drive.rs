@@ -385,19 +385,14 @@ fn unix_millis() -> u128 {
 mod tests {
     use super::*;
     use crate::load::{
+        connection::Answer,
         keys::KeySpread,
         values::{ValueContent, ValueSize},
     };
 
-    #[test]
-    fn faults_and_the_end_of_the_warm_up_come_at_their_moment() {
-        let millis = Duration::from_millis;
-        let fault = |at, region: &str| Fault {
-            at,
-            action: Action::Kill(region.to_owned()),
-        };
-        let faults = [fault(millis(2_600), "late"), fault(millis(1_000), "early")];
-        let drive = Drive {
+    /// For 2.7 s, of which 0.5 s are warm-up.
+    fn drive<'a>(network: &'a Network, faults: &'a [Fault]) -> Drive<'a> {
+        Drive {
             mix: Mix::Set,
             data: Dataset {
                 keys: 1,
@@ -409,13 +404,25 @@ mod tests {
             connections: 1,
             pipeline: 1,
             rate: 1.0,
-            length: millis(2_700),
-            warm_up: millis(500),
+            length: Duration::from_millis(2_700),
+            warm_up: Duration::from_millis(500),
             is_probed: false,
-            network: &Network::default(),
-            faults: &faults,
+            network,
+            faults,
             seed: 1,
+        }
+    }
+
+    #[test]
+    fn faults_and_the_end_of_the_warm_up_come_at_their_moment() {
+        let millis = Duration::from_millis;
+        let fault = |at, region: &str| Fault {
+            at,
+            action: Action::Kill(region.to_owned()),
         };
+        let faults = [fault(millis(2_600), "late"), fault(millis(1_000), "early")];
+        let network = Network::default();
+        let drive = drive(&network, &faults);
         let events = drive.events();
         let events = events.iter().map(|(at, event)| match event {
             Event::Warm => (at.as_millis(), "warm"),
@@ -432,5 +439,37 @@ mod tests {
             (2_600, "late"),
         ];
         assert_eq!(events.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_clients_saw_is_told_in_its_units() {
+        let mut record = Record {
+            missed: 3,
+            unanswered: 4,
+            ..Record::default()
+        };
+        for (count, millis) in [(95, 2), (4, 7), (1, 100)] {
+            (0..count).for_each(|_| record.send(Duration::from_millis(millis)));
+        }
+        for number in 0..50 {
+            let answer = Answer {
+                intended: Duration::from_millis(500 + number),
+                operation: Operation::Update,
+                is_error: number < 5,
+            };
+            record.answer(answer, Duration::from_millis(10));
+        }
+        let site = Site::on_loopback(&["a"]).unwrap().remove(0);
+        let network = Network::default();
+        let drive = drive(&network, &[]);
+        let load = drive.region_load(&site, &record);
+        assert_eq!((load.answered, load.errors), (50, 5));
+        assert_eq!((load.missed, load.unanswered), (3, 4));
+        assert_eq!(load.sent_late_ms_p99.round(), 7.0);
+        assert_eq!(load.latency.at(0.99).round(), 10.0);
+        // From the end of the warm-up to the end of the load, and as long as answers come.
+        assert!((load.per_second - 50.0 / 2.2).abs() < 1e-9);
+        record.last_at = Duration::from_millis(5_500);
+        assert_eq!(drive.region_load(&site, &record).per_second, 10.0);
     }
 }

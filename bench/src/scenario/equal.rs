@@ -194,3 +194,60 @@ fn deadline(reply: &[u8]) -> u8 {
         false => b'+',
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::load::reply;
+
+    /// A region that says this of every key.
+    fn region(value: &'static [u8], deadline: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut unread, mut buffer) = (Vec::new(), [0; 4096]);
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                unread.extend_from_slice(&buffer[..read]);
+                while let Some(request) = reply::scan(&unread).unwrap() {
+                    let request: Vec<u8> = unread.drain(..request.bytes).collect();
+                    let is_get = request.windows(3).any(|word| word == b"GET");
+                    let answer = if is_get { value } else { deadline };
+                    // The test may have ended.
+                    let _gone = stream.write_all(answer);
+                }
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn regions_are_equal_when_values_are_and_deadlines_are_there_or_not() {
+        const PATIENCE: Patience = Patience {
+            hold: Duration::ZERO,
+            quiet: Duration::ZERO,
+            limit: Duration::ZERO,
+        };
+        let keys = ["first".to_owned(), "second".to_owned()];
+        let (one, other, null) = (b"$1\r\n1\r\n", b"$1\r\n2\r\n", b"$-1\r\n");
+        let (soon, later, never, gone) = (b":17\r\n", b":5000\r\n", b":-1\r\n", b":-2\r\n");
+        let differing = |first: (&'static [u8], &'static [u8]), second: (_, _)| {
+            let regions = [region(first.0, first.1), region(second.0, second.1)];
+            let mut readers = Readers::connect(&regions).unwrap();
+            let settled = readers.settle(&keys, PATIENCE).unwrap();
+            assert_eq!(settled.after.is_none(), !settled.differing.is_empty());
+            settled.differing.len()
+        };
+        assert_eq!(differing((one, never), (one, never)), 0);
+        assert_eq!(differing((one, later), (one, soon)), 0);
+        assert_eq!(differing((null, gone), (null, gone)), 0);
+        assert_eq!(differing((one, later), (one, never)), 2);
+        assert_eq!(differing((one, never), (other, never)), 2);
+        assert_eq!(differing((one, never), (null, gone)), 2);
+    }
+}

@@ -313,15 +313,11 @@ impl Lag {
             regions,
             forwarder,
         } = drive.run(place)?;
-        let measured = (self.length - self.warm_up).as_secs_f64();
-        let answered: u64 = loads.iter().map(|load| load.answered).sum();
+        let answered = loads.iter().map(|load| load.answered).sum();
         let updates_per_second = loads.iter().map(|load| load.per_second).sum();
-        // Probes have crossed too.
-        let probes = loads.len() as f64 * measured / PROBE_INTERVAL.as_secs_f64();
-        let updates = answered as f64 + probes;
-        let crossings = updates * (place.regions.len() - 1).max(1) as f64;
+        let crossings = self.crossings(answered, loads.len(), place.regions.len());
         let bytes_per_update =
-            |report: &ForwarderReport| report.total().taken_bytes as f64 / crossings.max(1.0);
+            |report: &ForwarderReport| report.total().taken_bytes as f64 / crossings;
         Ok(LagRun {
             server: server.name().to_owned(),
             case: case.clone(),
@@ -331,10 +327,53 @@ impl Lag {
             marks,
             updates_per_second,
             bytes_per_update: forwarder.as_ref().map(bytes_per_update),
-            bottleneck: forwarder
-                .as_ref()
-                .and_then(|report| report.bottleneck(LATE_MAX)),
+            bottleneck: bottleneck(forwarder.as_ref()),
             forwarder,
         })
+    }
+
+    /// Updates that cross links: those of `writers` loads that were answered, each to all other regions. Probes cross too.
+    fn crossings(&self, answered: u64, writers: usize, regions: usize) -> f64 {
+        let measured = (self.length - self.warm_up).as_secs_f64();
+        let probes = writers as f64 * measured / PROBE_INTERVAL.as_secs_f64();
+        let updates = answered as f64 + probes;
+        (updates * (regions - 1).max(1) as f64).max(1.0)
+    }
+}
+
+fn bottleneck(forwarder: Option<&ForwarderReport>) -> Option<String> {
+    forwarder?.bottleneck(LATE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Load;
+
+    #[test]
+    fn updates_and_probes_cross_to_every_other_region() {
+        let lag = Lag {
+            data: Load::pings(([127, 0, 0, 1], 1).into()).data,
+            connections: 1,
+            pipeline: 1,
+            length: Duration::from_secs(3),
+            warm_up: Duration::from_secs(1),
+            cases: Vec::new(),
+        };
+        let probes = 2.0 * Duration::from_secs(2).div_duration_f64(PROBE_INTERVAL);
+        assert_eq!(lag.crossings(1_000, 2, 4), (1_000.0 + probes) * 3.0);
+        assert_eq!(lag.crossings(1_000, 2, 1), 1_000.0 + probes);
+        assert_eq!(lag.crossings(0, 0, 2), 1.0);
+    }
+
+    #[test]
+    fn an_emulation_that_is_late_by_two_milliseconds_is_refused() {
+        let late = |error_us_p99| ForwarderReport {
+            error_us_p99,
+            ..ForwarderReport::default()
+        };
+        assert_eq!(bottleneck(None), None);
+        assert_eq!(bottleneck(Some(&late(2_000.0))), None);
+        assert!(bottleneck(Some(&late(2_001.0))).is_some());
     }
 }

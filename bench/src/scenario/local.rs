@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::{self, Problem};
 use crate::{
     as_duration,
-    load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix},
+    load::{Load, dataset::Dataset, fill::fill, generator::Progress, mix::Mix, record::Record},
     scenario::{Stage, all_of},
     server::{
         Running, Site,
@@ -158,12 +158,7 @@ impl Local {
             .iter()
             .try_for_each(|region| settle(region.process.pid()))?;
         let full_bytes = usage(first.process.pid())?.resident_bytes;
-        Ok(Memory {
-            server: server.to_owned(),
-            empty_bytes,
-            full_bytes,
-            bytes_per_key: full_bytes.saturating_sub(empty_bytes) as f64 / self.data.keys as f64,
-        })
+        Ok(self.memory(server, empty_bytes, full_bytes))
     }
 
     fn turn(
@@ -196,14 +191,35 @@ impl Local {
             .iter()
             .try_for_each(|region| settle(region.process.pid()))?;
         let cpu = usage(first.process.pid())?.cpu - before;
-        Ok(Turn {
+        Ok(self.turn_of(server, case, round, &record, cpu))
+    }
+
+    fn memory(&self, server: &str, empty_bytes: u64, full_bytes: u64) -> Memory {
+        Memory {
+            server: server.to_owned(),
+            empty_bytes,
+            full_bytes,
+            bytes_per_key: full_bytes.saturating_sub(empty_bytes) as f64 / self.data.keys as f64,
+        }
+    }
+
+    /// A turn in which the server used so much of processors.
+    fn turn_of(
+        &self,
+        server: &str,
+        case: Case,
+        round: usize,
+        record: &Record,
+        cpu: Duration,
+    ) -> Turn {
+        Turn {
             server: server.to_owned(),
             case,
             round,
             per_second: record.answered as f64 / record.last_at.max(self.turn).as_secs_f64(),
             cpu_us_per_command: cpu.as_secs_f64() * 1e6 / (record.answered as f64).max(1.0),
             errors: record.errors(),
-        })
+        }
     }
 }
 
@@ -223,5 +239,51 @@ fn settle(pid: u32) -> Result<(), ProcessError> {
                 limit: QUIET_LIMIT,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{connection::Answer, mix::Operation};
+
+    #[test]
+    fn figures_are_by_command_and_second_and_key() {
+        let case = Case {
+            mix: Mix::Get,
+            pipeline: 1,
+        };
+        let local = Local {
+            data: Dataset {
+                keys: 1_000,
+                ..Load::pings(([127, 0, 0, 1], 1).into()).data
+            },
+            connections: 1,
+            rounds: 1,
+            turn: Duration::from_secs(2),
+            cases: vec![case],
+        };
+        let memory = local.memory("x", 5_000_000, 5_120_000);
+        assert_eq!(
+            (memory.empty_bytes, memory.full_bytes),
+            (5_000_000, 5_120_000)
+        );
+        assert_eq!(memory.bytes_per_key, 120.0);
+        let mut record = Record::default();
+        for number in 0..500 {
+            let answer = Answer {
+                intended: Duration::from_millis(number),
+                operation: Operation::Read,
+                is_error: number < 7,
+            };
+            record.answer(answer, Duration::from_millis(1));
+        }
+        let cpu = Duration::from_millis(10);
+        let turn = local.turn_of("x", case, 4, &record, cpu);
+        assert_eq!((turn.case, turn.round, turn.errors), (case, 4, 7));
+        assert_eq!((turn.per_second, turn.cpu_us_per_command), (250.0, 20.0));
+        // A server that is behind at the end of the turn takes longer.
+        record.last_at = Duration::from_secs(5);
+        assert_eq!(local.turn_of("x", case, 0, &record, cpu).per_second, 100.0);
     }
 }

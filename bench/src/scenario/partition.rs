@@ -192,7 +192,7 @@ impl Partition {
             look_ms: settled.look.as_secs_f64() * 1e3,
             differing: settled.differing.len(),
             heal_bytes: forwarder.total().taken_bytes,
-            bottleneck: forwarder.bottleneck(LATE_MAX),
+            bottleneck: bottleneck(&forwarder),
             forwarder,
         })
     }
@@ -210,5 +210,24 @@ impl Partition {
             Fault { at, action }
         };
         others.iter().map(cut).collect()
+    }
+}
+
+fn bottleneck(forwarder: &ForwarderReport) -> Option<String> {
+    forwarder.bottleneck(LATE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulation_that_is_late_by_twenty_milliseconds_is_refused() {
+        let late = |error_us_p99| ForwarderReport {
+            error_us_p99,
+            ..ForwarderReport::default()
+        };
+        assert_eq!(bottleneck(&late(20_000.0)), None);
+        assert!(bottleneck(&late(20_001.0)).is_some());
     }
 }

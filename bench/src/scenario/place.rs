@@ -199,3 +199,61 @@ impl Place {
         writable.map(|(index, _)| index).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, net::UdpSocket, process::Command, thread};
+
+    use greenwich_proto::netem::LinkProfile;
+    use rustix::{
+        fd::AsFd,
+        thread::{LinkNameSpaceType, move_into_link_name_space},
+    };
+
+    use super::*;
+
+    #[test]
+    fn packets_that_devices_drop_are_the_emulation_s_own_fault() {
+        let (namespaces, mut devices) = match Namespaces::make(&["a", "b"]) {
+            Ok(made) => made,
+            Err(error) => {
+                assert!(error.is_forbidden(), "{error}");
+                eprintln!("not checked here: {error}");
+                return;
+            }
+        };
+        // Nobody takes what region a sends, beyond a queue of ten.
+        let forwarder = Forwarder::start(devices.split_off(1), 1, |_, _| LinkProfile::NONE);
+        let name = namespaces.sites[0].namespace.clone().unwrap();
+        let device = name.replace("gwb", "gwt");
+        let shorten = ["-n", &name, "link", "set", &device, "txqueuelen", "10"];
+        assert!(Command::new("ip").args(shorten).status().unwrap().success());
+        let namespace = File::open(format!("/run/netns/{name}")).unwrap();
+        let send = |count: usize| {
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), network).unwrap();
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            (0..count).for_each(|_| {
+                // A kernel may say that it has dropped it.
+                let _dropped = socket.send_to(&[0; 100], ("10.201.0.2", 9));
+            });
+        };
+        let between = Some(Between {
+            forwarder: forwarder.unwrap(),
+            namespaces,
+            dropped_before: 0,
+        });
+        let mut place = Place {
+            regions: Vec::new(),
+            between,
+            names: Vec::new(),
+        };
+        let mut sent = |count| {
+            thread::scope(|scope| scope.spawn(|| send(count)).join()).unwrap();
+            place.take_report().unwrap().unwrap().own_fault
+        };
+        let first = sent(100);
+        assert!((80..=100).contains(&first), "{first} of 100 were dropped");
+        assert_eq!((sent(50), sent(0)), (50, 0));
+    }
+}

@@ -160,10 +160,27 @@ impl Soak {
             marks,
             differing: settled.differing.len(),
             equal_after_ms: settled.after.map(|after| after.as_secs_f64() * 1e3),
-            bottleneck: forwarder
-                .as_ref()
-                .and_then(|report| report.bottleneck(LATE_MAX)),
+            bottleneck: bottleneck(forwarder.as_ref()),
             forwarder,
         })
+    }
+}
+
+fn bottleneck(forwarder: Option<&ForwarderReport>) -> Option<String> {
+    forwarder?.bottleneck(LATE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulation_that_is_late_by_ten_milliseconds_is_refused() {
+        let late = |error_us_p99| ForwarderReport {
+            error_us_p99,
+            ..ForwarderReport::default()
+        };
+        assert_eq!(bottleneck(Some(&late(10_000.0))), None);
+        assert!(bottleneck(Some(&late(10_001.0))).is_some());
     }
 }

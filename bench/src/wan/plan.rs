@@ -359,4 +359,36 @@ mod tests {
             "{unknown}"
         );
     }
+
+    #[test]
+    fn all_of_a_plan_ends_in_the_model() {
+        let plan = network(
+            "link = { rtt = \"10ms\", jitter = \"3ms\", loss_percent = 4, loss_burst_packets = 5, rate_mbit = 16, queue_kib = 7 }",
+        );
+        let expected = LinkProfile {
+            delay_us: 5_000,
+            jitter_us: 3_000,
+            loss: 0.04,
+            loss_burst_packets: 5.0,
+            rate_bytes_per_s: Some(2_000_000),
+            queue_bytes: 7 * 1024,
+            ..LinkProfile::NONE
+        };
+        assert_eq!(plan.profile("a", "b"), expected);
+        let alone = |text: &str| network(&format!("link = {{ {text} }}")).profile("a", "b");
+        assert_eq!(alone(""), LinkProfile::NONE);
+        let jitter_us = 250;
+        assert_eq!(
+            alone("jitter = \"250us\""),
+            LinkProfile {
+                jitter_us,
+                ..LinkProfile::NONE
+            }
+        );
+        for wan in ["metro", "continental", "global"] {
+            let of_preset = preset(wan.parse().unwrap(), "us-east", "eu-west");
+            let plan = network(&format!("link = {{ preset = \"{wan}\" }}"));
+            assert_eq!(plan.profile("us-east", "eu-west"), of_preset);
+        }
+    }
 }

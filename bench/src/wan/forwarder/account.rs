@@ -26,7 +26,7 @@ pub struct LinkCounts {
 }
 
 /// One direction of a link.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct LinkReport {
     /// The region that sends, from zero.
     pub from: usize,
@@ -41,7 +41,7 @@ pub struct LinkReport {
 }
 
 /// How well a forwarder did.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ForwarderReport {
     /// Both directions of all links.
     pub links: Vec<LinkReport>,
@@ -186,5 +186,126 @@ impl Account {
             error_us_max: late_us(self.delay_error.max()),
             cpu_share: self.cpu.as_secs_f64() / self.began.elapsed().as_secs_f64().max(1e-9),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use greenwich_proto::time::Time;
+
+    use super::*;
+
+    const DELIVER: Option<Verdict> = Some(Verdict::Deliver {
+        at: Time(0),
+        duplicate_at: None,
+    });
+
+    fn is_close(found: f64, expected: f64) -> bool {
+        (found / expected - 1.0).abs() < 1e-3
+    }
+
+    #[test]
+    fn every_packet_is_accounted_for() {
+        let mut account = Account::new(2);
+        let drop = |reason| Some(Verdict::Drop(reason));
+        for (verdict, count) in [
+            (DELIVER, 1_u64),
+            (drop(DropReason::Loss), 2),
+            (drop(DropReason::Queue), 3),
+            (drop(DropReason::Cut), 4),
+            (None, 5),
+        ] {
+            (0..count).for_each(|_| account.take((1, 0), 100, 0, verdict));
+        }
+        (0..6).for_each(|_| account.give((1, 0), Duration::ZERO, true));
+        (0..7).for_each(|_| account.give((1, 0), Duration::ZERO, false));
+        let report = account.report();
+        assert_eq!(report.own_fault, 5 + 7);
+        let expected = LinkCounts {
+            taken: 15,
+            taken_bytes: 1500,
+            given: 6,
+            lost: 2,
+            queue_full: 3,
+            cut: 4,
+        };
+        let [unused, used] = report.links.as_slice() else {
+            panic!("{report:?}");
+        };
+        assert_eq!((unused.from, unused.to), (0, 1));
+        assert_eq!(unused.counts, LinkCounts::default());
+        assert_eq!((used.from, used.to, used.counts), (1, 0, expected));
+        assert_eq!(report.total(), expected);
+    }
+
+    #[test]
+    fn waits_and_lateness_are_those_of_the_packets() {
+        let mut account = Account::new(2);
+        for number in 1..=1_000 {
+            account.take((0, 1), 100, number * 100, DELIVER);
+            account.give((0, 1), Duration::from_micros(number * 10), true);
+        }
+        let report = account.report();
+        let link = &report.links[0];
+        for (found, expected) in [
+            (link.wait_ms_p50, 50.0),
+            (link.wait_ms_p99, 99.0),
+            (report.error_us_p50, 5_000.0),
+            (report.error_us_p99, 9_900.0),
+            (report.error_us_max, 10_000.0),
+        ] {
+            assert!(is_close(found, expected), "{found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn the_share_of_a_processor_is_the_time_on_it_by_the_time_that_passed() {
+        let mut account = Account::new(1);
+        account.began -= Duration::from_secs(1_000);
+        account.add_cpu(Duration::from_secs(100));
+        account.add_cpu(Duration::from_secs(200));
+        let share = account.report().cpu_share;
+        let passed = account.began.elapsed().as_secs_f64();
+        assert!(share <= 0.3 && share >= 300.0 / passed, "{share}");
+    }
+
+    #[test]
+    fn an_emulation_that_did_badly_is_refused() {
+        let good = ForwarderReport {
+            own_fault: 10,
+            error_us_p99: 1_900.0,
+            cpu_share: 0.79,
+            links: vec![LinkReport {
+                counts: LinkCounts {
+                    taken: 10_000,
+                    ..LinkCounts::default()
+                },
+                ..LinkReport::default()
+            }],
+            ..ForwarderReport::default()
+        };
+        let late_max = Duration::from_millis(2);
+        assert_eq!(good.bottleneck(late_max), None);
+        let busy = ForwarderReport {
+            cpu_share: 0.81,
+            ..good.clone()
+        };
+        let late = ForwarderReport {
+            error_us_p99: 2_100.0,
+            ..good.clone()
+        };
+        let leaky = ForwarderReport {
+            own_fault: 11,
+            ..good
+        };
+        for (report, reason) in [
+            (&busy, "used 81 % of a processor"),
+            (&late, "late by 2.1 ms at p99"),
+            (&leaky, "dropped 0.11 % of the packets"),
+        ] {
+            let said = report.bottleneck(late_max).expect(reason);
+            assert!(said.contains(reason), "{said}");
+        }
+        assert_eq!(late.bottleneck(Duration::from_micros(2_200)), None);
     }
 }

@@ -83,23 +83,29 @@ impl Carrier {
         let mut queueing = Queueing::new();
         let mut buffer = vec![0; PACKET_BYTES_MAX];
         while !self.shared.stop.load(Ordering::Relaxed) {
-            self.give_due();
-            let timeout = Timespec::try_from(self.wait_time()).expect("it is at most WAIT_MAX");
-            let mut events = [MaybeUninit::<Event>::uninit(); 16];
-            let ready: Vec<usize> = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
-                Ok((ready, _)) => ready
-                    .iter()
-                    .map(|event| event.data.u64() as usize)
-                    .collect(),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            self.taken_late = queueing.since_last();
-            for from in ready {
-                self.take(from, &mut buffer)?;
-            }
-            self.note_cpu();
+            self.turn(&mut queueing, &mut buffer)?;
         }
+        Ok(())
+    }
+
+    /// Gives what is due, and takes what has been sent, if need be after a wait.
+    fn turn(&mut self, queueing: &mut Queueing, buffer: &mut [u8]) -> io::Result<()> {
+        self.give_due();
+        let timeout = Timespec::try_from(self.wait_time()).expect("it is at most WAIT_MAX");
+        let mut events = [MaybeUninit::<Event>::uninit(); 16];
+        let ready: Vec<usize> = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok((ready, _)) => ready
+                .iter()
+                .map(|event| event.data.u64() as usize)
+                .collect(),
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        self.taken_late = queueing.since_last();
+        for from in ready {
+            self.take(from, buffer)?;
+        }
+        self.note_cpu();
         Ok(())
     }
 
@@ -217,4 +223,139 @@ impl Queueing {
 fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write, net::UdpSocket, sync::atomic::AtomicBool};
+
+    use greenwich_proto::netem::LinkProfile;
+    use parking_lot::Mutex;
+    use rustix::{
+        fd::AsFd,
+        thread::{
+            CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity,
+            sched_setaffinity,
+        },
+    };
+
+    use super::*;
+    use crate::wan::{
+        forwarder::{Links, account::Account},
+        namespaces::Namespaces,
+    };
+
+    #[test]
+    fn the_wait_for_a_processor_is_read_from_the_second_number() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"100 5000 3\n").unwrap();
+        let statistics = Some(file.reopen().unwrap());
+        let mut queueing = Queueing {
+            statistics,
+            seen: 1_000,
+        };
+        assert_eq!(queueing.since_last(), Duration::from_nanos(4_000));
+        assert_eq!(queueing.since_last(), Duration::ZERO);
+        fs::write(file.path(), "200 7000 4\n").unwrap();
+        assert_eq!(queueing.since_last(), Duration::from_nanos(2_000));
+        let (statistics, seen) = (None, 0);
+        let mut unknown = Queueing { statistics, seen };
+        assert_eq!(unknown.since_last(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_shares_a_processor_waits_for_it() {
+        if !std::path::Path::new("/proc/thread-self/schedstat").exists() {
+            eprintln!("not checked here: this kernel does not tell what threads wait");
+            return;
+        }
+        let possible = sched_getaffinity(None).unwrap();
+        let mut one = CpuSet::new();
+        one.set(
+            (0..CpuSet::MAX_CPU)
+                .find(|&cpu| possible.is_set(cpu))
+                .unwrap(),
+        );
+        let is_over = AtomicBool::new(false);
+        let waited = std::thread::scope(|scope| {
+            let contender = || {
+                sched_setaffinity(None, &one).unwrap();
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            };
+            scope.spawn(contender);
+            let waiting = scope.spawn(|| {
+                sched_setaffinity(None, &one).unwrap();
+                let mut queueing = Queueing::new();
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let mut waited = Duration::ZERO;
+                while waited < Duration::from_millis(10) && Instant::now() < deadline {
+                    waited += queueing.since_last();
+                }
+                waited
+            });
+            let waited = waiting.join();
+            is_over.store(true, Ordering::Relaxed);
+            waited.unwrap()
+        });
+        assert!(waited >= Duration::from_millis(10), "{waited:?}");
+    }
+
+    /// A packet of the region `name`, as a server there would send it.
+    fn send_from(name: &str, address: &str) {
+        let namespace = File::open(format!("/run/netns/{name}")).unwrap();
+        let send = || {
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), network).unwrap();
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.send_to(b"packet", (address, 9)).unwrap();
+        };
+        std::thread::scope(|scope| scope.spawn(send).join()).unwrap();
+    }
+
+    #[test]
+    fn what_the_thread_waits_for_a_processor_makes_its_packets_late() {
+        let (namespaces, devices) = match Namespaces::make(&["a", "b"]) {
+            Ok(made) => made,
+            Err(error) => {
+                assert!(error.is_forbidden(), "{error}");
+                eprintln!("not checked here: {error}");
+                return;
+            }
+        };
+        let link = greenwich_proto::netem::Link::new(LinkProfile::NONE, 1);
+        let shared = Arc::new(Shared {
+            regions: 2,
+            stop: false.into(),
+            links: Mutex::new(Links {
+                regions: 2,
+                links: vec![link; 4],
+            }),
+            account: Mutex::new(Account::new(2)),
+        });
+        let mut carrier = Carrier::new(devices, Arc::clone(&shared)).unwrap();
+        let waits = tempfile::NamedTempFile::new().unwrap();
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        send_from(
+            &namespaces.sites[0].namespace.clone().unwrap(),
+            "10.201.0.2",
+        );
+        // Each turn has waited for an hour.
+        let mut waited = 0;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while shared.account.lock().report().total().given == 0 {
+            assert!(Instant::now() < deadline, "the packet is not given");
+            waited += 3_600_000_000_000_u64;
+            fs::write(waits.path(), format!("0 {waited} 1\n")).unwrap();
+            let statistics = Some(waits.reopen().unwrap());
+            let seen = waited - 3_600_000_000_000;
+            carrier
+                .turn(&mut Queueing { statistics, seen }, &mut buffer)
+                .unwrap();
+        }
+        let late_us = shared.account.lock().report().error_us_max;
+        // The longest time that is kept is ten minutes.
+        assert!(late_us > 590e6, "{late_us} us");
+    }
 }

@@ -1,0 +1,476 @@
+//! Whether every figure stands under its heading: reports made by hand, in which no two figures are the same.
+
+use std::time::Duration;
+
+use greenwich_bench::{
+    lag::LagFigures,
+    load::mix::Mix,
+    report::{
+        conflict,
+        distribution::{Distribution, Point},
+        figure::{Body, Figure, Plot, Section, Table},
+        lag, local, partition, soak,
+    },
+    scenario::{
+        conflict::{ConflictReport, ConflictRun, ConflictType},
+        drive::{Direction, RegionLoad, RegionSamples},
+        lag::{LagCase, LagReport, LagRun},
+        local::{Case, LocalReport, Memory, Turn},
+        partition::{PartitionCase, PartitionReport, PartitionRun},
+        soak::{SoakReport, SoakRun},
+    },
+    wan::{
+        forwarder::account::{ForwarderReport, LinkCounts, LinkReport},
+        plan::Network,
+    },
+};
+
+fn table<'a>(section: &'a Section, title: &str) -> &'a Table {
+    let mut figures = section.figures.iter();
+    let is_it = |figure: &&Figure| figure.title == title && matches!(figure.body, Body::Table(_));
+    match &figures.find(is_it).expect(title).body {
+        Body::Table(table) => table,
+        Body::Plot(_) => unreachable!("it was looked for"),
+    }
+}
+
+fn plot<'a>(section: &'a Section, title: &str) -> &'a Plot {
+    let mut figures = section.figures.iter();
+    let is_it = |figure: &&Figure| figure.title == title && matches!(figure.body, Body::Plot(_));
+    match &figures.find(is_it).expect(title).body {
+        Body::Plot(plot) => plot,
+        Body::Table(_) => unreachable!("it was looked for"),
+    }
+}
+
+/// Where points of the first series are.
+fn points(plot: &Plot) -> Vec<(f64, f64)> {
+    let points = plot.series[0].points.iter();
+    points.map(|point| (point.x, point.y)).collect()
+}
+
+/// Headings and cells of one row are these, and no others.
+#[track_caller]
+fn assert_row(table: &Table, row: usize, expected: &[(&str, &str)]) {
+    let cells = table.header.iter().zip(&table.rows[row]);
+    let cells: Vec<(&str, &str)> = cells.map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(cells, expected);
+}
+
+const OWN_ERROR: &str = "The benchmark's own error";
+
+fn forwarder() -> ForwarderReport {
+    let counts = LinkCounts {
+        taken: 1_000,
+        taken_bytes: 2_000,
+        given: 3_000,
+        lost: 40,
+        queue_full: 50,
+        cut: 60,
+    };
+    ForwarderReport {
+        links: vec![LinkReport {
+            from: 1,
+            to: 0,
+            counts,
+            wait_ms_p50: 7.0,
+            wait_ms_p99: 8.0,
+        }],
+        own_fault: 9,
+        error_us_p50: 11.0,
+        error_us_p99: 12.0,
+        error_us_max: 13.0,
+        cpu_share: 0.14,
+    }
+}
+
+/// What the forwarder above and the loads below say under [`OWN_ERROR`].
+#[track_caller]
+fn assert_own_error(section: &Section, case: &str, sent_late: &str) {
+    let expected = [
+        ("server", "x"),
+        ("case", case),
+        ("late p50", "11 µs"),
+        ("late p99", "12 µs"),
+        ("late max", "13 µs"),
+        ("dropped", "9"),
+        ("processor", "14 %"),
+        ("sent late p99", sent_late),
+    ];
+    assert_row(table(section, OWN_ERROR), 0, &expected);
+}
+
+/// Its percentiles are its least time and as much again for each step.
+fn distribution(least_ms: f64) -> Distribution {
+    let quantiles = [0.5, 0.9, 0.99, 0.999, 0.9999];
+    let points = (1..).zip(quantiles).map(|(step, quantile)| Point {
+        quantile,
+        ms: least_ms * f64::from(step),
+        count: 1,
+    });
+    Distribution {
+        count: 100,
+        mean_ms: 0.1,
+        deviation_ms: 0.2,
+        max_ms: least_ms * 6.0,
+        points: points.collect(),
+    }
+}
+
+fn load(region: &str) -> RegionLoad {
+    RegionLoad {
+        region: region.to_owned(),
+        latency: distribution(21.0),
+        operations: Vec::new(),
+        answered: 31,
+        errors: 32,
+        missed: 33,
+        per_second: 34.0,
+        sent_late_ms_p99: 35.0,
+        unanswered: 36,
+        seconds: Vec::new(),
+    }
+}
+
+fn samples(region: &str) -> RegionSamples {
+    RegionSamples {
+        region: region.to_owned(),
+        resident_bytes: vec![41_000_000, 43_000_000, 42_000_000],
+        cpu_seconds: vec![0.0, 1.0, 2.0],
+    }
+}
+
+fn direction() -> Direction {
+    Direction {
+        from: "a".to_owned(),
+        to: "b".to_owned(),
+        one_way_ms: 1.0,
+        lag: LagFigures {
+            probes: 1_000_000,
+            never: 52,
+            p50_ms: 53.0,
+            p90_ms: 54.0,
+            p99_ms: 55.0,
+            p999_ms: 56.0,
+            p9999_ms: 57.0,
+            max_ms: 58.0,
+            look_ms_p50: 59.0,
+            look_ms_p99: 60.0,
+        },
+        distribution: distribution(61.0),
+        series_ms: vec![(1_000.0, 62.0), (2_000.0, 63.0)],
+    }
+}
+
+fn lag_case() -> LagCase {
+    LagCase {
+        rate: 71.0,
+        writers: Vec::new(),
+        network: Network::default(),
+        faults: Vec::new(),
+        until: None,
+    }
+}
+
+fn lag_run() -> LagRun {
+    LagRun {
+        server: "x".to_owned(),
+        case: lag_case(),
+        directions: vec![direction()],
+        loads: vec![
+            load("a"),
+            RegionLoad {
+                sent_late_ms_p99: 5.0,
+                ..load("b")
+            },
+        ],
+        regions: vec![samples("a"), samples("b")],
+        marks: Vec::new(),
+        updates_per_second: 72.0,
+        bytes_per_update: Some(73.0),
+        forwarder: Some(forwarder()),
+        bottleneck: None,
+    }
+}
+
+fn lag_section(run: LagRun) -> Section {
+    lag::section(&LagReport { runs: vec![run] })
+}
+
+#[test]
+fn lag_stands_under_its_headings() {
+    let section = lag_section(lag_run());
+    let case = "71 updates/s, no emulation";
+    let expected = [
+        ("server", "x"),
+        ("direction", "a to b"),
+        ("case", case),
+        ("updates/s", "72"),
+        ("p50", "+52.00 ms"),
+        ("p90", "+53.00 ms"),
+        ("p99", "+54.00 ms"),
+        ("p99.9", "+55.00 ms"),
+        ("p99.99", "+56.00 ms"),
+        ("max", "+57.00 ms"),
+        ("probes", "1000000"),
+        ("never", "52"),
+        ("looks p99", "60.00 ms"),
+    ];
+    assert_row(table(&section, "Lag over the one-way delay"), 0, &expected);
+    let expected = [
+        ("server", "x"),
+        ("direction", "b to a"),
+        ("case", case),
+        ("updates/s", "72"),
+        ("bytes/update", "73"),
+        ("packets", "1000"),
+        ("lost by chance", "4.00 %"),
+        ("dropped by own fault", "5.00 %"),
+        ("waited p50", "7.00 ms"),
+        ("waited p99", "8.00 ms"),
+    ];
+    assert_row(table(&section, "What links carried"), 0, &expected);
+    assert_own_error(&section, case, "35.00 ms");
+    let said = section.warnings.join("\n");
+    assert!(said.contains("66 updates were never sent"), "{said}");
+    assert!(said.contains("52 probes were never seen"), "{said}");
+}
+
+#[test]
+fn lag_is_drawn_where_it_is() {
+    let faster = LagRun {
+        case: LagCase {
+            rate: 74.0,
+            ..lag_case()
+        },
+        ..lag_run()
+    };
+    let runs = vec![lag_run(), faster];
+    let section = lag::section(&LagReport { runs });
+    let bars = points(plot(&section, "Bytes per update"));
+    assert_eq!(bars, [(0.0, 73.0), (0.0, 73.0)]);
+    let by_rate = points(plot(&section, "Lag by rate: no emulation"));
+    assert_eq!(by_rate, [(71.0, 54.0), (74.0, 54.0)]);
+    let case = "71 updates/s, no emulation";
+    let over_time = plot(&section, &format!("Lag over time: {case}"));
+    assert_eq!(points(over_time), [(1.0, 62.0), (2.0, 63.0)]);
+    assert_eq!(over_time.levels[0].at, 1.0);
+    let by_percentile = points(plot(&section, &format!("Lag by percentile: {case}")));
+    let of_p99 = by_percentile[2];
+    assert!((of_p99.0 - 100.0).abs() < 1e-6 && of_p99.1 == 183.0);
+}
+
+#[test]
+fn percentiles_that_no_probe_lies_beyond_are_left_out() {
+    let mut run = lag_run();
+    run.directions[0].lag.probes = 500;
+    let section = lag_section(run);
+    let table = table(&section, "Lag over the one-way delay");
+    assert_eq!(
+        table.rows[0][4..10],
+        ["+52.00 ms", "+53.00 ms", "+54.00 ms", "–", "–", "+57.00 ms"]
+    );
+}
+
+#[test]
+fn lag_that_the_emulation_spoilt_is_not_shown() {
+    let mut run = lag_run();
+    run.bottleneck = Some("it was late".to_owned());
+    let section = lag_section(run);
+    let table = table(&section, "Lag over the one-way delay");
+    assert_eq!(table.rows[0][3], "72");
+    assert!(table.rows[0][4..].iter().all(|cell| cell == "–"));
+    assert!(section.warnings[0].contains("not shown: it was late"));
+}
+
+#[test]
+fn throughput_cpu_and_memory_stand_under_their_headings() {
+    let case = Case {
+        mix: Mix::Get,
+        pipeline: 4,
+    };
+    let turn = |round, per_second, cpu_us_per_command, errors| Turn {
+        server: "x".to_owned(),
+        case,
+        round,
+        per_second,
+        cpu_us_per_command,
+        errors,
+    };
+    let section = local::section(&LocalReport {
+        memory: vec![Memory {
+            server: "x".to_owned(),
+            empty_bytes: 1_000_000,
+            full_bytes: 2_000_000,
+            bytes_per_key: 3.0,
+        }],
+        turns: vec![
+            turn(0, 10.0, 21.0, 31),
+            turn(1, 12.0, 23.0, 32),
+            turn(2, 17.0, 28.0, 0),
+        ],
+    });
+    let expected = [
+        ("server", "x"),
+        ("empty", "1.0 MB"),
+        ("with all keys", "2.0 MB"),
+        ("bytes per key", "3"),
+    ];
+    assert_row(table(&section, "Memory"), 0, &expected);
+    let expected = [
+        ("case", "get at pipeline 4"),
+        ("server", "x"),
+        ("per second", "12"),
+        ("CPU per command", "23.00 µs"),
+        ("least", "21.00 µs"),
+        ("most", "28.00 µs"),
+        ("errors", "32"),
+    ];
+    assert_row(
+        table(&section, "Throughput and CPU per command"),
+        0,
+        &expected,
+    );
+    let bar = |title: &str| {
+        let point = &plot(&section, title).series[0].points[0];
+        (point.x, point.y, point.spread)
+    };
+    assert_eq!(bar("CPU per command"), (0.0, 23.0, Some((21.0, 28.0))));
+    assert_eq!(bar("Throughput"), (0.0, 12.0, Some((10.0, 17.0))));
+    assert_eq!(bar("Memory per key"), (0.0, 3.0, None));
+    assert_eq!(bar("Throughput against CPU"), (12.0, 23.0, None));
+}
+
+#[test]
+fn conflicts_stand_under_their_headings() {
+    let section = conflict::section(&ConflictReport {
+        runs: vec![ConflictRun {
+            server: "x".to_owned(),
+            kind: ConflictType::Counter,
+            keys: 1,
+            accepted: 2,
+            refused: 3,
+            differing: 4,
+            lost: Some(5),
+            equal_after_ms: Some(6.0),
+            forwarder: Some(forwarder()),
+        }],
+    });
+    let expected = [
+        ("server", "x"),
+        ("type", "counter"),
+        ("keys", "1"),
+        ("accepted", "2"),
+        ("refused", "3"),
+        ("differ afterwards", "4"),
+        ("updates lost", "5"),
+        ("equal after", "6 ms"),
+    ];
+    let title = "The same keys, written in all regions at once";
+    assert_row(table(&section, title), 0, &expected);
+    assert_own_error(&section, "counter", "–");
+}
+
+#[test]
+fn partitions_stand_under_their_headings() {
+    let mut report = PartitionReport {
+        runs: vec![PartitionRun {
+            server: "x".to_owned(),
+            case: PartitionCase {
+                rate: 1.0,
+                cut: Duration::from_secs(2),
+                is_one_way: true,
+                network: Network::default(),
+            },
+            loads: vec![load("a")],
+            marks: Vec::new(),
+            answered: 3,
+            equal_after_ms: Some(4.0),
+            look_ms: 5.0,
+            differing: 6,
+            heal_bytes: 7_000_000,
+            forwarder: forwarder(),
+            bottleneck: None,
+        }],
+    };
+    let section = partition::section(&report);
+    let case = "1 requests/s, no emulation, cut one way for 2s";
+    let expected = [
+        ("server", "x"),
+        ("case", case),
+        ("requests answered", "3"),
+        ("equal after", "4 ms"),
+        ("looks", "5 ms"),
+        ("differ at the end", "6"),
+        ("bytes from heal to then", "7.00 MB"),
+    ];
+    let title = "From the heal until all regions are equal";
+    assert_row(table(&section, title), 0, &expected);
+    let expected = [
+        ("server", "x"),
+        ("region", "a"),
+        ("answered", "31"),
+        ("errors", "32"),
+        ("missed", "69"),
+        ("p50", "21.00 ms"),
+        ("p99", "63.00 ms"),
+        ("max", "126.00 ms"),
+    ];
+    let title = "What clients saw before and during the cut";
+    assert_row(table(&section, title), 0, &expected);
+    assert_own_error(&section, &format!("{case}, from the heal on"), "35.00 ms");
+    assert!(
+        section
+            .warnings
+            .iter()
+            .any(|said| said.contains("6 keys differ"))
+    );
+
+    report.runs[0].bottleneck = Some("it was late".to_owned());
+    let section = partition::section(&report);
+    assert!(section.warnings[0].contains("it was late"));
+    let row = &table(&section, "From the heal until all regions are equal").rows[0];
+    assert_eq!(row[2..], ["3", "–", "–", "–", "–"]);
+}
+
+#[test]
+fn soaks_stand_under_their_headings() {
+    let section = soak::section(&SoakReport {
+        runs: vec![SoakRun {
+            server: "x".to_owned(),
+            loads: vec![load("a")],
+            directions: vec![direction()],
+            regions: vec![samples("a")],
+            marks: Vec::new(),
+            differing: 1,
+            equal_after_ms: None,
+            forwarder: Some(forwarder()),
+            bottleneck: None,
+        }],
+    });
+    let expected = [
+        ("server", "x"),
+        ("region", "a"),
+        ("answered", "31"),
+        ("errors", "32"),
+        ("missed", "33"),
+        ("unanswered", "36"),
+        ("p50", "21.00 ms"),
+        ("p99", "63.00 ms"),
+        ("p99.9", "84.00 ms"),
+        ("max", "126.00 ms"),
+    ];
+    assert_row(table(&section, "What clients saw"), 0, &expected);
+    let expected = [
+        ("server", "x"),
+        ("region", "a"),
+        ("memory at first", "41.0 MB"),
+        ("at most", "43.0 MB"),
+        ("at the end", "42.0 MB"),
+        ("differ at the end", "1"),
+        ("equal after", "never"),
+    ];
+    let title = "Memory, and whether regions are equal in the end";
+    assert_row(table(&section, title), 0, &expected);
+    assert_own_error(&section, "the whole", "35.00 ms");
+}
