@@ -1,29 +1,26 @@
-//! Whether every figure stands under its heading: reports made by hand, in which no two figures are the same.
+//! Whether every figure stands under its heading.
+
+mod made;
 
 use std::time::Duration;
 
 use greenwich_bench::{
-    lag::LagFigures,
     load::mix::Mix,
     report::{
         conflict,
-        distribution::{Distribution, Point},
         figure::{Body, Figure, Plot, Section, Table},
         lag, local, partition, soak,
     },
     scenario::{
         conflict::{ConflictReport, ConflictRun, ConflictType},
-        drive::{Direction, RegionLoad, RegionSamples},
-        lag::{LagCase, LagReport, LagRun},
+        lag::{Knee, LagCase, LagReport, LagRun},
         local::{Case, LocalReport, Memory, Turn},
         partition::{PartitionCase, PartitionReport, PartitionRun},
         soak::{SoakReport, SoakRun},
     },
-    wan::{
-        forwarder::account::{ForwarderReport, LinkCounts, LinkReport},
-        plan::Network,
-    },
+    wan::plan::Network,
 };
+use made::{direction, forwarder, lag_case, lag_run, load, samples};
 
 fn table<'a>(section: &'a Section, title: &str) -> &'a Table {
     let mut figures = section.figures.iter();
@@ -59,32 +56,7 @@ fn assert_row(table: &Table, row: usize, expected: &[(&str, &str)]) {
 
 const OWN_ERROR: &str = "The benchmark's own error";
 
-fn forwarder() -> ForwarderReport {
-    let counts = LinkCounts {
-        taken: 1_000,
-        taken_bytes: 2_000,
-        given: 3_000,
-        lost: 40,
-        queue_full: 50,
-        cut: 60,
-    };
-    ForwarderReport {
-        links: vec![LinkReport {
-            from: 1,
-            to: 0,
-            counts,
-            wait_ms_p50: 7.0,
-            wait_ms_p99: 8.0,
-        }],
-        own_fault: 9,
-        error_us_p50: 11.0,
-        error_us_p99: 12.0,
-        error_us_max: 13.0,
-        cpu_share: 0.14,
-    }
-}
-
-/// What the forwarder above and the loads below say under [`OWN_ERROR`].
+/// What the forwarder and the loads that are made say under [`OWN_ERROR`].
 #[track_caller]
 fn assert_own_error(section: &Section, case: &str, sent_late: &str) {
     let expected = [
@@ -98,99 +70,6 @@ fn assert_own_error(section: &Section, case: &str, sent_late: &str) {
         ("sent late p99", sent_late),
     ];
     assert_row(table(section, OWN_ERROR), 0, &expected);
-}
-
-/// Its percentiles are its least time and as much again for each step.
-fn distribution(least_ms: f64) -> Distribution {
-    let quantiles = [0.5, 0.9, 0.99, 0.999, 0.9999];
-    let points = (1..).zip(quantiles).map(|(step, quantile)| Point {
-        quantile,
-        ms: least_ms * f64::from(step),
-        count: 1,
-    });
-    Distribution {
-        count: 100,
-        mean_ms: 0.1,
-        deviation_ms: 0.2,
-        max_ms: least_ms * 6.0,
-        points: points.collect(),
-    }
-}
-
-fn load(region: &str) -> RegionLoad {
-    RegionLoad {
-        region: region.to_owned(),
-        latency: distribution(21.0),
-        operations: Vec::new(),
-        answered: 31,
-        errors: 32,
-        missed: 33,
-        per_second: 34.0,
-        sent_late_ms_p99: 35.0,
-        unanswered: 36,
-        seconds: Vec::new(),
-    }
-}
-
-fn samples(region: &str) -> RegionSamples {
-    RegionSamples {
-        region: region.to_owned(),
-        resident_bytes: vec![41_000_000, 43_000_000, 42_000_000],
-        cpu_seconds: vec![0.0, 1.0, 2.0],
-    }
-}
-
-fn direction() -> Direction {
-    Direction {
-        from: "a".to_owned(),
-        to: "b".to_owned(),
-        one_way_ms: 1.0,
-        lag: LagFigures {
-            probes: 1_000_000,
-            never: 52,
-            p50_ms: 53.0,
-            p90_ms: 54.0,
-            p99_ms: 55.0,
-            p999_ms: 56.0,
-            p9999_ms: 57.0,
-            max_ms: 58.0,
-            look_ms_p50: 59.0,
-            look_ms_p99: 60.0,
-        },
-        distribution: distribution(61.0),
-        series_ms: vec![(1_000.0, 62.0), (2_000.0, 63.0)],
-    }
-}
-
-fn lag_case() -> LagCase {
-    LagCase {
-        rate: 71.0,
-        writers: Vec::new(),
-        network: Network::default(),
-        faults: Vec::new(),
-        until: None,
-    }
-}
-
-fn lag_run() -> LagRun {
-    LagRun {
-        server: "x".to_owned(),
-        case: lag_case(),
-        directions: vec![direction()],
-        loads: vec![
-            load("a"),
-            RegionLoad {
-                sent_late_ms_p99: 5.0,
-                ..load("b")
-            },
-        ],
-        regions: vec![samples("a"), samples("b")],
-        marks: Vec::new(),
-        updates_per_second: 72.0,
-        bytes_per_update: Some(73.0),
-        forwarder: Some(forwarder()),
-        bottleneck: None,
-    }
 }
 
 fn lag_section(run: LagRun) -> Section {
@@ -281,6 +160,52 @@ fn lag_that_the_emulation_spoilt_is_not_shown() {
     assert_eq!(table.rows[0][3], "72");
     assert!(table.rows[0][4..].iter().all(|cell| cell == "–"));
     assert!(section.warnings[0].contains("not shown: it was late"));
+}
+
+#[test]
+fn a_knee_is_between_the_last_low_step_and_the_first_high_one() {
+    let step = |server: &str, rate: f64, p99_ms: f64| {
+        let mut run = lag_run();
+        run.server = server.to_owned();
+        run.case = LagCase {
+            rate,
+            until: Some(Knee {
+                p99_over: Duration::from_millis(10),
+                factor: 1.5,
+                rate_max: 1e6,
+            }),
+            ..lag_case()
+        };
+        run.loads.iter_mut().for_each(|load| load.missed = 0);
+        let lag = &mut run.directions[0].lag;
+        (lag.never, lag.p99_ms) = (0, p99_ms);
+        run
+    };
+    let mut missing = step("z", 100.0, 3.0);
+    missing.loads[0].missed = 7;
+    let section = lag::section(&LagReport {
+        runs: vec![
+            step("x", 100.0, 3.0),
+            step("x", 150.0, 4.0),
+            step("x", 225.0, 15.0),
+            step("y", 100.0, 3.0),
+            missing,
+        ],
+    });
+    let rows = &table(&section, "Lag under rising rate").rows;
+    let ends: Vec<_> = rows.iter().map(|row| (&*row[0], &row[2..])).collect();
+    let expected = [
+        ("x", ["+10ms", "150/s", "225/s", "p99 +14.0 ms"]),
+        ("y", ["+10ms", "100/s", "–", "–"]),
+        ("z", ["+10ms", "–", "100/s", "7 updates were never sent"]),
+    ];
+    assert_eq!(ends.len(), expected.len());
+    for (end, expected) in ends.iter().zip(expected) {
+        assert_eq!(
+            (end.0, end.1),
+            (expected.0, &expected.1.map(str::to_owned)[..])
+        );
+    }
 }
 
 #[test]
@@ -448,6 +373,20 @@ fn soaks_stand_under_their_headings() {
             bottleneck: None,
         }],
     });
+    let expected = [
+        ("server", "x"),
+        ("direction", "a to b"),
+        ("one way", "1.0 ms"),
+        ("p50", "53.0 ms"),
+        ("p99", "55.0 ms"),
+        ("max", "58.0 ms"),
+        ("probes", "1000000"),
+        ("never", "52"),
+    ];
+    assert_row(table(&section, "Lag"), 0, &expected);
+    let said = section.warnings.join("\n");
+    assert!(said.contains("52 probes were never seen"), "{said}");
+    assert!(said.contains("1 keys differ"), "{said}");
     let expected = [
         ("server", "x"),
         ("region", "a"),
