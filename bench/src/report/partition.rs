@@ -108,13 +108,14 @@ fn heal_table(report: &PartitionReport) -> Figure {
 
 fn client_table(report: &PartitionReport) -> Figure {
     let header = [
-        "server", "region", "answered", "errors", "missed", "p50", "p99", "max",
+        "server", "case", "region", "answered", "errors", "missed", "p50", "p99", "max",
     ];
-    let mut table = Table::new(2, header);
+    let mut table = Table::new(3, header);
     for run in &report.runs {
         for load in &run.loads {
             table.push([
                 run.server.clone(),
+                case_name(run),
                 load.region.clone(),
                 load.answered.to_string(),
                 load.errors.to_string(),

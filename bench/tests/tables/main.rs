@@ -333,6 +333,7 @@ fn partitions_stand_under_their_headings() {
     assert_row(table(&section, title), 0, &expected);
     let expected = [
         ("server", "x"),
+        ("case", case),
         ("region", "a"),
         ("answered", "31"),
         ("errors", "32"),
