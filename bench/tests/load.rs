@@ -138,3 +138,54 @@ fn a_load_that_is_interrupted_while_it_warms_up_has_nothing_to_show() {
         "{text}"
     );
 }
+
+/// Answers so many PINGs like this, and then ends the connection.
+fn mortal(answers: usize, answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; PING.len()];
+            for _ in 0..answers {
+                if stream.read_exact(&mut request).is_err() || stream.write_all(answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn what_a_server_answered_before_it_died_is_shown_as_partial() {
+    let address = mortal(100, b"+PONG\r\n");
+    let open = ["--rate", "1000", "--length", "1h", "--warm-up", "0s"];
+    let output = Bench::start(address, &open).end();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in [
+        "PARTIAL, given up after ",
+        " s of 1h: 127.0.0.1:",
+        "│ ping ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the load was given up: "), "{said}");
+}
+
+#[test]
+fn errors_are_quoted_and_nothing_but_errors_is_a_failure() {
+    let address = mortal(100, b"-NOAUTH who are you?\r\n");
+    let open = ["--rate", "100", "--length", "500ms", "--warm-up", "0s"];
+    let output = Bench::start(address, &open).end();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let quoted = "errors 50, such as: NOAUTH who are you?\n";
+    assert!(text.contains(quoted), "{text}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("every request was answered with an error"),
+        "{said}"
+    );
+}

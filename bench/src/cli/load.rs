@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::say::say;
 use crate::{
     interrupt::{self, Interrupted},
-    load::{Load, args::LoadArgs, fill::fill, generator::Progress, record::Record},
+    load::{Load, LoadError, args::LoadArgs, fill::fill, generator::Progress, record::Record},
     report::terminal::{load_table, time},
 };
 
@@ -33,10 +33,17 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     interrupt::watch().context("cannot listen for signals")?;
     let measured = measure(&args.to_load(address))?;
     say(|out| show(args, &measured, out))?;
-    match measured.interrupted {
-        Some(interrupted) => Err(interrupted.into()),
-        None => Ok(()),
+    if let Some(interrupted) = measured.interrupted {
+        return Err(interrupted.into());
     }
+    if let Some(error) = measured.given_up {
+        return Err(error.context("the load was given up"));
+    }
+    ensure!(
+        measured.record.answered == 0 || measured.record.errors() < measured.record.answered,
+        "every request was answered with an error"
+    );
+    Ok(())
 }
 
 struct Measured {
@@ -45,6 +52,8 @@ struct Measured {
     answered: u64,
     took: Duration,
     interrupted: Option<Interrupted>,
+    /// Why it ended early by itself.
+    given_up: Option<anyhow::Error>,
 }
 
 /// Runs it to its end, or until somebody interrupts.
@@ -68,16 +77,28 @@ fn measure(load: &Load) -> anyhow::Result<Measured> {
         running.join().expect("a load does not panic")
     });
     bar.finish_and_clear();
-    let record = record.map_err(|error| match interrupt::seen() {
+    let (record, given_up) = match record {
+        Ok(record) => (record, None),
+        Err(LoadError::Connection {
+            address,
+            error,
+            measured,
+        }) if measured.answered > 0 => {
+            let reason = anyhow::Error::new(error).context(address);
+            (*measured, Some(reason))
+        }
         // Who ended the server in the same way ended this.
-        Some(interrupted) => anyhow::Error::new(interrupted).context(error),
-        None => error.into(),
-    });
+        Err(error) => match interrupt::seen() {
+            Some(interrupted) => return Err(anyhow::Error::new(interrupted).context(error)),
+            None => return Err(error).context("the load was given up"),
+        },
+    };
     Ok(Measured {
-        record: record.context("the load was given up")?,
+        record,
         answered: progress.answered.load(Ordering::Relaxed),
         took: begun.elapsed(),
         interrupted: interrupt::seen(),
+        given_up,
     })
 }
 
@@ -86,6 +107,7 @@ fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Resul
         record,
         took,
         interrupted,
+        given_up,
         ..
     } = measured;
     let loop_kind = match args.rate {
@@ -105,7 +127,16 @@ fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Resul
             "{interrupted} after {took:.1} s of {length}: the rest was not measured"
         )?;
     }
-    let end = interrupted.map_or(args.length, |_| *took);
+    if let Some(error) = given_up {
+        let length = humantime::format_duration(args.length);
+        let took = took.as_secs_f64();
+        writeln!(
+            out,
+            "PARTIAL, given up after {took:.1} s of {length}: {error:#}"
+        )?;
+    }
+    let is_whole = interrupted.is_none() && given_up.is_none();
+    let end = if is_whole { args.length } else { *took };
     let recorded = record.last_at.max(end).saturating_sub(args.warm_up);
     if recorded.is_zero() {
         return writeln!(out, "nothing was recorded: it was warming up");
@@ -125,7 +156,11 @@ fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Resul
         out,
         "missed slots {}, unanswered {}",
         record.missed, record.unanswered
-    )
+    )?;
+    match &record.an_error {
+        Some(error) => writeln!(out, "errors {}, such as: {error}", record.errors()),
+        None => Ok(()),
+    }
 }
 
 impl Measured {
@@ -137,7 +172,8 @@ impl Measured {
             answered: recorded,
             ..
         } = self.record;
-        let when = self.interrupted.map_or("never", |_| "not yet");
+        let is_whole = self.interrupted.is_none() && self.given_up.is_none();
+        let when = if is_whole { "never" } else { "not yet" };
         let all = missed + unanswered + self.answered;
         let counts = match (missed, unanswered) {
             (0, 0) => return None,
@@ -195,6 +231,7 @@ mod tests {
                 answered,
                 took: Duration::ZERO,
                 interrupted: None,
+                given_up: None,
             };
             measured.left_out()
         };

@@ -66,6 +66,7 @@ pub struct Connection {
     unsent: Vec<u8>,
     unread: Vec<u8>,
     waiting: VecDeque<Waiting>,
+    first_error: Option<String>,
     is_given_up: bool,
 }
 
@@ -106,6 +107,7 @@ impl Connection {
             unsent: Vec::new(),
             unread,
             waiting: VecDeque::new(),
+            first_error: None,
             is_given_up: false,
         })
     }
@@ -120,6 +122,12 @@ impl Connection {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// What the first reply that was an error said.
+    #[must_use]
+    pub fn first_error(&self) -> Option<&str> {
+        self.first_error.as_deref()
     }
 
     /// Takes no more requests, and tells how many stay without their replies.
@@ -194,9 +202,14 @@ impl Connection {
     fn take_answers(&mut self, answered: &mut impl FnMut(Answer)) -> Result<(), ConnectionError> {
         let mut at = 0;
         while let Some(reply) = reply::scan(&self.unread[at..])? {
+            let text = &self.unread[at..at + reply.bytes];
             at += reply.bytes;
             if reply.is_push {
                 continue;
+            }
+            if reply.is_error && self.first_error.is_none() {
+                let text = String::from_utf8_lossy(&text[1..]);
+                self.first_error = Some(text.trim().to_owned());
             }
             let waiting = self.waiting.front_mut().ok_or(ConnectionError::Unasked)?;
             waiting.is_error |= reply.is_error;

@@ -77,22 +77,34 @@ pub struct Progress {
     pub stop: AtomicBool,
 }
 
-/// Runs a share, and returns what it recorded, or why it had to give up. `start` says from when on, and is asked once the
-/// connections are open, or cannot be opened.
+/// Why a share had to give up, and what it recorded until then.
+#[derive(Debug)]
+pub struct GivenUp {
+    /// What happened.
+    pub error: ConnectionError,
+    /// Its requests without a reply are counted as unanswered.
+    pub record: Box<Record>,
+}
+
+/// Runs a share, and returns what it recorded. `start` says from when on, and is asked once the connections are open, or
+/// cannot be opened.
 ///
 /// # Errors
-/// [`ConnectionError`] when a connection cannot be opened or is lost.
+/// [`GivenUp`] when a connection cannot be opened or is lost.
 pub fn run(
     share: Share,
     requests: Requests,
     start: impl FnOnce() -> Instant,
     progress: &Progress,
-) -> Result<Record, ConnectionError> {
+) -> Result<Record, GivenUp> {
     // It fails only where the kernel has no such setting: then wake-ups are late by its default, and that is recorded.
     let _default = set_current_timer_slack(Some(TIMER_SLACK_NS));
     let opened = open(&share);
     let start = start();
-    let (epoll, connections) = opened?;
+    let (epoll, connections) = opened.map_err(|error| GivenUp {
+        error,
+        record: Box::default(),
+    })?;
     let mut generator = Generator {
         share,
         requests,
@@ -106,16 +118,15 @@ pub fn run(
         answers: 0,
         record: Record::default(),
     };
-    while !generator.is_finished() && !progress.stop.load(Ordering::Relaxed) {
-        generator.reconnect();
-        generator.ask()?;
-        let before = generator.answers;
-        generator.wait_and_hear()?;
-        progress
-            .answered
-            .fetch_add(generator.answers - before, Ordering::Relaxed);
+    let ended = generator.go_on(progress);
+    let record = generator.finish();
+    match ended {
+        Ok(()) => Ok(record),
+        Err(error) => Err(GivenUp {
+            error,
+            record: Box::new(record),
+        }),
     }
-    Ok(generator.finish())
 }
 
 struct Generator {
@@ -136,6 +147,19 @@ struct Generator {
 }
 
 impl Generator {
+    fn go_on(&mut self, progress: &Progress) -> Result<(), ConnectionError> {
+        while !self.is_finished() && !progress.stop.load(Ordering::Relaxed) {
+            self.reconnect();
+            self.ask()?;
+            let before = self.answers;
+            let heard = self.wait_and_hear();
+            let answers = self.answers - before;
+            progress.answered.fetch_add(answers, Ordering::Relaxed);
+            heard?;
+        }
+        Ok(())
+    }
+
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -303,6 +327,8 @@ impl Generator {
             .iter()
             .map(|connection| connection.in_flight() as u64)
             .sum::<u64>();
+        let mut errors = self.connections.iter().filter_map(Connection::first_error);
+        self.record.an_error = errors.next().map(str::to_owned);
         self.record
     }
 }

@@ -26,7 +26,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use self::{
     connection::ConnectionError,
     dataset::Dataset,
-    generator::{Pace, Progress, Share},
+    generator::{GivenUp, Pace, Progress, Share},
     keys::{KeySpread, Keys},
     mix::{Mix, Requests},
     record::Record,
@@ -84,6 +84,8 @@ pub enum LoadError {
         address: SocketAddr,
         /// What happened.
         error: ConnectionError,
+        /// What was recorded until then.
+        measured: Box<Record>,
     },
 }
 
@@ -169,11 +171,24 @@ impl Load {
             handles.into_iter().map(join).collect::<Vec<_>>()
         });
         let mut all = Record::default();
+        let mut given_up = None;
         for outcome in outcomes {
-            let address = self.address;
-            all.add(&outcome.map_err(|error| LoadError::Connection { address, error })?);
+            match outcome {
+                Ok(record) => all.add(&record),
+                Err(GivenUp { error, record }) => {
+                    all.add(&record);
+                    given_up.get_or_insert(error);
+                }
+            }
         }
-        Ok(all)
+        match given_up {
+            None => Ok(all),
+            Some(error) => Err(LoadError::Connection {
+                address: self.address,
+                error,
+                measured: Box::new(all),
+            }),
+        }
     }
 
     fn share(&self, index: usize, threads: usize, keys: &Keys) -> (Share, Requests) {

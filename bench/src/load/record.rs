@@ -58,6 +58,8 @@ pub struct Record {
     /// a while longer, so its throughput is `answered` over the time from the end of the warm-up to the end of the load
     /// or to this, whichever is later.
     pub last_at: Duration,
+    /// What one of the errors said, those of the warm-up included.
+    pub an_error: Option<String>,
 }
 
 impl Default for Record {
@@ -70,6 +72,7 @@ impl Default for Record {
             unanswered: 0,
             answered: 0,
             last_at: Duration::ZERO,
+            an_error: None,
         }
     }
 }
@@ -131,6 +134,7 @@ impl Record {
         self.unanswered += other.unanswered;
         self.answered += other.answered;
         self.last_at = self.last_at.max(other.last_at);
+        self.an_error = self.an_error.take().or_else(|| other.an_error.clone());
     }
 
     /// All operations together.

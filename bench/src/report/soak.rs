@@ -3,7 +3,7 @@
 use super::{conflict::equal_after, own_error};
 use crate::{
     report::distribution::Distribution,
-    report::figure::{Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
+    report::figure::{ABSENT, Axis, Figure, Kind, Mark, Plot, Section, Series, Table},
     scenario::{
         drive::RegionLoad,
         faults,
@@ -187,7 +187,10 @@ fn lag_table(report: &SoakReport) -> Figure {
         "direction",
         "one way",
         "p50",
+        "p90",
         "p99",
+        "p99.9",
+        "p99.99",
         "max",
         "probes",
         "never",
@@ -206,13 +209,21 @@ fn lag_table(report: &SoakReport) -> Figure {
                 table.push_known(known.into());
                 continue;
             }
+            // A percentile that no probe lies beyond is the maximum by another name.
+            let beyond = |quantile: f64, lag_ms: f64| match lag.probes as f64 * (1.0 - quantile) {
+                1.0.. => ms(lag_ms),
+                _ => ABSENT.to_owned(),
+            };
             let [server, way, one_way] = known;
             table.push([
                 server,
                 way,
                 one_way,
                 ms(lag.p50_ms),
-                ms(lag.p99_ms),
+                beyond(0.9, lag.p90_ms),
+                beyond(0.99, lag.p99_ms),
+                beyond(0.999, lag.p999_ms),
+                beyond(0.9999, lag.p9999_ms),
                 ms(lag.max_ms),
                 lag.probes.to_string(),
                 lag.never.to_string(),
