@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod common;
+
 use std::{
     collections::HashMap,
-    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     sync::{Arc, atomic::AtomicBool},
@@ -13,12 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::answer_all;
 use greenwich_bench::{
     lag::{
         Lag,
         probe::{PROBE_INTERVAL, Probing},
     },
-    load::{record::histogram, reply},
+    load::record::histogram,
     server::{Adapter, find_program, redis::RedisLike},
     wan::{forwarder::Forwarder, namespaces::Namespaces},
 };
@@ -124,23 +126,14 @@ impl Role {
         address
     }
 
-    fn answer_all(self, mut stream: TcpStream, known: &Known) {
-        let mut unread = Vec::new();
-        let mut buffer = [0; 64 * 1024];
-        while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            unread.extend_from_slice(&buffer[..read]);
-            let mut replies = Vec::new();
-            while let Some(request) = reply::scan(&unread).unwrap() {
-                let text = String::from_utf8(unread.drain(..request.bytes).collect()).unwrap();
-                // The number of words, then the length of each before it.
-                let key = text.split("\r\n").nth(4).unwrap();
-                let probe = key.rsplit(':').next().unwrap().parse().unwrap();
-                replies.extend_from_slice(self.answer(known, probe));
-            }
-            if stream.write_all(&replies).is_err() {
-                return;
-            }
-        }
+    fn answer_all(self, stream: TcpStream, known: &Known) {
+        answer_all(stream, |request| {
+            let text = str::from_utf8(request).unwrap();
+            // The number of words, then the length of each before it.
+            let key = text.split("\r\n").nth(4).unwrap();
+            let probe = key.rsplit(':').next().unwrap().parse().unwrap();
+            self.answer(known, probe).to_vec()
+        });
     }
 }
 

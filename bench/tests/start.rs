@@ -2,15 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod common;
+
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use greenwich_bench::load::{Load, generator::Progress, reply};
+use common::answer_all;
+use greenwich_bench::load::{Load, generator::Progress};
 
 const LENGTH: Duration = Duration::from_secs(1);
 const CONNECTIONS: usize = 4;
@@ -37,21 +40,15 @@ fn serve() -> (SocketAddr, mpsc::Receiver<Instant>) {
     (address, arrivals)
 }
 
-fn answer(mut stream: TcpStream, told: &mpsc::Sender<Instant>) {
-    let mut unread = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(read @ 1..) = stream.read(&mut buffer) {
-        unread.extend_from_slice(&buffer[..read]);
-        while let Some(request) = reply::scan(&unread).unwrap() {
-            let is_ping = unread[..request.bytes].ends_with(b"PING\r\n");
-            unread.drain(..request.bytes);
-            if is_ping {
-                let _gone = told.send(Instant::now());
-                thread::sleep(ANSWER_DELAY);
-                let _gone = stream.write_all(b"+PONG\r\n");
-            }
+fn answer(stream: TcpStream, told: &mpsc::Sender<Instant>) {
+    answer_all(stream, |request| {
+        if !request.ends_with(b"PING\r\n") {
+            return Vec::new();
         }
-    }
+        let _gone = told.send(Instant::now());
+        thread::sleep(ANSWER_DELAY);
+        b"+PONG\r\n".to_vec()
+    });
 }
 
 fn load(address: SocketAddr, threads: usize) -> Load {

@@ -3,19 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod common;
+
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
+use common::answer_all;
 use greenwich_bench::load::{
     Load,
     generator::Progress,
     record::{Record, Second, histogram},
-    reply,
     schedule::Schedule,
 };
 use hdrhistogram::Histogram;
@@ -84,7 +86,7 @@ fn serve(
     (address, truths)
 }
 
-fn serve_one(mut stream: TcpStream, temper: Temper, start: Instant) -> Truth {
+fn serve_one(stream: TcpStream, temper: Temper, start: Instant) -> Truth {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut replies = stream.try_clone().unwrap();
@@ -100,17 +102,12 @@ fn serve_one(mut stream: TcpStream, temper: Temper, start: Instant) -> Truth {
         answered
     });
     let mut first_arrival = Duration::MAX;
-    let mut unread = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(read @ 1..) = stream.read(&mut buffer) {
-        unread.extend_from_slice(&buffer[..read]);
-        while let Some(request) = reply::scan(&unread).unwrap() {
-            unread.drain(..request.bytes);
-            let arrival = start.elapsed();
-            first_arrival = first_arrival.min(arrival);
-            arrived.send(arrival).unwrap();
-        }
-    }
+    answer_all(stream, |_| {
+        let arrival = start.elapsed();
+        first_arrival = first_arrival.min(arrival);
+        arrived.send(arrival).unwrap();
+        Vec::new()
+    });
     drop(arrived);
     Truth {
         first_arrival,

@@ -3,9 +3,9 @@
 //!
 //! Linux' timerfd does it. Where there is none (other systems, no descriptor left), tokio's timer has to do.
 
-#[cfg(target_os = "linux")]
-use std::os::fd::OwnedFd;
 use std::time::Instant;
+#[cfg(target_os = "linux")]
+use std::{io, os::fd::OwnedFd};
 
 #[cfg(target_os = "linux")]
 use rustix::time::{
@@ -67,7 +67,7 @@ impl Timerfd {
         })
     }
 
-    async fn until(&mut self, at: Instant) -> std::io::Result<()> {
+    async fn until(&mut self, at: Instant) -> io::Result<()> {
         loop {
             let left = at.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -76,30 +76,20 @@ impl Timerfd {
             if self.armed != Some(at) {
                 let once = Itimerspec {
                     it_interval: Timespec::default(),
-                    // A wait that is too long for the kernel ends early, and is begun again.
-                    it_value: Timespec::try_from(left).unwrap_or(LONGEST),
+                    it_value: Timespec::try_from(left).map_err(io::Error::other)?,
                 };
                 timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &once)?;
                 self.armed = Some(at);
             }
             let mut ready = self.descriptor.readable().await?;
-            // Takes the expiry, if it is not one of a time that was replaced meanwhile.
-            if ready
-                .try_io(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?))
-                .is_ok()
-            {
+            // There is nothing to read when a time that has expired was replaced meanwhile.
+            if let Ok(read) = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?)) {
+                read?;
                 self.armed = None;
             }
         }
     }
 }
-
-/// Of the kernel's timers, in seconds: ten years.
-#[cfg(target_os = "linux")]
-const LONGEST: Timespec = Timespec {
-    tv_sec: 10 * 365 * 24 * 60 * 60,
-    tv_nsec: 0,
-};
 
 #[cfg(test)]
 mod tests {

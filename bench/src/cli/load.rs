@@ -119,21 +119,13 @@ fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Resul
         "{loop_kind}; the first {:?} not recorded",
         args.warm_up
     )?;
+    let length = humantime::format_duration(args.length);
+    let when = format!("after {:.1} s of {length}", took.as_secs_f64());
     if let Some(interrupted) = interrupted {
-        let length = humantime::format_duration(args.length);
-        let took = took.as_secs_f64();
-        writeln!(
-            out,
-            "{interrupted} after {took:.1} s of {length}: the rest was not measured"
-        )?;
+        writeln!(out, "{interrupted} {when}: the rest was not measured")?;
     }
     if let Some(error) = given_up {
-        let length = humantime::format_duration(args.length);
-        let took = took.as_secs_f64();
-        writeln!(
-            out,
-            "PARTIAL, given up after {took:.1} s of {length}: {error:#}"
-        )?;
+        writeln!(out, "PARTIAL, given up {when}: {error:#}")?;
     }
     let is_whole = interrupted.is_none() && given_up.is_none();
     let end = if is_whole { args.length } else { *took };

@@ -61,6 +61,14 @@ pub struct LagFigures {
     pub look_ms_p99: f64,
 }
 
+impl LagFigures {
+    /// Whether a probe took longer than this percentile: one without is the maximum by another name.
+    #[must_use]
+    pub fn has_beyond(&self, quantile: f64) -> bool {
+        self.probes as f64 * (1.0 - quantile) >= 1.0
+    }
+}
+
 impl Lag {
     /// Its percentiles.
     #[must_use]

@@ -169,10 +169,17 @@ impl Generator {
         if !self.share.reconnects {
             return Err(error);
         }
+        self.keep_error(index);
         self.record.unanswered += self.connections[index].give_up() as u64;
         let retry_at = self.now() + RECONNECT_INTERVAL;
         self.lost.push_back((index, retry_at));
         Ok(())
+    }
+
+    fn keep_error(&mut self, index: usize) {
+        let error = self.connections[index].first_error();
+        let kept = self.record.an_error.take();
+        self.record.an_error = kept.or_else(|| error.map(str::to_owned));
     }
 
     /// Opens lost connections again whose time has come.
@@ -327,8 +334,7 @@ impl Generator {
             .iter()
             .map(|connection| connection.in_flight() as u64)
             .sum::<u64>();
-        let mut errors = self.connections.iter().filter_map(Connection::first_error);
-        self.record.an_error = errors.next().map(str::to_owned);
+        (0..self.connections.len()).for_each(|index| self.keep_error(index));
         self.record
     }
 }

@@ -100,10 +100,9 @@ fn percentile_table(report: &LagReport) -> Figure {
                 table.push_known(known.into());
                 continue;
             }
-            // A percentile that no probe lies beyond is the maximum by another name.
-            let over = |quantile: f64, lag_ms: f64| match lag.probes as f64 * (1.0 - quantile) {
-                1.0.. => format!("{:+.2} ms", lag_ms - direction.one_way_ms),
-                _ => ABSENT.to_owned(),
+            let over = |quantile: f64, lag_ms: f64| match lag.has_beyond(quantile) {
+                true => format!("{:+.2} ms", lag_ms - direction.one_way_ms),
+                false => ABSENT.to_owned(),
             };
             let [server, way, case, rate] = known;
             table.push([

@@ -209,10 +209,9 @@ fn lag_table(report: &SoakReport) -> Figure {
                 table.push_known(known.into());
                 continue;
             }
-            // A percentile that no probe lies beyond is the maximum by another name.
-            let beyond = |quantile: f64, lag_ms: f64| match lag.probes as f64 * (1.0 - quantile) {
-                1.0.. => ms(lag_ms),
-                _ => ABSENT.to_owned(),
+            let beyond = |quantile: f64, lag_ms: f64| match lag.has_beyond(quantile) {
+                true => ms(lag_ms),
+                false => ABSENT.to_owned(),
             };
             let [server, way, one_way] = known;
             table.push([

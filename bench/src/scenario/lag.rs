@@ -118,9 +118,7 @@ impl LagCase {
             .or_else(|| self.network.problem(regions))
             .or_else(|| faults::problem(&self.faults, regions, length))
     }
-}
 
-impl LagCase {
     /// All of it but the rate.
     #[must_use]
     pub fn conditions(&self) -> String {

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::Command,
@@ -14,10 +13,8 @@ use std::{
     thread,
 };
 
-use greenwich_bench::{
-    load::reply,
-    server::{Adapter, Running, ServerError, Site, process::Process},
-};
+use crate::common::answer_all;
+use greenwich_bench::server::{Adapter, Running, ServerError, Site, process::Process};
 use parking_lot::Mutex;
 use rustix::{
     fd::AsFd,
@@ -134,21 +131,9 @@ impl Region {
         }
     }
 
-    fn serve(&self, mut stream: TcpStream) {
+    fn serve(&self, stream: TcpStream) {
         stream.set_nodelay(true).unwrap();
-        let mut unread = Vec::new();
-        let mut buffer = [0; 64 * 1024];
-        while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            unread.extend_from_slice(&buffer[..read]);
-            let mut replies = Vec::new();
-            while let Some(request) = reply::scan(&unread).unwrap() {
-                let request: Vec<u8> = unread.drain(..request.bytes).collect();
-                replies.extend(self.answer(&words(&request)));
-            }
-            if stream.write_all(&replies).is_err() {
-                return;
-            }
-        }
+        answer_all(stream, |request| self.answer(&words(request)));
     }
 
     fn answer(&self, words: &[Vec<u8>]) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod fake;
 mod watched;
 
