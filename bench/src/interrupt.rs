@@ -18,6 +18,8 @@ use signal_hook::{
     iterator::Signals,
 };
 
+use crate::notice::notice;
+
 /// How long the main thread may take to end by itself.
 const ENDING_LIMIT: Duration = Duration::from_secs(10);
 /// A signal that comes this soon after the first is the same one: `timeout` sends it twice.
@@ -134,7 +136,7 @@ fn end(mut signals: Signals) {
     };
     SIGNAL.store(signal, Ordering::Release);
     let interrupted = Interrupted { signal };
-    eprintln!("greenwich-bench: {interrupted}: ending what runs");
+    notice(format_args!("{interrupted}: ending what runs"));
     CLEAN_UPS.run(|turn| turn == Turn::First);
     let first = Instant::now();
     loop {
@@ -144,7 +146,7 @@ fn end(mut signals: Signals) {
             break;
         }
     }
-    eprintln!("greenwich-bench: not waiting for the rest: its results are lost");
+    notice("not waiting for the rest: its results are lost");
     CLEAN_UPS.run(|_| true);
     std::process::exit(interrupted.exit_code());
 }

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod interrupt;
 pub mod lag;
 pub mod load;
+pub mod notice;
 mod priority;
 pub mod report;
 pub mod scenario;

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use greenwich_bench::interrupt::Interrupted;
+use greenwich_bench::{interrupt::Interrupted, notice::notice};
 
 fn main() -> ExitCode {
     match greenwich_bench::cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("greenwich-bench: {error:#}");
+            notice(format_args!("{error:#}"));
             let interrupted = error.downcast_ref::<Interrupted>();
             interrupted
                 .and_then(|interrupted| u8::try_from(interrupted.exit_code()).ok())

@@ -32,6 +32,8 @@ const LAG: &str = "servers = [\"redis\"]\nregions = [\"a\", \"b\"]\n[lag]\n\
     connections = 1\nlength = \"1h\"\nwarm_up = \"1s\"\n\
     cases = [{ rate = 100, network.link = { rtt = \"2ms\" } }]\n";
 
+const BENCH: &str = env!("CARGO_BIN_EXE_greenwich-bench");
+
 /// A running greenwich-bench.
 struct Bench {
     child: Child,
@@ -46,7 +48,7 @@ impl Bench {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_greenwich-bench"));
+        let mut command = Command::new(BENCH);
         command.arg("run");
         for (name, text) in scenarios {
             let file = directory.path().join(name).with_extension("toml");
@@ -217,6 +219,45 @@ fn an_interrupted_bench_removes_its_namespaces() {
     assert_eq!(code, Some(143));
     assert_eq!(report["scenarios"][0]["partial"], "interrupted by SIGTERM");
     assert!(!is_left());
+}
+
+#[test]
+fn a_report_says_when_it_ended_what_it_replaces_and_is_not_compared_with_itself() {
+    let Some(mut bench) = Bench::start(&[("short", SHORT)]) else {
+        return;
+    };
+    poll("the bench ends", || bench.child.try_wait().unwrap());
+    let out = bench.directory.path().join("out");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(BENCH);
+        let output = command.args(arguments).arg(&out).output().unwrap();
+        (output.status, String::from_utf8(output.stderr).unwrap())
+    };
+    let report = fs::read_to_string(out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let [began, ended] = ["began", "ended"].map(|time| report["provenance"][time].as_str());
+    assert!(began.unwrap() <= ended.unwrap(), "{report}");
+
+    let (status, stderr) = run(&["compare", out.to_str().unwrap()]);
+    assert!(!status.success());
+    assert!(stderr.contains("are the same report"), "{stderr}");
+
+    let file = bench.directory.path().join("short.toml");
+    let (status, stderr) = run(&["run", file.to_str().unwrap(), "--out"]);
+    assert!(status.success(), "{stderr}");
+    let replaced = format!("that began {}", began.unwrap());
+    assert!(stderr.contains(&replaced), "{stderr}");
+    bench.await_no_server();
+}
+
+#[test]
+fn nobody_who_listens_to_errors_is_no_panic() {
+    let mut command = Command::new(BENCH);
+    command.args(["run", "/nowhere.toml"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command.stdout(Stdio::null()).stderr(writer).status();
+    assert_eq!(status.unwrap().code(), Some(1));
 }
 
 #[test]

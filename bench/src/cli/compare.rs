@@ -29,6 +29,12 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let (heading, compared) = match &args.b {
         Some(path) => {
             let b = Report::read(path)?;
+            ensure!(
+                a.provenance != b.provenance,
+                "{} and {} are the same report: name one of another run",
+                args.a.display(),
+                path.display()
+            );
             let began = |path: &Path, report: &Report| {
                 let began = &report.provenance.began;
                 format!("{}, {began}", path.display())

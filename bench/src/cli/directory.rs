@@ -18,6 +18,8 @@ const MARK: &str = ".greenwich-bench";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    /// When the report began that is in it.
+    replaces: Option<String>,
     lock: File,
 }
 
@@ -34,8 +36,9 @@ impl Directory {
             .canonicalize()
             .with_context(|| format!("cannot find {name}"))?;
         let mark = path.join(MARK);
+        let old = Report::read(&path).ok();
         ensure!(
-            mark.exists() || is_empty(&path)? || Report::read(&path).is_ok(),
+            mark.exists() || is_empty(&path)? || old.is_some(),
             "{name} is not empty and holds no report of greenwich-bench: name a new directory with --out"
         );
         let lock =
@@ -58,7 +61,16 @@ impl Directory {
                 )
             })?;
         }
-        Ok(Self { path, lock })
+        Ok(Self {
+            path,
+            replaces: old.map(|report| report.provenance.began),
+            lock,
+        })
+    }
+
+    /// When the report began that is replaced, if there is one.
+    pub(super) fn replaces(&self) -> Option<&str> {
+        self.replaces.as_deref()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -113,6 +125,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("new/report");
         let first = Directory::take(&path).expect("it is new");
+        assert_eq!(first.replaces(), None);
         let left = first.of_servers("lag");
         fs::create_dir_all(&left).expect("a directory");
         assert!(refusal(&path).contains("another greenwich-bench writes to"));
@@ -125,10 +138,9 @@ mod tests {
     #[test]
     fn a_report_without_a_mark_is_known_by_its_json() {
         let home = tempfile::tempdir().expect("a directory");
-        let provenance = Provenance::look(1, Emulation::Socket, BTreeMap::new());
-        Report::new(provenance)
-            .write(home.path())
-            .expect("a report");
-        assert!(Directory::take(home.path()).is_ok());
+        let report = Report::new(Provenance::look(1, Emulation::Socket, BTreeMap::new()));
+        report.write(home.path()).expect("a report");
+        let directory = Directory::take(home.path()).expect("it holds a report");
+        assert_eq!(directory.replaces(), Some(&*report.provenance.began));
     }
 }

@@ -117,7 +117,7 @@ fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Resul
     writeln!(
         out,
         "{loop_kind}; the first {:?} not recorded",
-        args.warm_up
+        args.warm_up()
     )?;
     let length = humantime::format_duration(args.length);
     let when = format!("after {:.1} s of {length}", took.as_secs_f64());
@@ -129,7 +129,7 @@ fn show(args: &LoadArgs, measured: &Measured, out: &mut impl Write) -> io::Resul
     }
     let is_whole = interrupted.is_none() && given_up.is_none();
     let end = if is_whole { args.length } else { *took };
-    let recorded = record.last_at.max(end).saturating_sub(args.warm_up);
+    let recorded = record.last_at.max(end).saturating_sub(args.warm_up());
     if recorded.is_zero() {
         return writeln!(out, "nothing was recorded: it was warming up");
     }

@@ -1,10 +1,14 @@
 //! Which servers a suite measures, and where the greenwich binaries are.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail, ensure};
 
 use crate::{
+    notice::notice,
     scenario::file::ScenarioFile,
     server::{
         Adapter,
@@ -93,6 +97,25 @@ pub(super) fn names(servers: &[String], server: &str) -> bool {
     servers.iter().any(|name| name == server)
 }
 
+/// Whether what is measured as greenwich is one, by what it says of its version.
+pub(super) fn check_greenwich(versions: &BTreeMap<String, Option<String>>) -> anyhow::Result<()> {
+    for name in [
+        greenwich::NAME,
+        greenwich::ZSTD_NAME,
+        greenwich::BASELINE_NAME,
+    ] {
+        let Some(version) = versions.get(name) else {
+            continue;
+        };
+        let version = version.as_deref().unwrap_or_default();
+        ensure!(
+            version.starts_with("greenwich "),
+            "the program that was given for {name} is no greenwich: asked for its --version it says {version:?}"
+        );
+    }
+    Ok(())
+}
+
 fn existing(program: &Path) -> anyhow::Result<PathBuf> {
     ensure!(program.is_file(), "there is no file {}", program.display());
     Ok(program.canonicalize()?)
@@ -103,7 +126,7 @@ fn built_greenwich() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's directory")?;
     let beside = own.with_file_name("greenwich");
     if let (Some(cargo), false) = (std::env::var_os("CARGO"), cfg!(debug_assertions)) {
-        eprintln!("building greenwich");
+        notice("building greenwich");
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
         let built = std::process::Command::new(cargo)
             .args(["build", "--release", "--quiet"])
@@ -214,6 +237,29 @@ mod tests {
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["local"]);
         assert_eq!(files[0].servers, ["redis-alone"]);
+    }
+
+    #[test]
+    fn only_a_greenwich_is_measured_as_one() {
+        let check = |name: &str, version: Option<&str>| {
+            let versions = [(name.to_owned(), version.map(str::to_owned))];
+            check_greenwich(&versions.into()).map_err(|error| error.to_string())
+        };
+        for name in [
+            greenwich::NAME,
+            greenwich::ZSTD_NAME,
+            greenwich::BASELINE_NAME,
+        ] {
+            assert_eq!(check(name, Some("greenwich 0.1.0")), Ok(()));
+            let refusal = check(name, Some("ls (GNU coreutils) 9.1")).unwrap_err();
+            assert!(
+                refusal.contains(&format!("for {name} is no greenwich")),
+                "{refusal}"
+            );
+            assert!(refusal.contains("ls (GNU"), "{refusal}");
+            assert!(check(name, None).is_err());
+        }
+        assert_eq!(check("redis", None), Ok(()));
     }
 
     #[test]

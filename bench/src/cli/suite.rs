@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -13,11 +13,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     directory::Directory,
     say::say,
-    servers::{ServerArgs, names},
+    servers::{ServerArgs, check_greenwich, names},
 };
 use crate::{
     interrupt,
-    report::{Report, ScenarioReport, provenance::Provenance},
+    notice::notice,
+    report::{
+        Report, ScenarioReport,
+        provenance::{Provenance, now},
+    },
     scenario::{Outcome, Stage, file::ScenarioFile},
     server::{Adapter, greenwich, process},
     wan::emulation::Emulation,
@@ -55,8 +59,15 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         .map(|server| (server.name().to_owned(), server.version()))
         .collect();
     let is_there = |server: &str| versions.get(server).is_some_and(Option::is_some);
+    check_greenwich(&versions)?;
     let began = Instant::now();
     let out = Directory::take(&args.out.clone().unwrap_or_else(default_directory))?;
+    if let Some(began) = out.replaces() {
+        notice(format_args!(
+            "replaces the report in {} that began {began}",
+            out.path().display()
+        ));
+    }
     interrupt::watch().context("cannot listen for signals")?;
     let emulation = args.emulation.unwrap_or_else(Emulation::possible);
     let provenance = Provenance::look(args.seed, emulation, versions.clone());
@@ -87,20 +98,26 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
             partial,
         });
         report.unfinished.remove(0);
+        report.provenance.ended = Some(now());
         report.write(out.path())?;
         if interrupt::seen().is_some() {
             break;
         }
     }
     bar.finish_and_clear();
+    conclude(&report, began.elapsed(), out.path())
+}
+
+/// Shows the report, and returns why there is less in it than was asked for, if so.
+fn conclude(report: &Report, took: Duration, path: &Path) -> anyhow::Result<()> {
     say(|stdout| {
         report.print(stdout)?;
         let mut outcomes = report.scenarios.iter().map(|scenario| &scenario.outcome);
         if outcomes.all(Outcome::is_empty) {
             writeln!(stdout, "\nnothing was measured")?;
         }
-        let took = humantime::format_duration(Duration::from_secs(began.elapsed().as_secs()));
-        writeln!(stdout, "\nreport: {}, after {took}", out.path().display())
+        let took = humantime::format_duration(Duration::from_secs(took.as_secs()));
+        writeln!(stdout, "\nreport: {}, after {took}", path.display())
     })?;
     if let Some(interrupted) = interrupt::seen() {
         return Err(interrupted.into());
@@ -110,7 +127,7 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         0 => Ok(()),
         partial => bail!(
             "{partial} of {} scenarios ended early; the report marks them as partial",
-            files.len()
+            report.scenarios.len()
         ),
     }
 }
@@ -211,8 +228,7 @@ fn reason(result: anyhow::Result<()>) -> Option<String> {
 }
 
 fn default_directory() -> PathBuf {
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    Path::new("bench-results").join(now.replace(':', "-"))
+    Path::new("bench-results").join(now().replace(':', "-"))
 }
 
 /// Moves on with each scenario, and says which one it is and what it does.

@@ -12,6 +12,8 @@ use clap::builder::RangedU64ValueParser;
 use super::{Load, dataset::Dataset, mix::Mix, schedule};
 use crate::as_duration;
 
+/// The warm-up of a load that names none takes no longer.
+const WARM_UP_DEFAULT_MAX: Duration = Duration::from_secs(2);
 /// How long each address of a server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -54,9 +56,9 @@ pub struct LoadArgs {
     /// How long to ask, warm-up included.
     #[arg(long, default_value = "10s", value_parser = as_duration::parse_above_zero)]
     pub length: Duration,
-    /// Not recorded.
-    #[arg(long, default_value = "2s", value_parser = as_duration::parse)]
-    pub warm_up: Duration,
+    /// How long nothing is recorded at first. The default is 2s, or a fifth of the length if that is less.
+    #[arg(long, value_parser = as_duration::parse)]
+    pub warm_up: Option<Duration>,
     #[command(flatten)]
     pub data: Dataset,
     /// Connections of all threads, at least one for each.
@@ -83,12 +85,19 @@ pub struct LoadArgs {
 }
 
 impl LoadArgs {
+    /// How long nothing is recorded.
+    #[must_use]
+    pub fn warm_up(&self) -> Duration {
+        self.warm_up
+            .unwrap_or_else(|| WARM_UP_DEFAULT_MAX.min(self.length / 5))
+    }
+
     /// Why options do not go together, if so.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let time = humantime::format_duration;
-        if self.warm_up >= self.length {
-            let (warm_up, length) = (time(self.warm_up), time(self.length));
+        if self.warm_up() >= self.length {
+            let (warm_up, length) = (time(self.warm_up()), time(self.length));
             return Some(format!(
                 "--warm-up ({warm_up}) must be shorter than --length ({length}), which it is part of"
             ));
@@ -130,7 +139,7 @@ impl LoadArgs {
             data: self.data,
             rate: self.rate,
             length: self.length,
-            warm_up: self.warm_up,
+            warm_up: self.warm_up(),
             connections: self.connections,
             pipeline: self.pipeline,
             threads: self.threads,
@@ -202,6 +211,22 @@ mod tests {
                     .expect(words)
                     .contains(reason)
             );
+        }
+    }
+
+    #[test]
+    fn a_short_load_warms_up_for_a_fifth_of_it() {
+        for (words, milliseconds) in [
+            ("", 2_000),
+            ("--length 1h", 2_000),
+            ("--length 1s", 200),
+            ("--length 1s --warm-up 0s", 0),
+            ("--length 1h --warm-up 1m", 60_000),
+        ] {
+            let args = parse(words).unwrap();
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(args.warm_up(), expected, "{words}");
+            assert_eq!(args.problem(), None, "{words}");
         }
     }
 

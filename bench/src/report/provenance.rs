@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::wan::emulation::Emulation;
 
 /// What makes a figure worth something.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Provenance {
     /// The commit of the tree that this program was built in, with `-dirty` behind it when files differ; `None` when that is gone.
     pub commit: Option<String>,
     /// When it began, in UTC.
     pub began: String,
+    /// When the newest of its scenarios ended; `None` until one has.
+    #[serde(default)]
+    pub ended: Option<String>,
     /// The command line.
     pub command: Vec<String>,
     /// Of every random choice.
@@ -45,7 +48,8 @@ impl Provenance {
             .and_then(|value| value.trim_end_matches(" kB").parse::<u64>().ok());
         Self {
             commit: commit(),
-            began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            began: now(),
+            ended: None,
             command: std::env::args().collect(),
             seed,
             processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
@@ -56,6 +60,12 @@ impl Provenance {
             servers,
         }
     }
+}
+
+/// This second, in UTC.
+#[must_use]
+pub fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 /// The value behind `name` and a colon.

@@ -15,6 +15,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::{
     interrupt::{self, CleanUp, Turn},
+    notice::notice,
     server::Site,
 };
 
@@ -244,7 +245,7 @@ impl Drop for Namespaces {
     fn drop(&mut self) {
         for name in &self.names {
             if let Err(error) = remove(name) {
-                eprintln!("greenwich-bench: {error}; remove it by hand");
+                notice(format_args!("{error}; remove it by hand"));
             }
         }
     }

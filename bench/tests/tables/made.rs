@@ -2,9 +2,11 @@
 
 use greenwich_bench::{
     lag::LagFigures,
+    load::record::Second,
     report::distribution::{Distribution, Point},
     scenario::{
         drive::{Direction, RegionLoad, RegionSamples},
+        faults::Mark,
         lag::{LagCase, LagRun},
     },
     wan::{
@@ -55,6 +57,22 @@ pub(crate) fn distribution(least_ms: f64) -> Distribution {
     }
 }
 
+fn second(slowest_ms: f64) -> Second {
+    Second {
+        answered: 1,
+        errors: 0,
+        slowest_ms,
+    }
+}
+
+/// A cut in the second second, as a run marks it.
+pub(crate) fn cut() -> Mark {
+    Mark {
+        at_ms: 1_500.0,
+        label: "cut".to_owned(),
+    }
+}
+
 pub(crate) fn load(region: &str) -> RegionLoad {
     RegionLoad {
         region: region.to_owned(),
@@ -66,7 +84,7 @@ pub(crate) fn load(region: &str) -> RegionLoad {
         per_second: 34.0,
         sent_late_ms_p99: 35.0,
         unanswered: 36,
-        seconds: Vec::new(),
+        seconds: vec![second(37.0), Second::default(), second(38.0)],
     }
 }
 

@@ -20,7 +20,7 @@ use greenwich_bench::{
     },
     wan::plan::Network,
 };
-use made::{direction, forwarder, lag_case, lag_run, load, samples};
+use made::{cut, direction, forwarder, lag_case, lag_run, load, samples};
 
 fn table<'a>(section: &'a Section, title: &str) -> &'a Table {
     let mut figures = section.figures.iter();
@@ -44,6 +44,35 @@ fn plot<'a>(section: &'a Section, title: &str) -> &'a Plot {
 fn points(plot: &Plot) -> Vec<(f64, f64)> {
     let points = plot.series[0].points.iter();
     points.map(|point| (point.x, point.y)).collect()
+}
+
+/// Where the first series is drawn, and whether its line breaks off anywhere.
+fn line(plot: &Plot) -> (Vec<(f64, f64)>, bool) {
+    let (drawn, gaps): (Vec<_>, Vec<_>) =
+        points(plot).into_iter().partition(|(_, y)| y.is_finite());
+    (drawn, !gaps.is_empty())
+}
+
+/// What is drawn of [`load`] and [`cut`].
+#[track_caller]
+fn assert_load_is_drawn(section: &Section, by_percentile: &str, by_second: &str) {
+    let by_percentile = points(plot(section, by_percentile));
+    let of_p50_and_p90: Vec<_> = by_percentile[..2]
+        .iter()
+        .map(|&(beyond, ms)| (beyond.round(), ms))
+        .collect();
+    assert_eq!(of_p50_and_p90, [(2.0, 21.0), (10.0, 42.0)]);
+    let by_second = plot(section, by_second);
+    assert_eq!(line(by_second), (vec![(0.0, 37.0), (2.0, 38.0)], true));
+    assert_marks(by_second);
+}
+
+/// The [`cut`] is where it was, in seconds.
+#[track_caller]
+fn assert_marks(plot: &Plot) {
+    let marks = plot.marks.iter();
+    let marks: Vec<_> = marks.map(|mark| (mark.at, mark.label.as_str())).collect();
+    assert_eq!(marks, [(1.5, "cut")]);
 }
 
 /// Headings and cells of one row are these, and no others.
@@ -308,7 +337,7 @@ fn partitions_stand_under_their_headings() {
                 network: Network::default(),
             },
             loads: vec![load("a")],
-            marks: Vec::new(),
+            marks: vec![cut()],
             answered: 3,
             equal_after_ms: Some(4.0),
             look_ms: 5.0,
@@ -352,6 +381,12 @@ fn partitions_stand_under_their_headings() {
             .any(|said| said.contains("6 keys differ"))
     );
 
+    assert_load_is_drawn(
+        &section,
+        &format!("Latency by percentile: {case}"),
+        &format!("Slowest answer by second: x, {case}"),
+    );
+
     report.runs[0].bottleneck = Some("it was late".to_owned());
     let section = partition::section(&report);
     assert!(section.warnings[0].contains("it was late"));
@@ -367,7 +402,7 @@ fn soaks_stand_under_their_headings() {
             loads: vec![load("a")],
             directions: vec![direction()],
             regions: vec![samples("a")],
-            marks: Vec::new(),
+            marks: vec![cut()],
             differing: 1,
             equal_after_ms: None,
             forwarder: Some(forwarder()),
@@ -416,4 +451,15 @@ fn soaks_stand_under_their_headings() {
     let title = "Memory, and whether regions are equal in the end";
     assert_row(table(&section, title), 0, &expected);
     assert_own_error(&section, "the whole", "35.00 ms");
+    assert_load_is_drawn(
+        &section,
+        "Latency by percentile",
+        "Slowest answer by second: x",
+    );
+    let lag = plot(&section, "Lag over time: x");
+    assert_eq!(line(lag), (vec![(1.0, 62.0), (2.0, 63.0)], false));
+    assert_marks(lag);
+    let memory = plot(&section, "Memory over time: x");
+    assert_eq!(points(memory), [(0.0, 41.0), (1.0, 43.0), (2.0, 42.0)]);
+    assert_marks(memory);
 }

@@ -128,6 +128,7 @@ fn header(provenance: &Provenance) -> Markup {
             h1 { "greenwich-bench" }
             dl {
                 dt { "began" } dd { (provenance.began) }
+                @if let Some(ended) = &provenance.ended { dt { "ended" } dd { (ended) } }
                 dt { "commit" } dd { (provenance.commit.as_deref().unwrap_or("unknown")) }
                 dt { "command" } dd { code { (provenance.command.join(" ")) } }
                 dt { "seed" } dd { (provenance.seed) }

@@ -20,6 +20,7 @@ use self::{
     account::{Account, ForwarderReport},
     carrier::Carrier,
 };
+use crate::notice::notice;
 
 /// A forwarder of its own thread; dropping it ends it.
 #[derive(Debug)]
@@ -134,8 +135,8 @@ impl Drop for Forwarder {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(error))) => eprintln!("greenwich-bench: the forwarder failed: {error}"),
-            Some(Err(_)) => eprintln!("greenwich-bench: the forwarder panicked"),
+            Some(Ok(Err(error))) => notice(format_args!("the forwarder failed: {error}")),
+            Some(Err(_)) => notice("the forwarder panicked"),
             Some(Ok(Ok(()))) | None => {}
         }
     }
