@@ -33,7 +33,7 @@ use crate::{
 
 /// Pauses between dials: from the first to the longest, doubling.
 const REDIAL_FIRST: Duration = Duration::from_millis(100);
-const REDIAL_SOON_MAX: Duration = Duration::from_secs(1);
+const REDIAL_SOON_MAX: Duration = Duration::from_millis(500);
 /// The pause after a refusal, which only an operator can end.
 const REDIAL_RARELY: Duration = Duration::from_secs(5);
 /// How often the link's statistics are looked at.

@@ -99,7 +99,7 @@ pub enum BindError {
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A peer answers a handshake in a few round trips; one that does not is not there.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A peer that takes nothing for this long, though its QUIC answers, will not take more.
 const STALL_LIMIT: Duration = Duration::from_secs(10);

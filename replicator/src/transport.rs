@@ -25,7 +25,7 @@ pub struct TransportConfig {
     pub initial_rtt: Option<Duration>,
     /// A silent link says something this often. 500 ms; below [`Self::idle_timeout`].
     pub keep_alive: Duration,
-    /// A link on which nothing is heard for this long is closed. 5 s. Too small and a burst of loss closes it, too
+    /// A link on which nothing is heard for this long is closed. 2 s. Too small and a burst of loss closes it, too
     /// large and a dead peer is noticed late.
     pub idle_timeout: Duration,
 }
@@ -36,7 +36,7 @@ impl Default for TransportConfig {
             congestion: Congestion::Steady,
             initial_rtt: None,
             keep_alive: Duration::from_millis(500),
-            idle_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(2),
         }
     }
 }
