@@ -5,7 +5,7 @@
 use greenwich_bench::{
     scenario::{Outcome, Stage, file::ScenarioFile, lag::LagRun},
     server::{Adapter, redis::RedisLike},
-    wan::{emulation::Emulation, namespaces::Namespaces},
+    wan::{emulation::Emulation, namespaces::Namespaces, tcp::CUBIC},
 };
 
 /// What becomes of redis-server, a primary in `a` and a replica in `b`, under these faults; `None`, with the reason, where
@@ -16,7 +16,7 @@ fn run(faults: &str) -> Option<LagRun> {
         eprintln!("skipped: redis-server is not installed");
         return None;
     }
-    if let Err(error) = Namespaces::make(&["a"]) {
+    if let Err(error) = Namespaces::make(&["a"], CUBIC) {
         eprintln!("skipped: {error}");
         return None;
     }
@@ -32,6 +32,7 @@ fn run(faults: &str) -> Option<LagRun> {
         servers: vec![&redis],
         regions: vec!["a", "b"],
         emulation: Emulation::Namespaces,
+        tcp: CUBIC,
         directory: directory.path(),
         seed: 1,
         tell: &|_| {},

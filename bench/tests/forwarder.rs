@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -14,12 +14,15 @@ use greenwich_bench::{
     server::Site,
     wan::{
         forwarder::Forwarder,
-        namespaces::Namespaces,
+        namespaces::{Namespaces, WanError},
         plan::{LinkPlan, Network},
+        tcp::CUBIC,
     },
 };
+use greenwich_proto::netem::LinkProfile;
 use rustix::{
     fd::AsFd,
+    net::sockopt::tcp_congestion,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use tun_rs::SyncDevice;
@@ -33,7 +36,11 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 /// Namespaces and the forwarder's ends; `None` where this machine does not let us have them, which is said.
 fn set_apart(regions: &[&str]) -> Option<(Namespaces, Vec<SyncDevice>)> {
-    let error = match Namespaces::make(regions) {
+    set_apart_with(regions, CUBIC)
+}
+
+fn set_apart_with(regions: &[&str], tcp: &str) -> Option<(Namespaces, Vec<SyncDevice>)> {
+    let error = match Namespaces::make(regions, tcp) {
         Ok(made) => return Some(made),
         Err(error) => error,
     };
@@ -42,17 +49,22 @@ fn set_apart(regions: &[&str]) -> Option<(Namespaces, Vec<SyncDevice>)> {
     None
 }
 
-/// A socket within a region. It stays there when its thread is gone.
-fn socket(site: &Site) -> UdpSocket {
-    let (name, link) = (site.namespace.clone().unwrap(), site.link);
-    let inside = move || {
+/// What `make` makes within a region. Sockets stay there when their thread is gone.
+fn within<T: Send>(site: &Site, make: impl FnOnce() -> T + Send) -> T {
+    let name = site.namespace.as_ref().unwrap();
+    let inside = || {
         let namespace = File::open(format!("/run/netns/{name}")).unwrap();
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        let socket = UdpSocket::bind((link, PORT)).unwrap();
-        socket.set_read_timeout(Some(SILENCE)).unwrap();
-        socket
+        make()
     };
-    thread::spawn(inside).join().unwrap()
+    thread::scope(|scope| scope.spawn(inside).join().unwrap())
+}
+
+/// A socket within a region.
+fn socket(site: &Site) -> UdpSocket {
+    let socket = within(site, || UdpSocket::bind((site.link, PORT)).unwrap());
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    socket
 }
 
 /// Packets that a region's device has sent and received, as its kernel counts them.
@@ -311,4 +323,37 @@ fn what_packets_wait_for_a_link_s_rate_is_told() {
         let most = spent_ms * (before + 1.0);
         assert!(found > most / 2.0 && found < most * 1.01, "{link:?}");
     }
+}
+
+#[test]
+fn tcp_over_links_is_controlled_as_asked() {
+    for asked in ["reno", CUBIC] {
+        let Some((namespaces, devices)) = set_apart_with(&["a", "b"], asked) else {
+            return;
+        };
+        let _forwarder = Forwarder::start(devices, 1, |_, _| LinkProfile::NONE).unwrap();
+        let [a, b] = &namespaces.sites[..] else {
+            unreachable!("two regions were asked for")
+        };
+        let listener = within(b, || TcpListener::bind((b.link, PORT)).unwrap());
+        let dialled = within(a, || TcpStream::connect((b.link, PORT)).unwrap());
+        let (accepted, _) = listener.accept().unwrap();
+        for stream in [dialled, accepted] {
+            assert_eq!(tcp_congestion(&stream).unwrap(), asked);
+        }
+    }
+}
+
+#[test]
+fn a_congestion_control_that_there_is_not_is_named() {
+    if set_apart(&["a"]).is_none() {
+        return;
+    }
+    let error = Namespaces::make(&["a"], "swift").map(drop).unwrap_err();
+    assert!(matches!(error, WanError::NoCongestionControl { .. }));
+    let said = error.to_string();
+    assert!(
+        said.contains("\"swift\"") && said.contains("reno"),
+        "{said}"
+    );
 }

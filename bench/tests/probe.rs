@@ -22,7 +22,7 @@ use greenwich_bench::{
     },
     load::record::histogram,
     server::{Adapter, find_program, redis::RedisLike},
-    wan::{forwarder::Forwarder, namespaces::Namespaces},
+    wan::{forwarder::Forwarder, namespaces::Namespaces, tcp::CUBIC},
 };
 use greenwich_proto::netem::LinkProfile;
 use parking_lot::Mutex;
@@ -318,7 +318,7 @@ fn no_write_is_seen_before_the_link_has_carried_it() {
     let mut medians_ms = Vec::new();
     for run in 0..RUNS {
         let home = tempfile::tempdir().unwrap();
-        let (namespaces, devices) = match Namespaces::make(&["a", "b"]) {
+        let (namespaces, devices) = match Namespaces::make(&["a", "b"], CUBIC) {
             Ok(made) => made,
             Err(error) => {
                 assert!(error.is_forbidden(), "{error}");

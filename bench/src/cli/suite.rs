@@ -24,7 +24,7 @@ use crate::{
     },
     scenario::{Outcome, Stage, file::ScenarioFile},
     server::{Adapter, greenwich, process},
-    wan::emulation::Emulation,
+    wan::{emulation::Emulation, tcp},
 };
 
 /// Where to measure what, and what with.
@@ -42,6 +42,10 @@ pub(super) struct SuiteArgs {
     /// own sockets, for greenwich alone and without cuts. The default is namespaces for root, and socket otherwise.
     #[arg(long, value_name = "HOW")]
     emulation: Option<Emulation>,
+    /// Congestion control of servers that replicate over TCP between namespaces, whatever this machine's own is: it decides
+    /// how they fare when packets are lost.
+    #[arg(long, default_value = tcp::CUBIC, value_name = "NAME")]
+    tcp: String,
     /// The same seed asks for the same things in the same order.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -70,8 +74,10 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
     }
     interrupt::watch().context("cannot listen for signals")?;
     let emulation = args.emulation.unwrap_or_else(Emulation::possible);
-    let provenance = Provenance::look(args.seed, emulation, versions.clone());
-    let mut report = Report::new(provenance);
+    let mut report = Report::new(Provenance {
+        tcp: (emulation == Emulation::Namespaces).then(|| args.tcp.clone()),
+        ..Provenance::look(args.seed, emulation, versions.clone())
+    });
     let bar = bar(files.len());
     for (index, file) in files.iter().enumerate() {
         report.unfinished = files[index..]
@@ -189,6 +195,7 @@ fn measure(
             servers: servers.take().unwrap_or_else(|| compared.clone()),
             regions: file.regions.iter().map(String::as_str).collect(),
             emulation,
+            tcp: &args.tcp,
             directory: &directory.join(format!("turn-{turn}")),
             seed: args.seed.wrapping_add(u64::from(turn - 1)),
             tell: &tell,

@@ -121,6 +121,9 @@ impl Report {
     /// Those of `out`.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "links: {}", self.provenance.emulation)?;
+        if let Some(tcp) = &self.provenance.tcp {
+            writeln!(out, "TCP over links: {tcp}")?;
+        }
         for (server, version) in &self.provenance.servers {
             match version {
                 Some(version) => writeln!(out, "{server}: {version}")?,

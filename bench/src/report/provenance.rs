@@ -31,6 +31,9 @@ pub struct Provenance {
     /// How links between regions were emulated.
     #[serde(default)]
     pub emulation: Emulation,
+    /// The congestion control of servers that replicate over TCP; `None` when no such link was emulated.
+    #[serde(default)]
+    pub tcp: Option<String>,
     /// Servers that were asked for, and their versions; `None` when one is not installed.
     pub servers: BTreeMap<String, Option<String>>,
 }
@@ -57,6 +60,7 @@ impl Provenance {
             memory_bytes: memory_kib.unwrap_or(0) * 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             emulation,
+            tcp: None,
             servers,
         }
     }

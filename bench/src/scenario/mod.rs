@@ -40,6 +40,8 @@ pub struct Stage<'a> {
     pub regions: Vec<&'a str>,
     /// How links between regions are emulated.
     pub emulation: Emulation,
+    /// The congestion control of TCP between namespaces.
+    pub tcp: &'a str,
     /// Where servers keep their files.
     pub directory: &'a Path,
     /// The same seed asks for the same things in the same order.
@@ -335,6 +337,7 @@ mod tests {
             servers: vec![&first, &second, &third],
             regions: Vec::new(),
             emulation: Emulation::Socket,
+            tcp: "unused",
             directory: Path::new("unused"),
             seed: 1,
             tell: &|_| {},

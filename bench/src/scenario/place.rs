@@ -38,7 +38,7 @@ struct Between {
 
 impl Between {
     fn make(stage: &Stage<'_>, network: &Network) -> anyhow::Result<Self> {
-        let (namespaces, devices) = Namespaces::make(&stage.regions)?;
+        let (namespaces, devices) = Namespaces::make(&stage.regions, stage.tcp)?;
         let regions = &stage.regions;
         let profile = |from: usize, to: usize| network.profile(regions[from], regions[to]);
         let forwarder = Forwarder::start(devices, stage.seed, profile).context("the forwarder")?;
@@ -211,10 +211,11 @@ mod tests {
     };
 
     use super::*;
+    use crate::wan::tcp::CUBIC;
 
     #[test]
     fn packets_that_devices_drop_are_the_emulation_s_own_fault() {
-        let (namespaces, mut devices) = match Namespaces::make(&["a", "b"]) {
+        let (namespaces, mut devices) = match Namespaces::make(&["a", "b"], CUBIC) {
             Ok(made) => made,
             Err(error) => {
                 assert!(error.is_forbidden(), "{error}");

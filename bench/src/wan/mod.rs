@@ -8,3 +8,4 @@ pub mod emulation;
 pub mod forwarder;
 pub mod namespaces;
 pub mod plan;
+pub mod tcp;

@@ -17,6 +17,7 @@ use crate::{
     interrupt::{self, CleanUp, Turn},
     notice::notice,
     server::Site,
+    wan::tcp,
 };
 
 /// Why regions cannot be set apart.
@@ -27,6 +28,15 @@ pub enum WanError {
         "emulated links between regions need network namespaces, and those need root: run it with sudo, or with --emulation socket"
     )]
     NotRoot,
+    /// This kernel does not have it.
+    #[error(
+        "this kernel has no congestion control {name:?} for TCP: name one with --tcp, such as {}",
+        tcp::available()
+    )]
+    NoCongestionControl {
+        /// Which.
+        name: String,
+    },
     /// A command failed.
     #[error("`{command}` failed: {output}")]
     Command {
@@ -69,7 +79,7 @@ impl WanError {
                 error.kind(),
                 ErrorKind::NotFound | ErrorKind::PermissionDenied
             ),
-            Self::Lock { .. } | Self::Crowded => false,
+            Self::Lock { .. } | Self::Crowded | Self::NoCongestionControl { .. } => false,
         }
     }
 }
@@ -131,11 +141,12 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// One for each region, and the forwarder's ends of their TUN devices, in the same order.
+    /// One for each region, whose TCP to other regions has this congestion control, and the forwarder's ends of their TUN
+    /// devices, in the same order.
     ///
     /// # Errors
     /// [`WanError`]; what was made has been removed.
-    pub fn make(regions: &[&str]) -> Result<(Self, Vec<SyncDevice>), WanError> {
+    pub fn make(regions: &[&str], tcp: &str) -> Result<(Self, Vec<SyncDevice>), WanError> {
         if !rustix::process::geteuid().is_root() {
             return Err(WanError::NotRoot);
         }
@@ -148,12 +159,12 @@ impl Namespaces {
         let mut devices = Vec::new();
         for (index, region) in regions.iter().enumerate() {
             let number = u8::try_from(index + 1).expect("there are at most 8 regions");
-            devices.push(made.add(number, region)?);
+            devices.push(made.add(number, region, tcp)?);
         }
         Ok((made, devices))
     }
 
-    fn add(&mut self, number: u8, region: &str) -> Result<SyncDevice, WanError> {
+    fn add(&mut self, number: u8, region: &str, tcp: &str) -> Result<SyncDevice, WanError> {
         let run = self.claim.run;
         let name = namespace(run, number);
         let (tun, veth, inner) = (
@@ -198,6 +209,7 @@ impl Namespaces {
         inside(&["address", "add", &format!("{link}/24"), "dev", &tun])?;
         inside(&["link", "set", &tun, "txqueuelen", QUEUE_PACKETS])?;
         inside(&["link", "set", &tun, "up"])?;
+        route(&name, &tun, link, tcp)?;
         self.sites.push(Site {
             region: region.to_owned(),
             client: SocketAddr::from((client(2), CLIENT_PORT)),
@@ -248,6 +260,25 @@ impl Drop for Namespaces {
                 notice(format_args!("{error}; remove it by hand"));
             }
         }
+    }
+}
+
+/// Leads to the other regions. A namespace may not choose among all that the kernel has for TCP, a route may.
+fn route(namespace: &str, tun: &str, own: Ipv4Addr, tcp: &str) -> Result<(), WanError> {
+    let [a, b, c] = LINK_NET;
+    let net = format!("{a}.{b}.{c}.0/24");
+    let own = own.to_string();
+    let made = ip(&[
+        "-n", namespace, "route", "replace", &net, "dev", tun, "proto", "kernel", "scope", "link",
+        "src", &own, "congctl", tcp,
+    ]);
+    match made {
+        Err(WanError::Command { output, .. }) if output.contains("congestion") => {
+            Err(WanError::NoCongestionControl {
+                name: tcp.to_owned(),
+            })
+        }
+        made => made.map(drop),
     }
 }
 

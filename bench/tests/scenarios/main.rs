@@ -15,7 +15,7 @@ use greenwich_bench::{
         partition::PartitionRun, soak::SoakRun,
     },
     server::Adapter,
-    wan::{emulation::Emulation, namespaces::Namespaces},
+    wan::{emulation::Emulation, namespaces::Namespaces, tcp::CUBIC},
 };
 use parking_lot::Mutex;
 
@@ -24,7 +24,7 @@ use watched::{Look, Watched};
 
 /// Whether this machine lets us have namespaces; said if it does not.
 fn has_namespaces() -> bool {
-    match Namespaces::make(&["a"]) {
+    match Namespaces::make(&["a"], CUBIC) {
         Ok(_) => true,
         Err(error) => {
             assert!(error.is_forbidden(), "{error}");
@@ -42,6 +42,7 @@ fn run(server: &dyn Adapter, emulation: Emulation, text: &str, tell: &dyn Fn(Str
         servers: vec![server],
         regions: file.regions.iter().map(String::as_str).collect(),
         emulation,
+        tcp: CUBIC,
         directory: directory.path(),
         seed: 1,
         tell,

@@ -269,6 +269,7 @@ fn differences(a: &Provenance, b: &Provenance) -> Vec<String> {
             b.emulation.to_string().into(),
             "links",
         ),
+        of(a.tcp.clone().into(), b.tcp.clone().into(), "TCP over links"),
         of(a.seed.into(), b.seed.into(), "another seed"),
         of(a.commit.clone().into(), b.commit.clone().into(), "commit"),
     ];

@@ -136,6 +136,7 @@ fn header(provenance: &Provenance) -> Markup {
                 dd { (provenance.processor) ", " (provenance.cores) " cores, " (format!("{gigabytes:.1}")) " GB" }
                 dt { "kernel" } dd { (provenance.kernel) }
                 dt { "links" } dd { (provenance.emulation) }
+                @if let Some(tcp) = &provenance.tcp { dt { "TCP over links" } dd { (tcp) } }
                 @for (server, version) in &provenance.servers {
                     dt { (server) }
                     @match version {

@@ -243,6 +243,7 @@ mod tests {
     use crate::wan::{
         forwarder::{Links, account::Account},
         namespaces::Namespaces,
+        tcp::CUBIC,
     };
 
     #[test]
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_the_thread_waits_for_a_processor_makes_its_packets_late() {
-        let (namespaces, devices) = match Namespaces::make(&["a", "b"]) {
+        let (namespaces, devices) = match Namespaces::make(&["a", "b"], CUBIC) {
             Ok(made) => made,
             Err(error) => {
                 assert!(error.is_forbidden(), "{error}");
