@@ -36,7 +36,7 @@ impl Default for Lag {
     }
 }
 
-/// Percentiles of a lag, in milliseconds.
+/// Percentiles of a lag, in milliseconds. Probes that were never seen lie beyond all others: see [`LagFigures::is_known`].
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct LagFigures {
     /// Probes that were found.
@@ -53,7 +53,7 @@ pub struct LagFigures {
     pub p999_ms: f64,
     /// 9,999 of 10,000.
     pub p9999_ms: f64,
-    /// The worst.
+    /// The worst of those that were found.
     pub max_ms: f64,
     /// How long before it was found a probe was looked for, median: the error of the figures above.
     pub look_ms_p50: f64,
@@ -62,10 +62,12 @@ pub struct LagFigures {
 }
 
 impl LagFigures {
-    /// Whether a probe took longer than this percentile: one without is the maximum by another name.
+    /// Whether this percentile is known: it is not where probes lie that were never seen, and one without a probe beyond it is
+    /// the maximum by another name.
     #[must_use]
-    pub fn has_beyond(&self, quantile: f64) -> bool {
-        self.probes as f64 * (1.0 - quantile) >= 1.0
+    pub fn is_known(&self, quantile: f64) -> bool {
+        let all = (self.probes + self.never) as f64;
+        all * quantile <= self.probes as f64 && all * (1.0 - quantile) >= 1.0
     }
 }
 
@@ -74,10 +76,12 @@ impl Lag {
     #[must_use]
     pub fn figures(&self) -> LagFigures {
         let at = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1e6;
-        let seen = |quantile| at(&self.seen_after, quantile);
+        let (probes, never) = (self.seen_after.len(), self.never);
+        let all_by_seen = (probes + never) as f64 / probes.max(1) as f64;
+        let seen = |quantile: f64| at(&self.seen_after, (quantile * all_by_seen).min(1.0));
         LagFigures {
-            probes: self.seen_after.len(),
-            never: self.never,
+            probes,
+            never,
             p50_ms: seen(0.5),
             p90_ms: seen(0.9),
             p99_ms: seen(0.99),
@@ -140,5 +144,30 @@ mod tests {
         // Histograms keep three digits.
         assert_eq!(seen.map(f64::round), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!([look_ms_p50, look_ms_p99].map(f64::round), [7.0, 9.0]);
+    }
+
+    #[test]
+    fn what_was_never_seen_lies_beyond_all_others() {
+        let figures = |seen: &[(u64, u64)], never| {
+            let lag = Lag {
+                seen_after: times(seen),
+                never,
+                ..Lag::default()
+            };
+            lag.figures()
+        };
+        let most = figures(&[(50, 1), (20, 2)], 30);
+        assert_eq!(most.p50_ms.round(), 1.0);
+        assert!(most.is_known(0.5) && most.is_known(0.7));
+        assert!(!most.is_known(0.75) && !most.is_known(0.9));
+        let half = figures(&[(30, 1), (30, 2)], 40);
+        assert_eq!(half.p50_ms.round(), 2.0, "half of all, not of those seen");
+        let none = figures(&[], 7);
+        assert!(!none.is_known(0.5) && !none.is_known(0.99));
+        let few = figures(&[(50, 1)], 0);
+        assert!(
+            few.is_known(0.9) && !few.is_known(0.99),
+            "the maximum by another name"
+        );
     }
 }

@@ -23,7 +23,7 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 /// From one look to the next, at least: looks cost the server something.
 const LOOK_INTERVAL: Duration = Duration::from_micros(200);
 /// When scenarios give up a probe.
-pub const NEVER_AFTER: Duration = Duration::from_secs(30);
+pub const NEVER_AFTER: Duration = Duration::from_secs(20);
 /// From one attempt to open a lost connection again to the next.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// Probes live this long, so that they do not stay behind.

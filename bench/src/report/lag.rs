@@ -96,11 +96,11 @@ fn percentile_table(report: &LagReport) -> Figure {
                 run.case.to_string(),
                 format!("{:.0}", run.updates_per_second),
             ];
-            if run.bottleneck.is_some() || lag.probes == 0 {
+            if run.bottleneck.is_some() {
                 table.push_known(known.into());
                 continue;
             }
-            let over = |quantile: f64, lag_ms: f64| match lag.has_beyond(quantile) {
+            let over = |quantile: f64, lag_ms: f64| match lag.is_known(quantile) {
                 true => format!("{:+.2} ms", lag_ms - direction.one_way_ms),
                 false => ABSENT.to_owned(),
             };
@@ -115,7 +115,10 @@ fn percentile_table(report: &LagReport) -> Figure {
                 over(0.99, lag.p99_ms),
                 over(0.999, lag.p999_ms),
                 over(0.9999, lag.p9999_ms),
-                over(0.0, lag.max_ms),
+                match lag.probes {
+                    0 => ABSENT.to_owned(),
+                    _ => format!("{:+.2} ms", lag.max_ms - direction.one_way_ms),
+                },
                 lag.probes.to_string(),
                 lag.never.to_string(),
                 format!("{:.2} ms", lag.look_ms_p99),
@@ -125,8 +128,9 @@ fn percentile_table(report: &LagReport) -> Figure {
     Figure::table(
         "Lag over the one-way delay",
         "From the intended start of the write to the first look that found it, less what the link delays anyway. The interval of \
-         the looks is the error; what was never seen within the limit is in no percentile. A line without figures is one that \
-         the emulation has spoilt.",
+         the looks is the error; what was never seen within the limit lies beyond all others, and a percentile \
+         that it reaches has a dash; the maximum is of those that were seen. A line without any figure is one that the emulation has \
+         spoilt.",
         table,
     )
 }
@@ -283,7 +287,10 @@ fn of_rates(case: &LagCase, runs: &[&LagRun]) -> Figure {
         over.fold(0.0, f64::max)
     };
     let series = servers(runs).into_iter().map(|server| {
-        let points = runs.iter().filter(|run| run.server == server);
+        let is_known = |way: &Direction| way.lag.never == 0 || way.lag.is_known(0.99);
+        let points = runs
+            .iter()
+            .filter(|run| run.server == server && run.directions.iter().all(is_known));
         let mut points: Vec<(f64, f64)> = points.map(|run| (run.case.rate, worst(run))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         Series::new(server, server, points)

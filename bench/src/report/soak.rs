@@ -205,11 +205,11 @@ fn lag_table(report: &SoakReport) -> Figure {
                 format!("{} to {}", direction.from, direction.to),
                 ms(direction.one_way_ms),
             ];
-            if run.bottleneck.is_some() || lag.probes == 0 {
+            if run.bottleneck.is_some() {
                 table.push_known(known.into());
                 continue;
             }
-            let beyond = |quantile: f64, lag_ms: f64| match lag.has_beyond(quantile) {
+            let beyond = |quantile: f64, lag_ms: f64| match lag.is_known(quantile) {
                 true => ms(lag_ms),
                 false => ABSENT.to_owned(),
             };
@@ -218,12 +218,15 @@ fn lag_table(report: &SoakReport) -> Figure {
                 server,
                 way,
                 one_way,
-                ms(lag.p50_ms),
+                beyond(0.5, lag.p50_ms),
                 beyond(0.9, lag.p90_ms),
                 beyond(0.99, lag.p99_ms),
                 beyond(0.999, lag.p999_ms),
                 beyond(0.9999, lag.p9999_ms),
-                ms(lag.max_ms),
+                match lag.probes {
+                    0 => ABSENT.to_owned(),
+                    _ => ms(lag.max_ms),
+                },
                 lag.probes.to_string(),
                 lag.never.to_string(),
             ]);
@@ -231,8 +234,9 @@ fn lag_table(report: &SoakReport) -> Figure {
     }
     Figure::table(
         "Lag",
-        "From the intended start of a write to the first look that found it, faults included. What was never seen within the \
-         limit, such as writes that a killed region had not sent, is in no percentile. A line without figures is one that the \
+        "From the intended start of a write to the first look that found it, faults included. What was never seen, within \
+         the limit, such as writes that a killed region had not sent, lies beyond all others: a percentile that it reaches has a dash, and the \
+         maximum is of those that were seen. A line without figures is one that the \
          emulation has spoilt.",
         table,
     )

@@ -146,6 +146,9 @@ impl fmt::Display for LagCase {
 /// A lag that the forwarder may have made longer by this, at p99, says nothing.
 const LATE_MAX: Duration = Duration::from_millis(2);
 
+/// A lag in which so much waits that servers are started anew for the next case.
+const BEHIND_MS: f64 = 1_000.0;
+
 /// What was found.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct LagReport {
@@ -184,6 +187,12 @@ impl LagRun {
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.loads.iter().map(|load| load.missed).sum()
+    }
+
+    /// Whether so much was waiting to cross that some of it may still be.
+    fn is_behind(&self) -> bool {
+        let mut lags = self.directions.iter().map(|way| &way.lag);
+        lags.any(|lag| lag.never > 0 || lag.max_ms > BEHIND_MS)
     }
 
     /// Why the lag is no longer low, or is not known.
@@ -264,9 +273,11 @@ impl Lag {
                 place.set_network(&case.network)?;
             }
             let mut case = case.clone();
+            let mut is_behind;
             loop {
                 (stage.tell)(format!("{name}: case {number} of {count}, {case}"));
                 let run = self.case(server, &mut place, &case, stage.seed)?;
+                is_behind = run.is_behind();
                 let rate = case.rate;
                 let next = case.until.filter(|&knee| {
                     run.beyond(knee).is_none() && rate * knee.factor <= knee.rate_max
@@ -277,8 +288,8 @@ impl Lag {
                     None => break,
                 }
             }
-            // What faults leave behind is not the next case's.
-            opened = Some(place).filter(|_| case.faults.is_empty());
+            // What faults leave behind is not the next case's, nor what is still under way.
+            opened = Some(place).filter(|_| case.faults.is_empty() && !is_behind);
         }
         Ok(())
     }

@@ -171,13 +171,30 @@ fn lag_is_drawn_where_it_is() {
 #[test]
 fn percentiles_that_no_probe_lies_beyond_are_left_out() {
     let mut run = lag_run();
-    run.directions[0].lag.probes = 500;
+    let lag = &mut run.directions[0].lag;
+    (lag.probes, lag.never) = (500, 0);
     let section = lag_section(run);
     let table = table(&section, "Lag over the one-way delay");
     assert_eq!(
         table.rows[0][4..10],
         ["+52.00 ms", "+53.00 ms", "+54.00 ms", "–", "–", "+57.00 ms"]
     );
+}
+
+#[test]
+fn percentiles_that_lost_probes_reach_are_left_out() {
+    let shown = |probes, never| {
+        let mut run = lag_run();
+        let lag = &mut run.directions[0].lag;
+        (lag.probes, lag.never) = (probes, never);
+        let section = lag_section(run);
+        let row = &table(&section, "Lag over the one-way delay").rows[0];
+        row[4..12].to_vec()
+    };
+    let some = ["+52.00 ms", "–", "–", "–", "–", "+57.00 ms", "800", "200"];
+    assert_eq!(shown(800, 200), some);
+    let all = ["–", "–", "–", "–", "–", "–", "0", "200"];
+    assert_eq!(shown(0, 200), all);
 }
 
 #[test]

@@ -212,11 +212,18 @@ impl Samples {
     fn direction(&mut self, server: &str, case: &str, direction: &Direction, is_one_run: bool) {
         let case = format!("{case}, {} to {}", direction.from, direction.to);
         let lag = &direction.lag;
+        if lag.never > 0 {
+            let never = lag.never;
+            self.note(format!("{server}: {never} probes never seen: {case}"));
+        }
         for (name, quantile, of_run) in [
             ("p50, ms over one way", 0.5, lag.p50_ms),
             ("p99, ms over one way", 0.99, lag.p99_ms),
             ("p99.9, ms over one way", 0.999, lag.p999_ms),
         ] {
+            if lag.never > 0 && !lag.is_known(quantile) {
+                continue;
+            }
             let of_parts = parts(&direction.series_ms, quantile).filter(|_| is_one_run);
             let has_parts = of_parts.is_some();
             let metric = Metric::less(name);
@@ -229,10 +236,6 @@ impl Samples {
                 entry.sample.is_one_run = has_parts;
                 entry.sample.error = entry.sample.error.max(lag.look_ms_p99);
             }
-        }
-        if lag.never > 0 {
-            let never = lag.never;
-            self.note(format!("{server}: {never} probes never seen: {case}"));
         }
     }
 }
