@@ -22,8 +22,9 @@ use crate::{
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 /// From one look to the next, at least: looks cost the server something.
 const LOOK_INTERVAL: Duration = Duration::from_micros(200);
-/// When scenarios give up a probe.
+/// When scenarios give up a probe, unless they say when, and when they must.
 pub const NEVER_AFTER: Duration = Duration::from_secs(20);
+pub const NEVER_AFTER_MAX: Duration = Duration::from_secs(50);
 /// From one attempt to open a lost connection again to the next.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
 /// Probes live this long, so that they do not stay behind.

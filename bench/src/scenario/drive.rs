@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     interrupt,
-    lag::{
-        Lag, LagFigures,
-        probe::{NEVER_AFTER, Probing},
-    },
+    lag::{Lag, LagFigures, probe::Probing},
     load::{
         CONNECT_TIME, Load,
         dataset::Dataset,
@@ -48,8 +45,8 @@ pub(super) struct Drive<'a> {
     /// Warm-up included.
     pub(super) length: Duration,
     pub(super) warm_up: Duration,
-    /// Whether lag is probed.
-    pub(super) is_probed: bool,
+    /// For how long a probe of the lag is looked for; `None` is no probes.
+    pub(super) probed_for: Option<Duration>,
     pub(super) network: &'a Network,
     pub(super) faults: &'a [Fault],
     pub(super) seed: u64,
@@ -184,10 +181,10 @@ impl Drive<'_> {
                 scope.spawn(move || load.run_from(start, progress))
             });
             let loading: Vec<_> = loading.collect();
-            let probed = sources.iter().filter(|_| self.is_probed);
-            let probing = probed.map(|&source| {
-                let (probing, progress) = (self.probing(source, &sites, start), &progress);
-                scope.spawn(move || probing.run(&progress.stop))
+            let probing = sources.iter().filter_map(|&source| {
+                let probing = self.probing(source, &sites, start)?;
+                let progress = &progress;
+                Some(scope.spawn(move || probing.run(&progress.stop)))
             });
             let probing: Vec<_> = probing.collect();
             let kept = self.keep(start, place, &progress);
@@ -292,22 +289,22 @@ impl Drive<'_> {
         }
     }
 
-    fn probing(&self, source: usize, sites: &[Site], start: Instant) -> Probing {
+    fn probing(&self, source: usize, sites: &[Site], start: Instant) -> Option<Probing> {
         let from = &sites[source].region;
         let target = |(_, site): (usize, &Site)| {
             let sooner = self.network.one_way(from, &site.region).mul_f64(LOOK_AFTER);
             (site.client, sooner)
         };
-        Probing {
+        Some(Probing {
             source: sites[source].client,
             label: format!("{}:{source}", unix_millis()),
             targets: others(sites, source).map(target).collect(),
             start,
             warm_up: self.warm_up,
             length: self.length,
-            never_after: NEVER_AFTER,
+            never_after: self.probed_for?,
             reconnects: !self.faults.is_empty(),
-        }
+        })
     }
 
     fn region_load(&self, site: &Site, record: &Record) -> RegionLoad {
@@ -406,7 +403,7 @@ mod tests {
             rate: 1.0,
             length: Duration::from_millis(2_700),
             warm_up: Duration::from_millis(500),
-            is_probed: false,
+            probed_for: None,
             network,
             faults,
             seed: 1,

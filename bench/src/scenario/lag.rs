@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     as_duration,
-    lag::probe::PROBE_INTERVAL,
+    lag::probe::{NEVER_AFTER, NEVER_AFTER_MAX, PROBE_INTERVAL},
     load::{dataset::Dataset, mix::Mix, schedule},
     scenario::Stage,
     server::Adapter,
@@ -37,8 +37,15 @@ pub struct Lag {
     /// Probes that are written before this do not count.
     #[serde(with = "as_duration")]
     pub warm_up: Duration,
+    /// A probe that is not found within this counts as never seen.
+    #[serde(default = "never_after", with = "as_duration")]
+    pub never_after: Duration,
     /// Links and rates.
     pub cases: Vec<LagCase>,
+}
+
+const fn never_after() -> Duration {
+    NEVER_AFTER
 }
 
 const fn one_at_a_time() -> usize {
@@ -230,6 +237,10 @@ impl Lag {
         if self.warm_up >= self.length {
             return Some("warm_up must be shorter than length".to_owned());
         }
+        if self.never_after.is_zero() || self.never_after > NEVER_AFTER_MAX {
+            let most = humantime::format_duration(NEVER_AFTER_MAX);
+            return Some(format!("never_after must be above 0 and at most {most}"));
+        }
         self.data.problem()
     }
 
@@ -310,7 +321,7 @@ impl Lag {
             rate: case.rate,
             length: self.length,
             warm_up: self.warm_up,
-            is_probed: true,
+            probed_for: Some(self.never_after),
             network: &case.network,
             faults: &case.faults,
             seed,
@@ -367,6 +378,7 @@ mod tests {
             pipeline: 1,
             length: Duration::from_secs(3),
             warm_up: Duration::from_secs(1),
+            never_after: NEVER_AFTER,
             cases: Vec::new(),
         };
         let probes = 2.0 * Duration::from_secs(2).div_duration_f64(PROBE_INTERVAL);

@@ -166,7 +166,7 @@ impl Partition {
             rate: case.rate,
             length: self.before + case.cut,
             warm_up: Duration::ZERO,
-            is_probed: false,
+            probed_for: None,
             network,
             faults: &faults,
             seed: stage.seed,

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     as_duration,
+    lag::probe::NEVER_AFTER,
     load::{
         dataset::Dataset,
         mix::{Mix, key_name},
@@ -135,7 +136,7 @@ impl Soak {
             rate: self.rate,
             length: self.length,
             warm_up: self.warm_up,
-            is_probed: true,
+            probed_for: Some(NEVER_AFTER),
             network: &self.network,
             faults: &self.faults,
             seed: stage.seed,

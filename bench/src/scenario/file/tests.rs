@@ -127,6 +127,18 @@ const LOCAL: &str =
     "[local]\nDATArounds = 1\nturn = \"6s\"\ncases = [{ mix = \"get\", pipeline = 1 }]";
 /// A table, what is right in it, what is wrong instead, and what is said of it.
 const WRONG: &[(&str, &str, &str, &str)] = &[
+    (
+        LAG,
+        "\"0s\"",
+        "\"0s\"\nnever_after = \"51s\"",
+        "never_after must be above 0 and at most 50s",
+    ),
+    (
+        LAG,
+        "\"0s\"",
+        "\"0s\"\nnever_after = \"0s\"",
+        "never_after must be above 0",
+    ),
     (LAG, "factor = 1.5", "factor = nan", "factor must be"),
     (LAG, "factor = 1.5", "factor = 1", "factor must be"),
     (LAG, "factor = 1.5", "factor = inf", "factor must be"),
