@@ -154,7 +154,7 @@ impl Partition {
             "{}: case {number} of {count}, filling",
             server.name()
         ));
-        let mut readers = place.fill(&self.data, &keys, patience, stage.seed)?;
+        let mut readers = place.fill(&self.data, &keys, network, patience, stage.seed)?;
         (stage.tell)(format!("{}: case {number} of {count}, cut", server.name()));
         let faults = self.cut(case, &stage.regions);
         let drive = Drive {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
+use greenwich_proto::netem::LinkProfile;
 
 use super::{
     Stage,
@@ -139,14 +140,29 @@ impl Place {
         links.try_for_each(|(from, to)| self.set_cut(from, to, false))
     }
 
-    /// Writes every key once, and waits until all regions hold them. It fails when they do not in time.
+    /// Links that delay as the network has it, and lose nothing.
+    fn set_lossless(&self, network: &Network) -> anyhow::Result<()> {
+        let profile = |from: usize, to: usize| LinkProfile {
+            loss: 0.0,
+            ..network.profile(&self.names[from], &self.names[to])
+        };
+        self.forwarder()?.set_profiles(profile);
+        Ok(())
+    }
+
+    /// Writes every key once, and waits until all regions hold them. It fails when they do not in time. Nothing is lost
+    /// meanwhile: some servers would need minutes.
     pub(super) fn fill(
         &self,
         data: &Dataset,
         keys: &[String],
+        network: &Network,
         patience: Patience,
         seed: u64,
     ) -> anyhow::Result<Readers> {
+        if self.can_change() {
+            self.set_lossless(network)?;
+        }
         let addresses = self.clients();
         let source = *self.sources().first().context("no region takes writes")?;
         fill(addresses[source], data, seed).context("filling")?;
@@ -159,6 +175,9 @@ impl Place {
             settled.differing.len(),
             keys.len()
         );
+        if self.can_change() {
+            self.set_network(network)?;
+        }
         Ok(readers)
     }
 

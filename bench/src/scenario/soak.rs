@@ -124,7 +124,7 @@ impl Soak {
         let keys: Vec<String> = (0..self.data.keys).map(|key| key_name('k', key)).collect();
         let patience = Patience::of(&self.network, &stage.regions, QUIET, self.settle_limit);
         (stage.tell)(format!("{}: filling", server.name()));
-        drop(place.fill(&self.data, &keys, patience, stage.seed)?);
+        drop(place.fill(&self.data, &keys, &self.network, patience, stage.seed)?);
         let length = humantime::format_duration(self.length);
         (stage.tell)(format!("{}: {length} of load", server.name()));
         let drive = Drive {
