@@ -261,6 +261,30 @@ fn nobody_who_listens_to_errors_is_no_panic() {
 }
 
 #[test]
+fn tcp_without_namespaces_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("short.toml");
+    fs::write(&file, SHORT).unwrap();
+    let mut command = Command::new(BENCH);
+    command
+        .arg("run")
+        .arg(file)
+        .arg("--out")
+        .arg(directory.path().join("out"));
+    let output = command
+        .args(["--emulation", "socket", "--tcp", "bbr"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("--tcp is for servers in network namespaces"),
+        "{stderr}"
+    );
+    assert!(!directory.path().join("out").exists());
+}
+
+#[test]
 fn a_server_that_dies_is_named() {
     let Some(bench) = Bench::start(&[("short", SHORT), ("local", LOCAL)]) else {
         return;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
@@ -43,9 +43,9 @@ pub(super) struct SuiteArgs {
     #[arg(long, value_name = "HOW")]
     emulation: Option<Emulation>,
     /// Congestion control of servers that replicate over TCP between namespaces, whatever this machine's own is: it decides
-    /// how they fare when packets are lost.
-    #[arg(long, default_value = tcp::CUBIC, value_name = "NAME")]
-    tcp: String,
+    /// how they fare when packets are lost. The default is cubic.
+    #[arg(long, value_name = "NAME")]
+    tcp: Option<String>,
     /// The same seed asks for the same things in the same order.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -53,6 +53,12 @@ pub(super) struct SuiteArgs {
 
 /// How often the line of progress moves.
 const TICK: Duration = Duration::from_millis(100);
+
+impl SuiteArgs {
+    fn tcp(&self) -> &str {
+        self.tcp.as_deref().unwrap_or(tcp::CUBIC)
+    }
+}
 
 pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()> {
     let (files, servers) = args.servers.choose(files)?;
@@ -64,6 +70,11 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         .collect();
     let is_there = |server: &str| versions.get(server).is_some_and(Option::is_some);
     check_greenwich(&versions)?;
+    let emulation = args.emulation.unwrap_or_else(Emulation::possible);
+    ensure!(
+        args.tcp.is_none() || emulation == Emulation::Namespaces,
+        "--tcp is for servers in network namespaces, which need root: leave it out, or --emulation socket"
+    );
     let began = Instant::now();
     let out = Directory::take(&args.out.clone().unwrap_or_else(default_directory))?;
     if let Some(began) = out.replaces() {
@@ -73,9 +84,8 @@ pub(super) fn run(args: &SuiteArgs, files: &[ScenarioFile]) -> anyhow::Result<()
         ));
     }
     interrupt::watch().context("cannot listen for signals")?;
-    let emulation = args.emulation.unwrap_or_else(Emulation::possible);
     let mut report = Report::new(Provenance {
-        tcp: (emulation == Emulation::Namespaces).then(|| args.tcp.clone()),
+        tcp: (emulation == Emulation::Namespaces).then(|| args.tcp().to_owned()),
         ..Provenance::look(args.seed, emulation, versions.clone())
     });
     let bar = bar(files.len());
@@ -195,7 +205,7 @@ fn measure(
             servers: servers.take().unwrap_or_else(|| compared.clone()),
             regions: file.regions.iter().map(String::as_str).collect(),
             emulation,
-            tcp: &args.tcp,
+            tcp: args.tcp(),
             directory: &directory.join(format!("turn-{turn}")),
             seed: args.seed.wrapping_add(u64::from(turn - 1)),
             tell: &tell,

@@ -62,6 +62,20 @@ pub struct LagFigures {
 }
 
 impl LagFigures {
+    /// p50, p90, p99, p99.9, p99.99 and the maximum of those that were found, where they are known.
+    #[must_use]
+    pub fn known_ms(&self) -> [Option<f64>; 6] {
+        let known = |quantile, ms| self.is_known(quantile).then_some(ms);
+        [
+            known(0.5, self.p50_ms),
+            known(0.9, self.p90_ms),
+            known(0.99, self.p99_ms),
+            known(0.999, self.p999_ms),
+            known(0.9999, self.p9999_ms),
+            (self.probes > 0).then_some(self.max_ms),
+        ]
+    }
+
     /// Whether this percentile is known: it is not where probes lie that were never seen, and one without a probe beyond it is
     /// the maximum by another name.
     #[must_use]

@@ -241,7 +241,8 @@ impl Probing {
             return;
         };
         let took = look.seen - asked.due;
-        if !is_found && took < self.never_after {
+        let is_given_up = took >= self.never_after;
+        if !is_found && !is_given_up {
             probes[index].asked = Some(look.looked);
             return;
         }
@@ -249,13 +250,13 @@ impl Probing {
         if asked.due < self.warm_up {
             return;
         }
-        if is_found {
+        if is_given_up {
+            lag.never += 1;
+        } else {
             let since = asked.asked.unwrap_or(asked.due + look.sooner);
             lag.looks.saturating_record(nanos(look.looked - since));
             lag.seen_after.saturating_record(nanos(took));
             lag.series.push((asked.due, took));
-        } else {
-            lag.never += 1;
         }
     }
 }

@@ -100,25 +100,22 @@ fn percentile_table(report: &LagReport) -> Figure {
                 table.push_known(known.into());
                 continue;
             }
-            let over = |quantile: f64, lag_ms: f64| match lag.is_known(quantile) {
-                true => format!("{:+.2} ms", lag_ms - direction.one_way_ms),
-                false => ABSENT.to_owned(),
-            };
+            let over = |ms: f64| format!("{:+.2} ms", ms - direction.one_way_ms);
+            let [p50, p90, p99, p999, p9999, max] = lag
+                .known_ms()
+                .map(|ms| ms.map_or_else(|| ABSENT.to_owned(), over));
             let [server, way, case, rate] = known;
             table.push([
                 server,
                 way,
                 case,
                 rate,
-                over(0.5, lag.p50_ms),
-                over(0.9, lag.p90_ms),
-                over(0.99, lag.p99_ms),
-                over(0.999, lag.p999_ms),
-                over(0.9999, lag.p9999_ms),
-                match lag.probes {
-                    0 => ABSENT.to_owned(),
-                    _ => format!("{:+.2} ms", lag.max_ms - direction.one_way_ms),
-                },
+                p50,
+                p90,
+                p99,
+                p999,
+                p9999,
+                max,
                 lag.probes.to_string(),
                 lag.never.to_string(),
                 format!("{:.2} ms", lag.look_ms_p99),

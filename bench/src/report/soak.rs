@@ -209,24 +209,20 @@ fn lag_table(report: &SoakReport) -> Figure {
                 table.push_known(known.into());
                 continue;
             }
-            let beyond = |quantile: f64, lag_ms: f64| match lag.is_known(quantile) {
-                true => ms(lag_ms),
-                false => ABSENT.to_owned(),
-            };
+            let [p50, p90, p99, p999, p9999, max] = lag
+                .known_ms()
+                .map(|lag| lag.map_or_else(|| ABSENT.to_owned(), ms));
             let [server, way, one_way] = known;
             table.push([
                 server,
                 way,
                 one_way,
-                beyond(0.5, lag.p50_ms),
-                beyond(0.9, lag.p90_ms),
-                beyond(0.99, lag.p99_ms),
-                beyond(0.999, lag.p999_ms),
-                beyond(0.9999, lag.p9999_ms),
-                match lag.probes {
-                    0 => ABSENT.to_owned(),
-                    _ => ms(lag.max_ms),
-                },
+                p50,
+                p90,
+                p99,
+                p999,
+                p9999,
+                max,
                 lag.probes.to_string(),
                 lag.never.to_string(),
             ]);

@@ -284,11 +284,9 @@ impl Lag {
                 place.set_network(&case.network)?;
             }
             let mut case = case.clone();
-            let mut is_behind;
             loop {
                 (stage.tell)(format!("{name}: case {number} of {count}, {case}"));
                 let run = self.case(server, &mut place, &case, stage.seed)?;
-                is_behind = run.is_behind();
                 let rate = case.rate;
                 let next = case.until.filter(|&knee| {
                     run.beyond(knee).is_none() && rate * knee.factor <= knee.rate_max
@@ -299,6 +297,7 @@ impl Lag {
                     None => break,
                 }
             }
+            let is_behind = report.runs.last().is_some_and(LagRun::is_behind);
             // What faults leave behind is not the next case's, nor what is still under way.
             opened = Some(place).filter(|_| case.faults.is_empty() && !is_behind);
         }

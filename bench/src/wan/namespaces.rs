@@ -30,12 +30,13 @@ pub enum WanError {
     NotRoot,
     /// This kernel does not have it.
     #[error(
-        "this kernel has no congestion control {name:?} for TCP: name one with --tcp, such as {}",
-        tcp::available()
+        "this kernel has no congestion control {name:?} for TCP: name one with --tcp, such as {available}"
     )]
     NoCongestionControl {
         /// Which.
         name: String,
+        /// Those that it has.
+        available: String,
     },
     /// A command failed.
     #[error("`{command}` failed: {output}")]
@@ -264,18 +265,19 @@ impl Drop for Namespaces {
 }
 
 /// Leads to the other regions. A namespace may not choose among all that the kernel has for TCP, a route may.
-fn route(namespace: &str, tun: &str, own: Ipv4Addr, tcp: &str) -> Result<(), WanError> {
+fn route(namespace: &str, tun: &str, own: Ipv4Addr, congestion: &str) -> Result<(), WanError> {
     let [a, b, c] = LINK_NET;
     let net = format!("{a}.{b}.{c}.0/24");
     let own = own.to_string();
     let made = ip(&[
         "-n", namespace, "route", "replace", &net, "dev", tun, "proto", "kernel", "scope", "link",
-        "src", &own, "congctl", tcp,
+        "src", &own, "congctl", congestion,
     ]);
     match made {
         Err(WanError::Command { output, .. }) if output.contains("congestion") => {
             Err(WanError::NoCongestionControl {
-                name: tcp.to_owned(),
+                name: congestion.to_owned(),
+                available: tcp::available(),
             })
         }
         made => made.map(drop),
