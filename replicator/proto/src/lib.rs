@@ -14,13 +14,15 @@
 //! | [`entry`], [`decimal`] | what a region holds of a key, its bytes, its join |
 //! | [`log`] | what changed here, and how far each peer has read it |
 //! | [`wire`] | batches and control frames as bytes |
-//! | [`peer`] | the session with one other node: handshake, sending, receiving, stability |
+//! | [`peer`] | the session with one other node: handshake, sending, receiving, sweeping |
+//! | [`lives`] | which lives of which nodes are over, and what may be forgotten |
 //! | [`store`] | what the core needs from a keyspace |
 //! | [`netem`], [`rng`] | a model of a link, shared by the emulated socket and the simulator |
 
 pub mod decimal;
 pub mod entry;
 pub mod hlc;
+pub mod lives;
 pub mod log;
 pub mod netem;
 pub mod peer;
