@@ -148,6 +148,14 @@ impl Store for Planted {
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         self.keyspace.sweep(position, bytes, visit)
     }
+
+    fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        self.keyspace.prints(epoch, visit);
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        self.keyspace.list_slot(slot, visit);
+    }
 }
 
 /// Seeds within which a bug must be caught.
