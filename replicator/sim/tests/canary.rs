@@ -177,6 +177,14 @@ impl Store for Planted {
         }
         self.keyspace.sweep(position, bytes, visit)
     }
+
+    fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        self.keyspace.prints(epoch, visit);
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        self.keyspace.list_slot(slot, visit);
+    }
 }
 
 /// What is wrong outside the keyspace.
