@@ -41,12 +41,18 @@ use greenwich_proto::{
 };
 use parking_lot::Mutex;
 
-pub use self::{access::Access, lookups::Lookups, scan::ScanPage, slot::Slot, view::View};
+pub use self::{
+    access::Access,
+    lookups::Lookups,
+    scan::{ScanLimits, ScanPage},
+    slot::Slot,
+    view::View,
+};
 use index::Tag;
 use shard::Shard;
 
-/// The number of shards: enough that two cores rarely meet in one, and that a step of SCAN, which looks at a whole
-/// shard, stays short at many millions of keys.
+/// The number of shards: enough that two cores rarely meet in one, and that what looks at a whole shard under its lock
+/// stays short at many millions of keys.
 const SHARDS: usize = 1024;
 
 /// Every key of a region.
@@ -142,10 +148,6 @@ impl Keyspace {
 struct Place(u64);
 
 impl Place {
-    /// Bits of a position: as many as a number in JavaScript holds, because clients read cursors as numbers.
-    const POSITION_BITS: u32 = 53;
-    const SHARD_SHIFT: u32 = Self::POSITION_BITS - SHARDS.trailing_zeros();
-
     fn of(key: &[u8], hasher: &FixedState) -> Self {
         Self(hasher.hash_one(key))
     }
@@ -155,22 +157,8 @@ impl Place {
         Tag((self.0 >> 32) as u32)
     }
 
-    /// The order of SCAN, and of the shards.
-    const fn position(self) -> u64 {
-        self.0.rotate_left(32) >> (u64::BITS - Self::POSITION_BITS)
-    }
-
     const fn shard(self) -> usize {
-        Self::shard_at(self.position())
-    }
-
-    const fn shard_at(position: u64) -> usize {
-        (position >> Self::SHARD_SHIFT) as usize
-    }
-
-    /// The first position of a shard.
-    const fn start_of(shard: usize) -> u64 {
-        (shard as u64) << Self::SHARD_SHIFT
+        (self.0 as u32 >> (u32::BITS - SHARDS.trailing_zeros())) as usize
     }
 
     const fn lane(self) -> usize {

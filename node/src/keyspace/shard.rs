@@ -1,5 +1,7 @@
 //! One shard: a table of encoded entries, and counters about them.
 
+use std::ops::ControlFlow;
+
 use foldhash::fast::FixedState;
 use greenwich_proto::{
     entry::{Body, EntryRef, layout},
@@ -167,6 +169,16 @@ impl Shard {
     /// Every entry, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.index.iter().map(|handle| self.arena.get(handle))
+    }
+
+    /// As [`Index::walk`].
+    pub(super) fn walk(
+        &self,
+        position: u32,
+        mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Option<u32> {
+        self.index
+            .walk(position, |handle| visit(self.arena.get(handle)))
     }
 
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
