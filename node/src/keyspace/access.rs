@@ -10,7 +10,7 @@ use parking_lot::MutexGuard;
 
 use super::{
     Keyspace, Lookups, SHARDS, Slot, View,
-    shard::{Shard, Verdict},
+    shard::{Remains, Shard},
     slot::Record,
 };
 
@@ -36,6 +36,8 @@ struct Held<'a> {
     shards: Vec<(usize, MutexGuard<'a, Shard>)>,
     keys: &'a [&'a [u8]],
     position: Option<Position>,
+    /// What was flushed, to be freed when nothing is locked any more.
+    taken: Vec<Remains>,
 }
 
 impl Held<'_> {
@@ -193,6 +195,7 @@ impl<'a> Access<'a> {
             shards,
             keys: &keys,
             position: None,
+            taken: Vec::new(),
         };
         let mut inner = Access {
             space,
@@ -203,6 +206,8 @@ impl<'a> Access<'a> {
         };
         let result = act(&mut inner);
         self.lookups += inner.lookups;
+        let taken = inner.held.take().map(|held| held.taken);
+        space.free_later(taken.unwrap_or_default());
         result
     }
 
@@ -222,9 +227,9 @@ impl<'a> Access<'a> {
             };
             *flushed = version;
             for (_, shard) in &mut held.shards {
-                shard.retain(|_| Verdict::Remove);
                 shard.flushed = version;
-                shard.next_deadline = None;
+                held.taken
+                    .extend(Some(shard.take()).filter(|taken| !taken.is_nothing()));
             }
         });
     }

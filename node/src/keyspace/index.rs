@@ -129,13 +129,13 @@ impl Index {
         flow
     }
 
-    /// Keeps the handles that `keep` returns, and gives back the memory of a table that has become much too large.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(Handle) -> Option<Handle>) {
+    /// Keeps the handles that `keep` wants, and gives back the memory of a table that has become much too large.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(Handle) -> bool) {
         let before = self.len;
         for slot in &mut self.slots {
-            if let Some(handle) = slot.handle {
-                slot.handle = keep(handle);
-                self.len -= usize::from(slot.handle.is_none());
+            if slot.handle.is_some_and(|handle| !keep(handle)) {
+                slot.handle = None;
+                self.len -= 1;
             }
         }
         if self.len < before {
@@ -218,7 +218,7 @@ mod tests {
             prop_assert_eq!(index.iter().count(), tags.len());
             let stays = |at: usize| kept[at % kept.len()];
             let position = |handle| handles.iter().position(|held| *held == handle).unwrap();
-            index.retain(|handle| stays(position(handle)).then_some(handle));
+            index.retain(|handle| stays(position(handle)));
             for (at, handle) in handles.iter().enumerate() {
                 prop_assert_eq!(finds(&index, at), stays(at).then_some(*handle));
             }
@@ -254,7 +254,7 @@ mod tests {
                 });
                 prop_assert!(position.is_none_or(|next| next > from));
                 if leave {
-                    index.retain(|handle| (handle != guest).then_some(handle));
+                    index.retain(|handle| handle != guest);
                 }
                 rounds += 1;
                 for n in 0..come {
@@ -288,7 +288,7 @@ mod tests {
             index.insert(Tag(tag), *handle);
         }
         let before = index.slots.len();
-        index.retain(|handle| (handle == handles[0]).then_some(handle));
+        index.retain(|handle| handle == handles[0]);
         assert!(index.slots.len() < before / 100);
         assert_eq!(
             index.find(Tag(0), |_| true).map(|slot| index.handle(slot)),

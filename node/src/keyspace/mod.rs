@@ -15,6 +15,7 @@ mod access;
 mod arena;
 mod index;
 mod lookups;
+mod remains;
 mod scan;
 mod shard;
 mod slot;
@@ -49,6 +50,7 @@ pub use self::{
     view::View,
 };
 use index::Tag;
+use remains::Waiting;
 use shard::Shard;
 
 /// The number of shards: enough that two cores rarely meet in one, and that what looks at a whole shard under its lock
@@ -64,6 +66,7 @@ pub struct Keyspace {
     settled: AtomicU64,
     flushed: Mutex<Version>,
     expired: AtomicU64,
+    remains: Waiting,
 }
 
 impl fmt::Debug for Keyspace {
@@ -103,6 +106,7 @@ impl Keyspace {
             settled: AtomicU64::new(0),
             flushed: Mutex::new(Version::ZERO),
             expired: AtomicU64::new(0),
+            remains: Waiting::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One shard: a table of encoded entries, and counters about them.
 
-use std::ops::ControlFlow;
+use std::{borrow::Cow, mem, ops::ControlFlow};
 
 use foldhash::fast::FixedState;
 use greenwich_proto::{
@@ -105,7 +105,7 @@ impl Expiries {
     /// The expiries that were not counted yet, where `due` entries in the shard are due.
     fn settle(&mut self, due: usize) -> u64 {
         let due = i64::try_from(due).expect("a shard has fewer entries");
-        let expired = due + std::mem::take(&mut self.owed);
+        let expired = due + mem::take(&mut self.owed);
         self.counted = self.seen;
         u64::try_from(expired).unwrap_or_default()
     }
@@ -209,17 +209,27 @@ impl Shard {
         let held = self.arena.get_mut(handle);
         layout::set_of_unit(held, of_unit);
         self.tally.add(held);
-        self.next_deadline = entry
-            .deadline
-            .at
-            .into_iter()
-            .chain(self.next_deadline)
-            .min();
+        self.see_deadline(entry.deadline.at);
         self.compact();
     }
 
-    /// Keeps, shrinks or removes each entry as `judge` says.
-    pub(super) fn retain(&mut self, mut judge: impl FnMut(&[u8]) -> Verdict) {
+    /// Adds an encoded entry whose key is not there.
+    fn add(&mut self, bytes: &[u8]) {
+        let place = Place::of(layout::key_of(bytes), &self.hasher);
+        let handle = self
+            .arena
+            .insert(bytes.len(), |out| out.extend_from_slice(bytes));
+        self.index.insert(place.tag(), handle);
+        self.tally.add(bytes);
+        self.see_deadline(layout::view(bytes).deadline.at);
+    }
+
+    fn see_deadline(&mut self, at: Option<Wall>) {
+        self.next_deadline = at.into_iter().chain(self.next_deadline).min();
+    }
+
+    /// Removes the entries that `keep` does not want.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let Self {
             index,
             arena,
@@ -228,19 +238,42 @@ impl Shard {
         } = self;
         index.retain(|handle| {
             let entry = arena.get(handle);
-            let verdict = judge(entry);
-            if let Verdict::Keep = verdict {
-                return Some(handle);
+            let is_kept = keep(entry);
+            if !is_kept {
+                tally.remove(entry);
+                arena.free(handle);
             }
-            tally.remove(entry);
-            arena.free(handle);
-            let Verdict::Replace(bytes) = verdict else {
-                return None;
-            };
-            tally.add(&bytes);
-            Some(arena.insert(bytes.len(), |out| out.extend_from_slice(&bytes)))
+            is_kept
         });
         self.compact();
+    }
+
+    /// Takes all entries out, in a time that does not depend on their number. They are to be counted and freed where
+    /// nobody waits for the shard.
+    pub(super) fn take(&mut self) -> Remains {
+        let kept = Expiries {
+            owed: 0,
+            ..self.tally.expiries
+        };
+        let emptied = Tally {
+            expiries: kept,
+            ..Tally::default()
+        };
+        Remains {
+            index: mem::take(&mut self.index),
+            arena: mem::take(&mut self.arena),
+            expiries: mem::replace(&mut self.tally, emptied).expiries,
+            next_deadline: self.next_deadline.take(),
+        }
+    }
+
+    /// As [`Self::take`], but puts back what `keep` makes of some of them.
+    pub(super) fn take_except(&mut self, keep: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>) -> Remains {
+        let remains = self.take();
+        for kept in remains.iter().filter_map(keep) {
+            self.add(&kept);
+        }
+        remains
     }
 
     /// Gives back the memory of entries that are gone.
@@ -259,9 +292,35 @@ impl Shard {
     }
 }
 
-/// What becomes of an entry.
-pub(super) enum Verdict {
-    Keep,
-    Replace(Box<[u8]>),
-    Remove,
+/// What was taken out of a shard.
+#[derive(Debug)]
+pub(super) struct Remains {
+    index: Index,
+    arena: Arena,
+    expiries: Expiries,
+    /// None of them had an earlier deadline.
+    next_deadline: Option<Wall>,
+}
+
+impl Remains {
+    /// Whether there is nothing to count and nothing to free.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.index.len() == 0 && !self.expiries.owes()
+    }
+
+    /// The values among them that had expired in the shard and were not counted there.
+    pub(super) fn expired(mut self) -> u64 {
+        let seen = self.expiries.seen;
+        let due = if self.next_deadline.is_some_and(|at| at <= seen) {
+            let is_due = |entry: &&[u8]| self.expiries.is_due(&layout::view(entry));
+            self.iter().filter(is_due).count()
+        } else {
+            0
+        };
+        self.expiries.settle(due)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.index.iter().map(|handle| self.arena.get(handle))
+    }
 }
