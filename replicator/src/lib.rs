@@ -22,7 +22,7 @@ pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
-mod news;
+pub mod news;
 mod replicator;
 mod timer;
 mod tls;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use greenwich_proto::{
     entry::layout,
-    hlc::Origin,
+    hlc::{Origin, Stamp},
+    log::{LANES, Marks, Position},
     peer::{Input, Limits, Output, State, WindowLimits},
     wire::batch::Batch,
 };
@@ -167,6 +168,32 @@ fn a_lost_link_resumes_from_the_cursor() {
         1,
         "only the first link begins with a sweep"
     );
+}
+
+#[test]
+fn only_a_linked_peer_counts_as_holding_what_it_acknowledged() {
+    let mut pair = Pair::new(&Setup::default());
+    let mut marks = Marks::default();
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "there is no link yet");
+    pair.connect();
+    pair.sides[0].set("a", "1");
+    for lane in 0..LANES {
+        let seq = pair.sides[0].log.head(lane);
+        marks.note(Position {
+            lane,
+            seq,
+            stamp: Stamp::ZERO,
+        });
+    }
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "it is not sent yet");
+    pair.settle();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1);
+    pair.disconnect();
+    assert_eq!(pair.sides[0].log.holders(&marks), 0);
+    pair.connect();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1, "it still holds it");
+    pair.tell(0, Input::Control(b"nonsense"));
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "the link is refused");
 }
 
 #[test]

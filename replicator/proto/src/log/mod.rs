@@ -61,6 +61,8 @@ pub struct Log {
     heads: [AtomicU64; LANES],
     /// Per peer, the last number in each lane that it has applied together with everything before.
     applied: Box<[[AtomicU64; LANES]]>,
+    /// Per peer, whether it could be asked at this moment.
+    linked: Box<[AtomicBool]>,
     clock: Clock,
     limit_bytes: usize,
     /// Set by the first append after a reader said that it is going to sleep.
@@ -87,6 +89,7 @@ impl Log {
                 .collect(),
             heads: Default::default(),
             applied: (0..peers).map(|_| Default::default()).collect(),
+            linked: (0..peers).map(|_| AtomicBool::new(false)).collect(),
             clock,
             limit_bytes,
             signalled: AtomicBool::new(false),
@@ -245,16 +248,26 @@ impl Log {
         self.applied[peer.0][lane].load(Ordering::Acquire)
     }
 
-    /// How many peers have applied everything up to `marks`.
+    /// Says whether the link to `peer` is up.
+    pub fn set_linked(&self, peer: PeerIndex, is_linked: bool) {
+        self.linked[peer.0].store(is_linked, Ordering::Release);
+    }
+
+    /// How many peers have applied everything up to `marks` and are linked. What one without a link had applied may be
+    /// gone: a node that dies keeps nothing.
     #[must_use]
     pub fn holders(&self, marks: &Marks) -> usize {
-        let holds = |lanes: &&[AtomicU64; LANES]| {
+        let holds = |lanes: &[AtomicU64; LANES]| {
             lanes
                 .iter()
                 .zip(&marks.0)
                 .all(|(applied, mark)| applied.load(Ordering::Acquire) >= *mark)
         };
-        self.applied.iter().filter(holds).count()
+        self.linked
+            .iter()
+            .zip(&self.applied)
+            .filter(|(linked, lanes)| linked.load(Ordering::Acquire) && holds(lanes))
+            .count()
     }
 
     /// Bytes of the records held.

@@ -248,6 +248,7 @@ impl Peer {
             self.refuse(reason, node.lives, out);
         }
         self.proceed(now, wall, node, out);
+        node.log.set_linked(self.index, self.state == State::Up);
     }
 
     /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
