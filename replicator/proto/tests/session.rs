@@ -105,6 +105,27 @@ fn an_earlier_incarnation_is_refused() {
 }
 
 #[test]
+fn an_incarnation_that_lies_ahead_is_refused_and_not_remembered() {
+    let mut pair = Pair::new(&Setup::default());
+    let day = Duration::from_hours(24);
+    let right = pair.sides[0].identity.incarnation;
+    // Its clock is right by now; it was a day ahead when it started.
+    pair.sides[0].identity.incarnation = (pair.sides[0].wall + day).0;
+    pair.connect();
+    let State::Refused(reason) = pair.sides[1].peer.state() else {
+        panic!("it is taken")
+    };
+    assert_names(
+        reason,
+        &["incarnation", "87400000", "86400000 ms", "5000 ms"],
+    );
+    pair.disconnect();
+    pair.sides[0].identity.incarnation = right + 1;
+    pair.connect();
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+}
+
+#[test]
 fn a_link_without_a_hello_is_given_up() {
     let mut pair = Pair::new(&Setup::default());
     pair.tell(0, Input::Connected);
