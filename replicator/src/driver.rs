@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use greenwich_proto::{
     log::Log,
     peer::{Builder, Input, Node, Outbox, Output, Peer, handshake::Identity, stability::Stability},
     store::Store,
-    time::{Time, Wall},
+    time::Time,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::wall,
     endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint},
     error::{LinkError, Redial},
     link::{Event, LinkReceiver, LinkSender, LinkStats},
@@ -43,7 +44,7 @@ const CLOSE_CODE_REFUSED: u32 = CLOSE_CODE_DRIVER_FIRST + 1;
 /// Events that are handled before the outputs of the session are performed.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// This node's clocks.
+/// This node's clock for timers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
     start: Instant,
@@ -63,14 +64,6 @@ impl Clocks {
     fn instant(&self, time: Time) -> Instant {
         self.start + Duration::from_micros(time.0)
     }
-}
-
-/// The wall clock of this machine.
-pub(crate) fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What all drivers of a node share.

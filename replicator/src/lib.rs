@@ -11,6 +11,7 @@
 
 mod authority;
 pub mod certs;
+pub mod clock;
 pub mod compression;
 mod congestion;
 mod driver;

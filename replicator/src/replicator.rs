@@ -23,7 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    driver::{Clocks, Driver, LinkView, PeerCell, Shared, wall},
+    clock::wall,
+    driver::{Clocks, Driver, LinkView, PeerCell, Shared},
     endpoint::{
         BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer,
     },
