@@ -83,6 +83,8 @@ pub(crate) struct Shared<S> {
 pub struct LinkView {
     /// Whether there is a QUIC connection.
     pub is_connected: bool,
+    /// Whether the peer agreed to the present link, or since [`crate::Replicator::was_heard`] last asked to another.
+    pub is_heard: bool,
     /// Whether the peer, or this node, turned the last connection away.
     pub is_refused: bool,
     /// Why there is no connection, or none that is agreed upon.
@@ -358,7 +360,7 @@ impl<S: Store> Driver<S> {
             tracing::info!(peer = self.region, ?rtt, "link up");
         }
         let mut view = self.cell.view.lock();
-        (view.is_refused, view.reason) = (false, None);
+        (view.is_heard, view.is_refused, view.reason) = (true, false, None);
     }
 
     fn report_refusal(&mut self, reason: &str) {

@@ -191,6 +191,20 @@ impl Replicator {
         &self.peers
     }
 
+    /// Whether a peer may have heard of what this node stamped since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        let was_heard = |cell: &Arc<PeerCell>| {
+            let mut view = cell.view.lock();
+            let still = view.is_connected && view.is_heard;
+            std::mem::replace(&mut view.is_heard, still)
+        };
+        // Every peer is asked: each forgets what it was asked.
+        self.cells
+            .iter()
+            .map(was_heard)
+            .fold(false, |any, one| any | one)
+    }
+
     /// How each peer's session and link fare, in the order of the configuration.
     pub fn reports(&self) -> impl Iterator<Item = (Report, LinkView)> {
         self.cells.iter().map(|cell| {
