@@ -186,6 +186,15 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The clock of one process, which is as far off as `file` says.
+fn clock_of(file: &Path) -> Option<Vec<(&'static str, String)>> {
+    let mut variables = clock_ahead(Duration::ZERO)?;
+    variables.retain(|(name, _)| *name != "FAKETIME");
+    variables.push(("FAKETIME_TIMESTAMP_FILE", file.display().to_string()));
+    variables.push(("FAKETIME_CACHE_DURATION", "1".to_owned()));
+    Some(variables)
+}
+
 /// A clock that is so far ahead, for one process.
 fn clock_ahead(by: Duration) -> Option<Vec<(&'static str, String)>> {
     let library = FAKETIME.iter().find(|path| Path::new(path).exists())?;
@@ -231,6 +240,61 @@ fn a_node_that_booted_a_day_ahead_joins_once_its_clock_is_right() {
     cluster.replicates(0, "from-a-again");
     let said = next.said();
     assert!(!said.contains("the clock was ahead"), "{said}");
+}
+
+#[test]
+fn a_clock_that_is_a_little_ahead_is_shown_and_said_once() {
+    let Some(ahead) = clock_ahead(Duration::from_secs(2)) else {
+        return eprintln!("skipped: there is no libfaketime");
+    };
+    let cluster = Cluster::new();
+    let _fast = cluster.start_with(0, &ahead);
+    let nodes = [cluster.start(1), cluster.start(2)];
+    until("the links", || {
+        (0..3).all(|region| cluster.is_linked(region))
+    });
+    let skew_seconds = |region: usize, link: usize| {
+        let links = cluster.links(region);
+        (links[link]["clock_skew_ms"].as_f64().unwrap() / 1e3).round()
+    };
+    let skews = || [skew_seconds(0, 0), skew_seconds(1, 0), skew_seconds(1, 1)];
+    until("right figures", || skews() == [-2.0, 2.0, 0.0]);
+    for node in &nodes {
+        let said = || node.said().matches("the peer's clock differs").count();
+        until("a warning", || said() > 0);
+        assert_eq!(said(), 1, "{}", node.said());
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_an_hour_forward_expires_nothing_and_ends_no_link() {
+    let cluster = Cluster::new();
+    let file = cluster.path("clock");
+    fs::write(&file, "+0\n").unwrap();
+    let Some(clock) = clock_of(&file) else {
+        return eprintln!("skipped: there is no libfaketime");
+    };
+    let node = cluster.start_with(0, &clock);
+    let _others = [cluster.start(1), cluster.start(2)];
+    until("the links", || {
+        (0..3).all(|region| cluster.is_linked(region))
+    });
+    let set = cluster.ask(0, "SET mortal value EX 1800");
+    assert_eq!(set.as_deref(), Some("+OK"));
+    fs::write(&file, "+3600\n").unwrap();
+    until("the node to notice", || {
+        node.said().contains("the system's clock was set")
+    });
+    assert_eq!(cluster.ask(0, "GET mortal").as_deref(), Some("value"));
+    cluster.replicates(0, "after-it");
+    let links = cluster.links(0);
+    for link in links.as_array().unwrap() {
+        assert_eq!(
+            (&link["state"], &link["reconnects"]),
+            (&Value::from("up"), &Value::from(0)),
+            "{links}"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The seam between the command line and the running parts of a node.
 
+mod clocks;
 mod life;
 mod memory;
 mod rates;

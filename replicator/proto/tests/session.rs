@@ -82,7 +82,7 @@ fn a_refusal_of_the_hello_itself_names_both_values() {
         }
     };
     let wire = refused(|hello| (hello.wire, hello.wire_min) = (9, 8));
-    assert_names(&wire, &["wire version", "8 to 9", "1 to 1"]);
+    assert_names(&wire, &["wire version", "8 to 9", "1 to 2"]);
     assert_names(&refused(|hello| hello.lanes = 32), &["lanes", "32", "16"]);
     let ahead = refused(|hello| {
         hello.resume.incarnation = 1_000;
@@ -123,6 +123,59 @@ fn an_incarnation_that_lies_ahead_is_refused_and_not_remembered() {
     pair.sides[0].identity.incarnation = right + 1;
     pair.connect();
     assert_eq!(*pair.sides[1].peer.state(), State::Up);
+}
+
+#[test]
+fn how_far_a_peers_clock_is_off_is_seen_while_the_link_lasts_and_when_it_is_refused() {
+    let mut pair = Pair::new(&Setup::default());
+    let lead_of_other = |pair: &Pair, side: usize| pair.sides[side].report().clock_lead_ms;
+    assert_eq!(lead_of_other(&pair, 1), None);
+    pair.sides[0].wall = pair.sides[0].wall + Duration::from_millis(700);
+    pair.connect();
+    assert_eq!(
+        [0, 1].map(|side| lead_of_other(&pair, side)),
+        [Some(-700), Some(700)]
+    );
+    // It is set while the link is up; what was heard before counts for some seconds more.
+    pair.sides[0].wall = pair.sides[1].wall;
+    (0..30).for_each(|_| pair.settle());
+    assert_eq!(
+        [0, 1].map(|side| lead_of_other(&pair, side)),
+        [Some(0), Some(0)]
+    );
+    pair.disconnect();
+    pair.sides[0].wall = pair.sides[1].wall + Duration::from_mins(1);
+    pair.connect();
+    assert!(matches!(pair.sides[1].peer.state(), State::Refused(_)));
+    assert_eq!(lead_of_other(&pair, 1), Some(60_000));
+}
+
+#[test]
+fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
+    use greenwich_proto::wire::control::Control;
+    let mut pair = Pair::new(&Setup::default());
+    let out = pair.sides[0].handle(pair.now, Input::Connected);
+    let [Output::Control(bytes)] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    let Ok(Control::Hello(mut hello)) = Control::decode(bytes) else {
+        panic!("a hello comes first")
+    };
+    hello.wire = 1;
+    let mut told = pair.sides[1].handle(pair.now, Input::Connected);
+    for frame in [Control::Hello(hello), Control::Ready] {
+        told.extend(pair.sides[1].handle(pair.now, Input::Control(&frame.encode())));
+    }
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+    let frames = told.iter().filter_map(|output| match output {
+        Output::Control(bytes) => Some(Control::decode(bytes).unwrap()),
+        Output::Batch(_) | Output::Established | Output::Close(_) => None,
+    });
+    assert!(
+        frames
+            .into_iter()
+            .all(|frame| !matches!(frame, Control::Clock(_)))
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod build;
 pub mod handshake;
+mod lead;
 mod receive;
 mod send;
 pub mod stability;
@@ -30,6 +31,7 @@ pub use self::{
 };
 use self::{
     handshake::{Expected, Identity, Refusal},
+    lead::Lead,
     receive::Receiver,
     send::Sender,
     stability::Stability,
@@ -38,7 +40,10 @@ use crate::{
     log::{Log, PeerIndex},
     store::Store,
     time::{Time, Wall},
-    wire::control::{Control, Hello, Watermark},
+    wire::{
+        WIRE_CLOCKS, WIRE_VERSION,
+        control::{Control, Hello, Watermark},
+    },
 };
 
 /// Acknowledgements that are sent without waiting for more.
@@ -155,6 +160,9 @@ pub struct Report {
     pub is_sweeping: bool,
     /// Times that the session was established.
     pub connects: u64,
+    /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the
+    /// word took. Negative is behind; of the last link when there is none.
+    pub clock_lead_ms: Option<i64>,
     /// Counters of the sending half.
     pub sent: SendStats,
     /// Counters of the receiving half.
@@ -171,6 +179,9 @@ pub struct Peer {
     hello_due: Time,
     next_watermark: Time,
     connects: u64,
+    /// The wire version that both sides speak.
+    wire: u32,
+    lead: Lead,
     sender: Sender,
     receiver: Receiver,
 }
@@ -187,6 +198,8 @@ impl Peer {
             hello_due: now,
             next_watermark: now,
             connects: 0,
+            wire: 0,
+            lead: Lead::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -308,6 +321,9 @@ impl Peer {
         }
         match Control::decode(bytes).map_err(|error| error.to_string())? {
             Control::Hello(hello) if self.state == State::Handshaking => {
+                // Of a refused clock, too, it shows how far it is off.
+                self.lead = Lead::default();
+                self.lead.hear(hello.wall, wall);
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
@@ -343,9 +359,15 @@ impl Peer {
                 self.settle(wall, node);
                 Ok(())
             }
-            Control::Hello(_) | Control::Ready | Control::Ack(_) | Control::Watermark(_) => {
-                Err("a control frame arrived out of turn".to_owned())
+            Control::Clock(theirs) if self.state == State::Up => {
+                self.lead.hear(theirs, wall);
+                Ok(())
             }
+            Control::Hello(_)
+            | Control::Ready
+            | Control::Ack(_)
+            | Control::Watermark(_)
+            | Control::Clock(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
 
@@ -369,6 +391,7 @@ impl Peer {
         self.sender
             .resume(&hello.resume, is_new, ours, node.log, now)?;
         self.receiver.connect(hello.incarnation);
+        self.wire = hello.wire.min(WIRE_VERSION);
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;
@@ -425,6 +448,9 @@ impl Peer {
                 };
                 out.push(Output::Control(Control::Watermark(watermark).encode()));
             }
+            if self.wire >= WIRE_CLOCKS {
+                out.push(Output::Control(Control::Clock(wall).encode()));
+            }
             self.next_watermark = now + self.limits.watermark_interval;
         }
     }
@@ -449,6 +475,7 @@ impl Peer {
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
             connects: self.connects,
+            clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,
             received: self.receiver.stats,
         }

@@ -51,6 +51,8 @@ pub enum Control {
     Ack(Vec<u64>),
     /// How far time has come at the sender.
     Watermark(Watermark),
+    /// What the sender's clock says. A stamp does not: it follows the most advanced clock. Since wire version 2.
+    Clock(Wall),
 }
 
 /// What the sender has written and heard, so that receivers can tell what every region has heard.
