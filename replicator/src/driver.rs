@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use greenwich_proto::{
     log::Log,
     peer::{Builder, Input, Node, Outbox, Output, Peer, handshake::Identity},
     store::Store,
-    time::{Time, Wall},
+    time::Time,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::wall,
     endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint},
     error::{LinkError, Redial},
     link::{Event, LinkReceiver, LinkSender, LinkStats},
@@ -44,7 +45,7 @@ const CLOSE_CODE_REFUSED: u32 = CLOSE_CODE_DRIVER_FIRST + 1;
 /// Events that are handled before the outputs of the session are performed.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// This node's clocks.
+/// This node's clock for timers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
     start: Instant,
@@ -66,14 +67,6 @@ impl Clocks {
     }
 }
 
-/// The wall clock of this machine.
-pub(crate) fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// What all drivers of a node share.
 pub(crate) struct Shared<S> {
     pub(crate) identity: Identity,
@@ -91,6 +84,8 @@ pub(crate) struct Shared<S> {
 pub struct LinkView {
     /// Whether there is a QUIC connection.
     pub is_connected: bool,
+    /// Whether the peer agreed to the present link, or since [`crate::Replicator::was_heard`] last asked to another.
+    pub is_heard: bool,
     /// Whether the peer, or this node, turned the last connection away.
     pub is_refused: bool,
     /// Why there is no connection, or none that is agreed upon.
@@ -366,7 +361,7 @@ impl<S: Store> Driver<S> {
             tracing::info!(peer = self.region, ?rtt, "link up");
         }
         let mut view = self.cell.view.lock();
-        (view.is_refused, view.reason) = (false, None);
+        (view.is_heard, view.is_refused, view.reason) = (true, false, None);
     }
 
     fn report_refusal(&mut self, reason: &str) {

@@ -11,6 +11,7 @@
 
 mod authority;
 pub mod certs;
+pub mod clock;
 pub mod compression;
 mod congestion;
 mod driver;
@@ -18,12 +19,14 @@ pub mod emulation;
 mod encoding;
 pub mod endpoint;
 pub mod error;
+pub mod files;
 pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
 pub mod news;
 mod replicator;
+mod reset_key;
 mod timer;
 mod tls;
 pub mod transport;

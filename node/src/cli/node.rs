@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use super::signals::StopSignals;
-use super::{files, ports, say};
+use super::{lock, ports, say};
 use crate::admin;
 use crate::assembly::{self, Assembly};
 use crate::config::{Config, Format, Level, Log};
@@ -47,7 +47,7 @@ pub(super) fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     }
     start_log(&config.log);
     let lock_file = config.data_dir.join("node.lock");
-    let locked = files::lock(&lock_file).with_context(|| {
+    let locked = lock::acquire(&lock_file).with_context(|| {
         format!(
             "cannot use the data directory {}",
             config.data_dir.display()

@@ -13,6 +13,7 @@
 
 mod build;
 pub mod handshake;
+mod lead;
 mod receive;
 mod send;
 mod sweep;
@@ -30,6 +31,7 @@ pub use self::{
 };
 use self::{
     handshake::{Expected, Identity, Refusal},
+    lead::Lead,
     receive::Receiver,
     send::{Reader, Sender},
 };
@@ -39,7 +41,7 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_LIVES, WIRE_VERSION,
+        WIRE_CLOCKS, WIRE_LIVES, WIRE_VERSION,
         control::{self, Control, Hello, Watermark},
     },
 };
@@ -158,6 +160,9 @@ pub struct Report {
     pub is_sweeping: bool,
     /// Times that the session was established.
     pub connects: u64,
+    /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the
+    /// word took. Negative is behind; of the last link when there is none.
+    pub clock_lead_ms: Option<i64>,
     /// Counters of the sending half.
     pub sent: SendStats,
     /// Counters of the receiving half.
@@ -178,6 +183,7 @@ pub struct Peer {
     wire: u32,
     /// What the peer was told last of the lives that we know, and how often that had changed by then.
     told: Option<(u64, control::Lives)>,
+    lead: Lead,
     sender: Sender,
     receiver: Receiver,
 }
@@ -196,6 +202,7 @@ impl Peer {
             connects: 0,
             wire: 0,
             told: None,
+            lead: Lead::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -324,6 +331,9 @@ impl Peer {
         };
         match frame {
             Control::Hello(hello) if self.state == State::Handshaking => {
+                // Of a refused clock, too, it shows how far it is off.
+                self.lead = Lead::default();
+                self.lead.hear(hello.wall, wall);
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
@@ -380,12 +390,17 @@ impl Peer {
                 self.told = None;
                 Ok(())
             }
+            Control::Clock(theirs) if self.state == State::Up => {
+                self.lead.hear(theirs, wall);
+                Ok(())
+            }
             Control::Hello(_)
             | Control::Ready
             | Control::Ack(_)
             | Control::Watermark(_)
             | Control::Lives(_)
-            | Control::Sent(_) => Err("a control frame arrived out of turn".to_owned()),
+            | Control::Sent(_)
+            | Control::Clock(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
 
@@ -459,6 +474,9 @@ impl Peer {
         self.tell_lives(node, out);
         if now >= self.next_watermark {
             self.tell_time(wall, node, out);
+            if self.wire >= WIRE_CLOCKS {
+                out.push(Output::Control(Control::Clock(wall).encode()));
+            }
             self.next_watermark = now + self.limits.watermark_interval;
         }
     }
@@ -521,6 +539,7 @@ impl Peer {
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
             connects: self.connects,
+            clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,
             received: self.receiver.stats,
         }

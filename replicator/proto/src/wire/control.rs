@@ -55,10 +55,12 @@ pub enum Control {
     Lives(Lives),
     /// Everything that the sender held when it knew these lives was sent, and applied. Since wire version 2.
     Sent(Known),
+    /// What the sender's clock says. A stamp does not: it follows the most advanced clock. Since wire version 2.
+    Clock(Wall),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -66,6 +68,7 @@ const KINDS: [&str; 7] = [
     "Watermark",
     "Lives",
     "Sent",
+    "Clock",
 ];
 
 /// What the sender knows of the cluster's nodes.
