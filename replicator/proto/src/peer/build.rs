@@ -123,17 +123,15 @@ impl Builder {
                 seen, keys, last, ..
             } = self;
             keys.clear();
-            let mut seq = cursor.seq;
             log.read(lane, cursor, |record| {
                 is_full = last.items.len() >= limit_bytes;
                 if is_full || keys.records.len() == AT_ONCE {
                     return false;
                 }
-                seq += 1;
                 match record.change {
                     Change::Entry(entry) => carry(entry, seen, last),
                     // Keys are locked once the lane is not.
-                    Change::Keys(list) => keys.push(seq, list),
+                    Change::Keys(list) => keys.push(record.first, list),
                 }
                 true
             })?;
@@ -230,7 +228,7 @@ fn put(entry: &[u8], earlier: Option<Item>, last: &mut Built) -> Item {
 struct Keys {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// The number of each record, and how many of the keys end with it.
+    /// The first number of each record, and how many of the keys end with it.
     records: Vec<(u64, usize)>,
 }
 

@@ -525,7 +525,7 @@ impl Peer {
         let mut lag_updates = 0;
         let mut oldest = None;
         for (lane, applied) in self.sender.applied() {
-            lag_updates += log.head(lane) - applied.min(log.head(lane));
+            lag_updates += log.count_after(lane, applied);
             let stamp = log.stamp_after(lane, applied);
             oldest = stamp.into_iter().chain(oldest).min();
         }

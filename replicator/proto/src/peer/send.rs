@@ -202,7 +202,7 @@ impl Sender {
         if self.sweep_may_go() {
             return Some(Time(0));
         }
-        let unread = || (0..LANES).any(|lane| log.head(lane) > self.cursors[lane].seq);
+        let unread = || (0..LANES).any(|lane| log.count_after(lane, self.cursors[lane].seq) > 0);
         (!self.is_idle || unread()).then_some(self.next_flush)
     }
 
