@@ -11,8 +11,11 @@
 
 mod authority;
 pub mod certs;
+mod clocks;
 pub mod compression;
 mod congestion;
+mod delivery;
+mod dialler;
 mod driver;
 pub mod emulation;
 mod encoding;
@@ -22,11 +25,16 @@ pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
+mod names;
 mod news;
 mod replicator;
+mod rival;
+mod supervisor;
 mod timer;
 mod tls;
 pub mod transport;
+mod view;
 
-pub use driver::LinkView;
+pub use delivery::Undelivered;
 pub use replicator::{PeerConfig, Replicator, ReplicatorConfig, StartError};
+pub use view::LinkView;
