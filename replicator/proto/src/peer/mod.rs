@@ -11,6 +11,7 @@
 //!
 //! A batch travels alone and is applied on arrival, in any order; a lost packet delays only the updates that it carried.
 
+mod apart;
 mod build;
 pub mod handshake;
 mod receive;

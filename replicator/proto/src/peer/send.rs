@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Limits, Node,
+    apart::Queue,
+    build::Built,
     handshake::Refusal,
     window::{Sent, Window},
 };
@@ -71,6 +73,8 @@ pub(super) struct Sender {
     cursors: [Cursor; LANES],
     applied: [Ranges; LANES],
     in_flight: BTreeMap<u64, InFlight>,
+    /// Records that were read and not yet sent, because they are too large for company.
+    apart: Queue,
     window: Window,
     sweep: Option<Sweep>,
     /// Whether the peer lacks what only a sweep brings: from the start of one until its end was acknowledged, on
@@ -93,6 +97,7 @@ impl Sender {
             cursors: [Cursor::default(); LANES],
             applied: Default::default(),
             in_flight: BTreeMap::new(),
+            apart: Queue::default(),
             window: Window::new(limits.window, now),
             sweep: None,
             owes_sweep: false,
@@ -141,6 +146,7 @@ impl Sender {
             log.acknowledge(self.peer, lane, applied);
         }
         self.in_flight.clear();
+        self.apart.clear();
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
         self.sweep = None;
@@ -175,6 +181,7 @@ impl Sender {
         for batch in self.in_flight.values_mut() {
             batch.part = Part::Log;
         }
+        self.apart.clear();
         self.start_sweep(covers);
     }
 
@@ -186,8 +193,14 @@ impl Sender {
     /// When to look at the log: as soon as something waits that the window would let through, and once after each batch.
     pub(super) fn flush_due(&self, log: &Log) -> Option<Time> {
         let unread = || (0..LANES).any(|lane| log.head(lane) > self.cursors[lane].seq);
-        let has_work = || self.sweep_is_due() || !self.is_idle || unread();
-        (self.is_started && self.window.has_room() && has_work()).then_some(self.next_flush)
+        let large = || self.sweep_is_due() || !self.apart.is_empty();
+        let has_work =
+            || (large() && self.window.has_room_for_large()) || !self.is_idle || unread();
+        (self.is_started && self.has_room() && has_work()).then_some(self.next_flush)
+    }
+
+    fn has_room(&self) -> bool {
+        self.window.has_room() && self.apart.has_room()
     }
 
     /// Whether the last look at the log found nothing.
@@ -208,10 +221,14 @@ impl Sender {
         node: &Node<'_, S>,
         send: &mut dyn FnMut(Vec<u8>),
     ) {
-        while self.is_started && now >= self.next_flush && self.window.has_room() {
-            let from_log = self.next_from_log(now, node);
-            // The log goes first; a sweep takes what it leaves.
-            let next = from_log.or_else(|| self.next_from_sweep(now, node.store));
+        while self.is_started && now >= self.next_flush && self.has_room() {
+            // What is large has room for little at a time, and the link lets others pass it. Then the log goes first; a
+            // sweep takes what it leaves.
+            let next = self
+                .next_apart(now, node.store)
+                .or_else(|| self.next_from_log(now, node))
+                .or_else(|| self.next_apart(now, node.store))
+                .or_else(|| self.next_from_sweep(now, node.store));
             self.is_idle = next.is_none();
             let Some(bytes) = next else {
                 return;
@@ -234,12 +251,11 @@ impl Sender {
             self.fall(node.log);
             return None;
         };
+        built.apart.iter().for_each(|apart| self.apart.push(apart));
         if built.ranges.is_empty() {
             return None;
         }
-        let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * built.ranges.len());
-        batch::put_header(self.next_id, built.forgotten, &built.ranges, &mut bytes);
-        bytes.extend_from_slice(&built.items);
+        let bytes = encode(self.next_id, built, &built.ranges);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
         // What is left over goes out at once; what comes next waits for company.
@@ -251,7 +267,25 @@ impl Sender {
         Some(bytes)
     }
 
+    /// The next of what waits apart, in its present state.
+    fn next_apart<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+        if !self.window.has_room_for_large() {
+            return None;
+        }
+        let next = self.apart.pop()?;
+        let keys: Vec<&[u8]> = next.keys.iter().map(|key| &**key).collect();
+        let built = Built::alone(store, &keys);
+        let bytes = encode(self.next_id, &built, &next.ranges);
+        self.stats.updates += built.updates;
+        self.stats.coalesced += next.ranges.len() as u64 - 1;
+        self.note_sent(now, &bytes, next.ranges, Part::Log);
+        Some(bytes)
+    }
+
     fn next_from_sweep<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+        if !self.window.has_room_for_large() {
+            return None;
+        }
         let sweep = self
             .sweep
             .as_mut()
@@ -316,6 +350,7 @@ impl Sender {
     /// The link is gone, and with it what was in flight.
     pub(super) fn disconnect(&mut self) {
         self.in_flight.clear();
+        self.apart.clear();
         self.window.lose_all();
         self.sweep = None;
         self.is_started = false;
@@ -341,4 +376,11 @@ impl Sender {
     pub(super) fn applied(&self) -> impl Iterator<Item = (usize, u64)> {
         self.applied.iter().map(Ranges::cumulative).enumerate()
     }
+}
+
+fn encode(id: u64, built: &Built, ranges: &[Range]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * ranges.len());
+    batch::put_header(id, built.forgotten, ranges, &mut bytes);
+    bytes.extend_from_slice(&built.items);
+    bytes
 }
