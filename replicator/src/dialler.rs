@@ -6,6 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
+    emulation::canonical,
     endpoint::{Connection, Endpoint},
     error::LinkError,
     names::Name,
@@ -37,15 +38,12 @@ impl Dialler {
     /// cancel.
     pub(crate) async fn dial(&mut self) -> Result<Connection, LinkError> {
         let mut addresses = self.name.resolve(self.endpoint.own_ip()).await?;
-        addresses.sort_by_key(|&address| Some(address) != self.last);
+        addresses.sort_by_key(|&address| Some(canonical(address)) != self.last);
         self.endpoint.emulate(&self.region, &addresses);
         let mut failures = Vec::new();
         for address in addresses {
             match self.endpoint.connect(address, &self.region).await {
-                Ok(connection) => {
-                    self.last = Some(address);
-                    return Ok(connection);
-                }
+                Ok(connection) => return Ok(connection),
                 Err(error) => failures.push((address, error)),
             }
         }
@@ -65,9 +63,15 @@ impl Dialler {
         std::future::pending().await
     }
 
-    /// The peer dialled from here, which need not be where its name leads.
+    /// Somebody dialled from here, which need not be where the peer's name leads. It may come to be the peer's link.
+    pub(crate) fn hear_from(&self, address: SocketAddr) {
+        let addresses: Vec<SocketAddr> = self.last.into_iter().chain([address]).collect();
+        self.endpoint.emulate(&self.region, &addresses);
+    }
+
+    /// The peer's link leads here.
     pub(crate) fn note(&mut self, address: SocketAddr) {
-        self.last = Some(address);
+        self.last = Some(canonical(address));
         self.endpoint.emulate(&self.region, &[address]);
     }
 }
@@ -169,6 +173,7 @@ mod tests {
         let connection = dialler.dial().await.unwrap();
         let found = connection.remote_addr();
         assert_eq!(found.ip().to_canonical(), addresses[1].ip());
+        dialler.note(found);
 
         nobody.set_nonblocking(true).unwrap();
         while nobody.recv(&mut [0; 2048]).is_ok() {}

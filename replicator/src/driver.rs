@@ -173,7 +173,7 @@ impl<S: Store> Driver<S> {
     }
 
     fn take_in(&mut self, connection: Connection) {
-        self.dialler.note(connection.remote_addr());
+        self.dialler.hear_from(connection.remote_addr());
         self.seat.take_in(connection);
     }
 
@@ -199,8 +199,10 @@ impl<S: Store> Driver<S> {
         let Opened {
             mut sender,
             mut receiver,
+            remote,
             first,
         } = link;
+        self.dialler.note(remote);
         self.cell.view.lock().is_connected = true;
         let end = self.converse(&mut sender, &mut receiver, first).await;
         {
@@ -263,7 +265,13 @@ impl<S: Store> Driver<S> {
                 () = timer.until(due) => self.handle(Input::Tick, &mut out),
                 Some(connection) = self.incoming.recv(), if self.seat.is_free() => self.take_in(connection),
                 heard = self.seat.hear() => match heard {
-                    Ok(()) => stats_due = Instant::now(),
+                    Ok(()) => {
+                        stats_due = Instant::now();
+                        // An empty frame, to be acknowledged by whoever is still there.
+                        if let Err(error) = sender.send_control(&[]) {
+                            return End::Link(error);
+                        }
+                    }
                     Err(error) => tracing::debug!(peer = self.region, %error, "a second link was not opened"),
                 },
                 stopped = shutdown.wait_for(|&stop| stop) => {
@@ -284,7 +292,7 @@ impl<S: Store> Driver<S> {
             self.rivals.shown_since = None;
             self.cell.view.lock().warning = None;
         }
-        let Some((first, sign)) = self.seat.claim(stats.received_frames) else {
+        let Some((first, sign)) = self.seat.claim(&stats) else {
             return false;
         };
         let contest = match first {

@@ -140,7 +140,7 @@ impl Ord for Delayed {
 }
 
 /// The form in which addresses are compared: a dual-stack socket sees IPv4 peers as mapped IPv6 ones.
-fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 

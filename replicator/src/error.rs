@@ -81,7 +81,7 @@ pub enum LinkError {
         reason: String,
     },
     /// The peer's name has no address, or none that can be dialled.
-    #[error("cannot resolve {name:?}: {reason}")]
+    #[error("cannot resolve {name}: {reason}")]
     Name {
         /// What is configured.
         name: String,
@@ -92,7 +92,7 @@ pub enum LinkError {
     #[error("{}", failures.iter().map(|(addr, error)| format!("{addr}: {error}")).collect::<Vec<_>>().join("; "))]
     Dials {
         /// Each address, and why it gave no link.
-        failures: Vec<(SocketAddr, LinkError)>,
+        failures: Vec<(SocketAddr, Self)>,
     },
     /// The peer broke the rules of QUIC.
     #[error("transport failure: {0}")]

@@ -1,7 +1,10 @@
 //! Connections that a peer dials: each is heard first. One that comes while there is a link is its rival, and takes its
 //! place only once the session says so; which of them stays is a rule of `greenwich_proto::peer::handshake`.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use greenwich_proto::peer::handshake::Sign;
@@ -10,21 +13,23 @@ use tokio::time::timeout;
 use crate::{
     endpoint::Connection,
     error::LinkError,
-    link::{Event, LinkReceiver, LinkSender},
+    link::{Event, LinkReceiver, LinkSender, LinkStats},
 };
 
 /// The dialling side says its hello as soon as it has opened the link.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
 
-/// A link that lives is heard of several times a second: both sides say how far time has come, and acknowledge that. One
-/// that was not heard of for so long after its rival's hello has no process behind it.
-const SILENCE: Duration = Duration::from_secs(2);
+/// Something is said on the present link when its rival has said hello. With a process behind it, that is acknowledged
+/// after a round trip; one that was not heard of for so many, and a pause in which a busy process is slow, has none.
+const SILENCE_ROUND_TRIPS: u32 = 4;
+const SILENCE_PAUSE: Duration = Duration::from_millis(500);
 
 /// A link that is open.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) sender: LinkSender,
     pub(crate) receiver: LinkReceiver,
+    pub(crate) remote: SocketAddr,
     /// What the peer said first, where that was waited for.
     pub(crate) first: Option<Event>,
 }
@@ -32,16 +37,19 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the link of a connection that this side dialled: it speaks at once.
     pub(crate) async fn dialled(connection: Connection) -> Result<Self, LinkError> {
+        let remote = connection.remote_addr();
         let (sender, receiver) = connection.open_link().await?;
         Ok(Self {
             sender,
             receiver,
+            remote,
             first: None,
         })
     }
 
     /// Opens the link of a connection that the peer dialled, and hears what it says first.
     async fn greeted(connection: Connection) -> Result<Self, LinkError> {
+        let remote = connection.remote_addr();
         let (sender, mut receiver) = connection.open_link().await?;
         let first = timeout(GREETING_LIMIT, receiver.next()).await;
         let first = first.map_err(|_| LinkError::OpenTimedOut {
@@ -53,6 +61,7 @@ impl Opened {
             first @ (Event::Control(_) | Event::Batch(_) | Event::Notice(_)) => Ok(Self {
                 sender,
                 receiver,
+                remote,
                 first: Some(first),
             }),
         }
@@ -102,13 +111,16 @@ impl Seat {
         Ok(())
     }
 
-    /// What the rival said first, and what was heard on the present link since then. `None` when it has said nothing.
-    pub(crate) fn claim(&mut self, heard_by_now: u64) -> Option<(&Event, Sign)> {
+    /// What the rival said first, and what the present link, which fares like this, gave to hear since then. `None` when it
+    /// has said nothing.
+    pub(crate) fn claim(&mut self, present: &LinkStats) -> Option<(&Event, Sign)> {
         let Some(Rival::Heard { link, heard, since }) = &mut self.taken else {
             return None;
         };
-        let heard_before = *heard.get_or_insert(heard_by_now);
-        let sign = match (heard_by_now > heard_before, since.elapsed() >= SILENCE) {
+        let heard_before = *heard.get_or_insert(present.received_frames);
+        let is_heard = present.received_frames > heard_before;
+        let silence = SILENCE_PAUSE + SILENCE_ROUND_TRIPS * present.rtt;
+        let sign = match (is_heard, since.elapsed() >= silence) {
             (true, _) => Sign::Life,
             (false, true) => Sign::Silence,
             (false, false) => Sign::None,
