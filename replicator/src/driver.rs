@@ -11,11 +11,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use greenwich_proto::{
+    lives::Lives,
     log::Log,
     peer::{
         Builder, Input, Node, Outbox, Output,
         handshake::{Contest, Identity},
-        stability::Stability,
     },
     store::Store,
 };
@@ -56,7 +56,7 @@ pub(crate) struct Shared<S> {
     pub(crate) identity: Identity,
     pub(crate) log: Arc<Log>,
     pub(crate) store: Arc<S>,
-    pub(crate) stability: Stability,
+    pub(crate) lives: Arc<Lives>,
     pub(crate) builder: Mutex<Builder>,
     pub(crate) clocks: Clocks,
     /// A peer applied something.
@@ -69,7 +69,7 @@ impl<S: Store> Shared<S> {
             identity: &self.identity,
             log: &self.log,
             store: &*self.store,
-            stability: &self.stability,
+            lives: &self.lives,
             builder: &self.builder,
         }
     }
@@ -150,7 +150,8 @@ impl<S: Store> Driver<S> {
         tracing::error!(peer = self.region, reason, "link down");
         self.seat = Seat::default();
         *self.shared.builder.lock() = Builder::default();
-        self.cell.peer.lock().reset(self.shared.clocks.now());
+        let now = self.shared.clocks.now();
+        self.cell.peer.lock().reset(now, &self.shared.lives);
         let mut view = self.cell.view.lock();
         view.disconnect();
         (view.is_refused, view.reason) = (false, Some(reason.to_owned()));

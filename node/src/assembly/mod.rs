@@ -1,6 +1,7 @@
 //! The seam between the command line and the running parts of a node.
 
 mod incarnation;
+mod loading;
 mod memory;
 mod rates;
 mod report;
@@ -8,7 +9,7 @@ mod report;
 use std::{
     hash::{BuildHasher, RandomState},
     process,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -92,9 +93,13 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         incarnation,
         acknowledged.unwrap_or_default(),
     ));
+    server
+        .is_loading
+        .store(replicator.is_some(), Ordering::Relaxed);
     let serving = server::serve(&server, config)?;
 
     let replicator = Arc::new(Mutex::new(replicator));
+    let loading = tokio::spawn(loading::wait(Arc::clone(&server), Arc::clone(&replicator)));
     let parts = Reporter::new(
         Arc::clone(config),
         incarnation,
@@ -112,6 +117,7 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         stopped,
         stop: Box::new(move || {
             measuring.abort();
+            loading.abort();
             tending.abort();
             giving_back.abort();
             // Clients first: what they wrote last is then in the log, and stopping the replicator delivers it.
@@ -152,6 +158,7 @@ fn replicate(
         endpoint,
         peers: config.replication.peers.iter().map(expected).collect(),
         limits: config.replication.session_limits(),
+        loading_patience: config.replication.loading_patience.0,
     };
     Ok(Replicator::start(
         config,

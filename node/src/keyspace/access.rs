@@ -8,11 +8,7 @@ use greenwich_proto::{
 };
 use parking_lot::MutexGuard;
 
-use super::{
-    Keyspace, Lookups, SHARDS, Slot, View,
-    shard::{Shard, Verdict},
-    slot::Record,
-};
+use super::{Keyspace, Lookups, SHARDS, Slot, View, shard::Shard, slot::Record};
 
 /// Access to the keyspace for one command, or for the commands of one transaction.
 pub struct Access<'a> {
@@ -222,9 +218,7 @@ impl<'a> Access<'a> {
             };
             *flushed = version;
             for (_, shard) in &mut held.shards {
-                shard.retain(|_| Verdict::Remove);
-                shard.flushed = version;
-                shard.next_deadline = None;
+                shard.clear(version);
             }
         });
     }

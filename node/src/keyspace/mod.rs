@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!   key ─hash─▶ shard (one mutex) ─▶ index ─▶ entries, side by side (header · key · value)
-//!                 └─▶ lane of the log, written under the shard's lock
+//!                 ├─▶ lane of the log, written under the shard's lock
+//!                 └─▶ fingerprints of its slots
 //! ```
+//!
+//! Two hashes: one that all regions share chooses the slot that they compare, and with it the shard; one with a seed of
+//! its own finds the key in there, so that nobody outside can choose keys that collide.
 //!
 //! Callers get closures, not guards: [`Access::read`] and [`Access::update`] run one under the key's lock, and
 //! [`Access::together`] under the locks of several keys, taken in the order of their shards; what is written there
@@ -15,6 +19,7 @@ mod access;
 mod arena;
 mod index;
 mod lookups;
+mod prints;
 mod scan;
 mod shard;
 mod slot;
@@ -38,11 +43,13 @@ use greenwich_proto::{
     entry::totals::Actor,
     hlc::{Stamp, Version},
     log::{LANES, Log},
+    slots::KeyHash,
 };
 use parking_lot::Mutex;
 
 pub use self::{access::Access, lookups::Lookups, scan::ScanPage, slot::Slot, view::View};
 use index::Tag;
+use prints::SLOTS_OF_SHARD;
 use shard::Shard;
 
 /// The number of shards: enough that two cores rarely meet in one, and that a step of SCAN, which looks at a whole
@@ -128,6 +135,15 @@ impl Keyspace {
         self.expired.load(Ordering::Relaxed)
     }
 
+    /// The first slot whose fingerprint is not what its entries say, for tests. Looks at everything.
+    #[must_use]
+    pub fn miscounted(&self) -> Option<usize> {
+        let shards = self.shards.iter().zip((0..).step_by(SLOTS_OF_SHARD));
+        let mut slots =
+            shards.filter_map(|(shard, first)| Some(first + shard.lock().miscounted()?));
+        slots.next()
+    }
+
     fn settled_stamp(&self) -> Stamp {
         Stamp(self.settled.load(Ordering::Acquire))
     }
@@ -137,31 +153,49 @@ impl Keyspace {
     }
 }
 
-/// Where a key lives: its hash.
+/// Where a key lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(u64);
+struct Place {
+    /// Chooses the slot, and the shard that it is of: the same in every region.
+    key: KeyHash,
+    /// Finds it in there: no other process' is the same.
+    tag: Tag,
+}
 
 impl Place {
     /// Bits of a position: as many as a number in JavaScript holds, because clients read cursors as numbers.
     const POSITION_BITS: u32 = 53;
     const SHARD_SHIFT: u32 = Self::POSITION_BITS - SHARDS.trailing_zeros();
+    const TAG_SHIFT: u32 = Self::SHARD_SHIFT - Tag::BITS;
 
     fn of(key: &[u8], hasher: &FixedState) -> Self {
-        Self(hasher.hash_one(key))
+        Self {
+            key: KeyHash::of(key),
+            tag: Self::tag_of(key, hasher),
+        }
     }
 
-    /// What the index inside a shard uses: bits that did not choose the shard.
+    fn tag_of(key: &[u8], hasher: &FixedState) -> Tag {
+        Tag((hasher.hash_one(key) >> Tag::BITS) as u32)
+    }
+
+    /// What the index inside a shard uses.
     const fn tag(self) -> Tag {
-        Tag((self.0 >> 32) as u32)
+        self.tag
     }
 
     /// The order of SCAN, and of the shards.
     const fn position(self) -> u64 {
-        self.0.rotate_left(32) >> (u64::BITS - Self::POSITION_BITS)
+        Self::start_of(self.shard()) | (self.tag.0 as u64) << Self::TAG_SHIFT
+    }
+
+    /// Some position, each as probable as the others.
+    const fn position_at(random: u64) -> u64 {
+        random >> (u64::BITS - Self::POSITION_BITS)
     }
 
     const fn shard(self) -> usize {
-        Self::shard_at(self.position())
+        self.key.slot() / SLOTS_OF_SHARD
     }
 
     const fn shard_at(position: u64) -> usize {

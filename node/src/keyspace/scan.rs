@@ -76,7 +76,7 @@ impl Access<'_> {
 
     /// A live key near the position that `random` chooses, around the end.
     pub fn key_near(&mut self, random: u64) -> Option<Box<[u8]>> {
-        let mut cursor = Place(random).position();
+        let mut cursor = Place::position_at(random);
         let mut is_second_round = false;
         loop {
             let mut page = self.scan(cursor, KEYS_AT_ONCE, |_, _| true);

@@ -1,9 +1,10 @@
-//! One shard: a table of encoded entries, and counters about them.
+//! One shard: a table of encoded entries, counters about them, and their fingerprints.
 
 use foldhash::fast::FixedState;
 use greenwich_proto::{
-    entry::{Body, EntryRef, layout},
-    hlc::Version,
+    entry::{EntryRef, layout},
+    fingerprint::{Presence, epoch_of},
+    hlc::{Stamp, Version},
     time::Wall,
 };
 
@@ -11,6 +12,7 @@ use super::{
     Place,
     arena::{self, Arena},
     index::{self, Index},
+    prints::{Prints, SLOTS_OF_SHARD, presence_of},
 };
 
 /// What an entry takes beside its bytes: its length in the arena, and its slot in a table that is half full.
@@ -29,27 +31,25 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, entry: &[u8]) {
-        let entry_ref = layout::view(entry);
-        self.expiries.owed -= i64::from(self.expiries.is_due(&entry_ref));
-        let (keys, mortal) = self.weigh(&entry_ref);
+    fn add(&mut self, entry: &EntryRef<'_>, bytes: usize) {
+        self.expiries.owed -= i64::from(self.expiries.is_due(entry));
+        let (keys, mortal) = self.weigh(entry);
         self.keys += keys;
         self.mortal += mortal;
-        self.bytes += entry.len();
+        self.bytes += bytes;
     }
 
-    fn remove(&mut self, entry: &[u8]) {
-        let entry_ref = layout::view(entry);
-        self.expiries.owed += i64::from(self.expiries.is_due(&entry_ref));
-        let (keys, mortal) = self.weigh(&entry_ref);
+    fn remove(&mut self, entry: &EntryRef<'_>, bytes: usize) {
+        self.expiries.owed += i64::from(self.expiries.is_due(entry));
+        let (keys, mortal) = self.weigh(entry);
         self.keys -= keys;
         self.mortal -= mortal;
-        self.bytes -= entry.len();
+        self.bytes -= bytes;
     }
 
     fn weigh(&self, entry: &EntryRef<'_>) -> (usize, usize) {
         let at = entry.deadline.at;
-        let is_key = has_value(entry) && at.is_none_or(|at| at > self.expiries.counted);
+        let is_key = entry.has_value() && at.is_none_or(|at| at > self.expiries.counted);
         (usize::from(is_key), usize::from(is_key && at.is_some()))
     }
 
@@ -59,13 +59,6 @@ impl Tally {
         self.keys -= due;
         self.mortal -= due;
         self.expiries.settle(due)
-    }
-}
-
-fn has_value(entry: &EntryRef<'_>) -> bool {
-    match entry.body {
-        Body::Bytes(_) => true,
-        Body::Dead => !entry.totals.is_empty(),
     }
 }
 
@@ -92,7 +85,12 @@ impl Expiries {
     /// Whether a value's deadline has passed and was not counted.
     pub(super) fn is_due(&self, entry: &EntryRef<'_>) -> bool {
         let is_in_time = |at: Wall| self.counted < at && at <= self.seen;
-        entry.deadline.at.is_some_and(is_in_time) && has_value(entry)
+        entry.deadline.at.is_some_and(is_in_time) && entry.has_value()
+    }
+
+    /// So many due entries leave.
+    fn owe(&mut self, due: usize) {
+        self.owed += i64::try_from(due).expect("a shard has fewer entries");
     }
 
     /// Whether something is to be counted beside the entries that are due.
@@ -116,6 +114,7 @@ pub(super) struct Shard {
     arena: Arena,
     hasher: FixedState,
     pub(super) tally: Tally,
+    prints: Prints,
     /// The newest flush that this shard has seen: the base of every key that it does not hold.
     pub(super) flushed: Version,
     /// No deadline in this shard is earlier.
@@ -130,6 +129,7 @@ impl Shard {
             arena: Arena::default(),
             hasher,
             tally: Tally::default(),
+            prints: Prints::default(),
             flushed: Version::ZERO,
             next_deadline: None,
         }
@@ -155,6 +155,7 @@ impl Shard {
     /// Asks for the memory where a search begins.
     pub(super) fn prefetch_slot(&self, place: Place) {
         self.index.prefetch(place.tag());
+        self.prints.prefetch(place.key);
     }
 
     /// Asks for the memory of the entry that a search will probably find.
@@ -173,11 +174,14 @@ impl Shard {
     pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, now: Wall) {
         self.tally.expiries.see(now);
         let len = layout::encoded_len(entry);
+        let mut old = Presence::ABSENT;
         let handle = match self.slot(place, entry.key) {
             Some(slot) => {
                 let handle = self.index.handle(slot);
                 let held = self.arena.get_mut(handle);
-                self.tally.remove(held);
+                let held_ref = layout::view(held);
+                self.tally.remove(&held_ref, held.len());
+                old = Presence::of(place.key, &held_ref);
                 if held.len() == len {
                     layout::encode_over(entry, held);
                     handle
@@ -194,9 +198,10 @@ impl Shard {
                 handle
             }
         };
-        let held = self.arena.get_mut(handle);
-        layout::set_of_unit(held, of_unit);
-        self.tally.add(held);
+        layout::set_of_unit(self.arena.get_mut(handle), of_unit);
+        self.tally.add(entry, len);
+        self.prints
+            .change(place.key, old, Presence::of(place.key, entry));
         self.next_deadline = entry
             .deadline
             .at
@@ -206,29 +211,78 @@ impl Shard {
         self.compact();
     }
 
-    /// Keeps, shrinks or removes each entry as `judge` says.
+    /// Deletes everything with a flush, which is newer than all of it.
+    pub(super) fn clear(&mut self, version: Version) {
+        self.account(epoch_of(version.stamp));
+        self.prints.flush(version.stamp);
+        let mut expiries = self.tally.expiries;
+        if self.next_deadline.is_some_and(|at| at <= expiries.seen) {
+            let is_due = |entry: &&[u8]| expiries.is_due(&layout::view(entry));
+            expiries.owe(self.iter().filter(is_due).count());
+        }
+        self.tally = Tally {
+            expiries,
+            ..Tally::default()
+        };
+        self.index = Index::default();
+        self.arena = Arena::default();
+        self.flushed = version;
+        self.next_deadline = None;
+    }
+
+    /// Keeps, changes or removes each entry as `judge` says.
     pub(super) fn retain(&mut self, mut judge: impl FnMut(&[u8]) -> Verdict) {
         let Self {
             index,
             arena,
             tally,
+            prints,
             ..
         } = self;
         index.retain(|handle| {
             let entry = arena.get(handle);
-            let verdict = judge(entry);
-            if let Verdict::Keep = verdict {
-                return Some(handle);
-            }
-            tally.remove(entry);
-            arena.free(handle);
-            let Verdict::Replace(bytes) = verdict else {
-                return None;
+            let (new, kept) = match judge(entry) {
+                Verdict::Keep => return Some(handle),
+                Verdict::Forget => {
+                    debug_assert_eq!(prints.share_of(entry), 0, "it is forgotten too early");
+                    (None, None)
+                }
+                Verdict::Flush(stamp) => (Some(Presence::flushed(stamp)), None),
+                Verdict::Replace(bytes) => (Some(presence_of(&bytes).1), Some(bytes)),
             };
-            tally.add(&bytes);
+            if let Some(new) = new {
+                let (key, old) = presence_of(entry);
+                prints.change(key, old, new);
+            }
+            tally.remove(&layout::view(entry), entry.len());
+            arena.free(handle);
+            let bytes = kept?;
+            tally.add(&layout::view(&bytes), bytes.len());
             Some(arena.insert(bytes.len(), |out| out.extend_from_slice(&bytes)))
         });
         self.compact();
+    }
+
+    /// Accounts for deadlines up to the end of an epoch in the fingerprints.
+    pub(super) fn account(&mut self, epoch: u64) {
+        let Self {
+            index,
+            arena,
+            prints,
+            ..
+        } = self;
+        prints.account(epoch, index.iter().map(|handle| arena.get(handle)));
+    }
+
+    /// Every slot's fingerprint at the end of an epoch that is over.
+    pub(super) fn prints_as_of(&mut self, epoch: u64) -> [Option<u64>; SLOTS_OF_SHARD] {
+        self.account(epoch);
+        self.prints.as_of(epoch)
+    }
+
+    /// The first of its slots whose fingerprint is not that of its entries.
+    pub(super) fn miscounted(&self) -> Option<usize> {
+        self.prints.miscounted(self.iter())
     }
 
     /// Gives back the memory of entries that are gone.
@@ -240,8 +294,8 @@ impl Shard {
             ..
         } = self;
         while arena.evacuate(|entry, from, to| {
-            let place = Place::of(layout::key_of(entry), hasher);
-            let slot = index.find(place.tag(), |held| held == from);
+            let tag = Place::tag_of(layout::key_of(entry), hasher);
+            let slot = index.find(tag, |held| held == from);
             index.replace(slot.expect("every living entry is in the index"), to);
         }) {}
     }
@@ -251,5 +305,8 @@ impl Shard {
 pub(super) enum Verdict {
     Keep,
     Replace(Box<[u8]>),
-    Remove,
+    /// Clients have not seen it for long, and nobody needs to hear of it any more.
+    Forget,
+    /// A flush with this stamp deletes it.
+    Flush(Stamp),
 }

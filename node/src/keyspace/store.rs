@@ -9,12 +9,14 @@ use greenwich_proto::{
         layout,
     },
     hlc::{Stamp, Version},
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
 };
 
 use super::{
     Keyspace, SHARDS,
+    prints::SLOTS_OF_SHARD,
     shard::{Shard, Verdict},
 };
 
@@ -146,7 +148,7 @@ impl Store for Keyspace {
                         ..absent
                     }))
                 } else {
-                    Verdict::Remove
+                    Verdict::Flush(version.stamp)
                 }
             };
             shard.retain(judge);
@@ -180,5 +182,24 @@ impl Store for Keyspace {
             }
         }
         None
+    }
+
+    fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        let mut slot = 0;
+        for shard in &self.shards {
+            let prints = shard.lock().prints_as_of(epoch);
+            for print in prints {
+                visit(slot, print);
+                slot += 1;
+            }
+        }
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        if let Some(shard) = self.shards.get(slot / SLOTS_OF_SHARD) {
+            let shard = shard.lock();
+            let is_in_slot = |entry: &&[u8]| KeyHash::of(layout::key_of(entry)).slot() == slot;
+            shard.iter().filter(is_in_slot).for_each(visit);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The keyspace on its own, and two keyspaces that exchange what they hold.
 
 mod late;
+mod prints;
 
 use std::{sync::Arc, time::Duration};
 

@@ -12,7 +12,10 @@ mod settings;
 use std::{
     fmt, mem,
     net::SocketAddr,
-    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -48,6 +51,8 @@ pub struct Server {
     pub counters: Counters,
     /// To be notified (`notify_waiters`) when a peer has acknowledged writes, from any thread.
     pub acknowledged: Arc<Notify>,
+    /// Whether the node waits for what its peers hold: commands about keys are refused meanwhile.
+    pub is_loading: AtomicBool,
     /// When the server was made.
     pub started: Instant,
     bind: SocketAddr,
@@ -108,6 +113,7 @@ impl Server {
             links: Mutex::default(),
             counters: Counters::new(client.thread_count()),
             acknowledged,
+            is_loading: AtomicBool::new(false),
             started: Instant::now(),
         }
     }

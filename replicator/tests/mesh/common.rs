@@ -66,6 +66,7 @@ impl Cluster {
             endpoint,
             peers: Vec::new(),
             limits: Limits::default(),
+            loading_patience: PATIENCE,
         }
     }
 
