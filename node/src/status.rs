@@ -106,7 +106,7 @@ pub struct Link {
     pub address: String,
     /// Where the link stands.
     pub state: LinkState,
-    /// Why it is refused or down, with the values of both sides.
+    /// Why it is refused or down, with the values of both sides; what is wrong although it is up.
     pub reason: Option<String>,
     /// Smoothed round trip; none before the first measurement.
     pub rtt_ms: Option<f64>,

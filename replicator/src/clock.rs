@@ -1,11 +1,11 @@
-//! This machine's clocks, read: the one wall that every part of a process shares.
+//! This machine's clocks, read: the one wall that every part of a process shares, and time for timers.
 //!
-//! It starts where the system's clock is and follows it as [`Slew`] says. Monotonic time is the one that goes on while the
+//! The wall starts where the system's clock is and follows it as [`Slew`] says. Monotonic time is the one that goes on while the
 //! machine sleeps, so that sleeping is not mistaken for a system clock that was set forward.
 
 use std::{
     cell::Cell,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use greenwich_proto::{
@@ -73,6 +73,28 @@ fn system() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// A node's clock for timers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    start: Instant,
+}
+
+impl Clocks {
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_micros(time.0)
+    }
 }
 
 fn monotonic() -> Time {

@@ -1,7 +1,13 @@
 //! One UDP port that dials and accepts authenticated QUIC connections to other regions. It knows who a peer is; it
 //! does not know what is said.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use greenwich_proto::wire;
@@ -115,6 +121,7 @@ pub struct Endpoint {
     transport: Arc<quinn::TransportConfig>,
     limits: LinkLimits,
     emulation: Option<Emulation>,
+    bound: IpAddr,
 }
 
 impl Endpoint {
@@ -163,6 +170,7 @@ impl Endpoint {
             transport,
             limits,
             emulation,
+            bound: addr.ip(),
         })
     }
 
@@ -178,6 +186,18 @@ impl Endpoint {
     /// When the socket is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.quinn.local_addr()
+    }
+
+    /// The address that it was bound to, perhaps none in particular.
+    pub(crate) const fn own_ip(&self) -> IpAddr {
+        self.bound
+    }
+
+    /// Has datagrams to these addresses, and to no others, pass the emulated link of `region`, if links are emulated.
+    pub(crate) fn emulate(&self, region: &str, addresses: &[SocketAddr]) {
+        if let Some(emulation) = &self.emulation {
+            emulation.place(region, addresses);
+        }
     }
 
     /// The handle to the emulated links, if emulation was asked for.

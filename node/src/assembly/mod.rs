@@ -9,24 +9,21 @@ mod report;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{SocketAddr, ToSocketAddrs},
     process,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use anyhow::Context;
 use greenwich_proto::{
     entry::totals::Actor,
     hlc::{Clock, Origin, Stamp},
     log::Log,
-    netem::LinkProfile,
     peer::handshake::{Expected, Identity},
     store::Store,
 };
 use greenwich_replicator::{
-    PeerConfig, Replicator, ReplicatorConfig, certs::Credentials, emulation::EmulationConfig,
-    endpoint::EndpointConfig,
+    PeerConfig, Replicator, ReplicatorConfig, Undelivered, certs::Credentials,
+    emulation::EmulationConfig, endpoint::EndpointConfig,
 };
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::spawn_blocking, time::interval};
@@ -49,8 +46,8 @@ pub struct Assembly {
     pub status: StatusSource,
     /// Resolves with a reason when the node cannot go on.
     pub stopped: oneshot::Receiver<String>,
-    /// Stops everything in order; returns when it is stopped.
-    pub stop: Box<dyn FnOnce() + Send>,
+    /// Stops everything in order; returns when it is stopped, with what each peer still lacks of what was written here.
+    pub stop: Box<dyn FnOnce() -> Vec<Undelivered> + Send>,
 }
 
 impl std::fmt::Debug for Assembly {
@@ -130,11 +127,13 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
             tending.abort();
             giving_back.abort();
             renewing.abort();
-            // Clients first: what they wrote last is then in the log, and dropping the replicator delivers it.
+            // Clients first: what they wrote last is then in the log, and stopping the replicator delivers it.
             serving.stop();
-            drop(replicator.lock().take());
-            life.end(log.clock().newest());
             drop(failed);
+            let replicator = replicator.lock().take();
+            let undelivered = replicator.map(Replicator::stop).unwrap_or_default();
+            life.end(log.clock().newest());
+            undelivered
         }),
     })
 }
@@ -161,15 +160,7 @@ fn replicate(
     endpoint.transport = config.replication.transport();
     endpoint.compression = config.replication.compression();
     endpoint.reset_key = Some(config.data_dir.join("reset.key"));
-    let links = config
-        .emulation
-        .iter()
-        .map(|link| emulated(config, link))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    endpoint.emulation = (!links.is_empty()).then(|| EmulationConfig {
-        links,
-        seed: seed(),
-    });
+    endpoint.emulation = emulated(config);
     let expected = |peer: &config::Peer| PeerConfig {
         expected: Expected {
             region: peer.region.clone(),
@@ -197,26 +188,14 @@ fn replicate(
     )?)
 }
 
-/// The address of an emulated link's other end, and what to do to it.
-fn emulated(
-    config: &Config,
-    link: &config::Emulation,
-) -> anyhow::Result<(SocketAddr, LinkProfile)> {
-    let peer = config
-        .replication
-        .peers
-        .iter()
-        .find(|peer| peer.region == link.peer);
-    let peer =
-        peer.with_context(|| format!("[[emulation]] names {:?}, which is not a peer", link.peer))?;
-    let address = peer
-        .address
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut found| found.next());
-    let address = address
-        .with_context(|| format!("cannot resolve {:?} of peer {}", peer.address, peer.region))?;
-    Ok((address, link.profile()))
+/// The links that are impaired, by the peer's region; `None` when there are none. The replicator finds their other ends.
+fn emulated(config: &Config) -> Option<EmulationConfig> {
+    let link = |link: &config::Emulation| (link.peer.clone(), link.profile());
+    let links: Vec<_> = config.emulation.iter().map(link).collect();
+    (!links.is_empty()).then(|| EmulationConfig {
+        links,
+        seed: seed(),
+    })
 }
 
 /// A number that nobody outside can guess.

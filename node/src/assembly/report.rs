@@ -167,8 +167,8 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
         (State::Down, _) => LinkState::Connecting,
     };
     link.reason = match &report.state {
-        State::Up => None,
         State::Refused(reason) => view.reason.clone().or_else(|| Some(reason.clone())),
+        State::Up => view.warning.clone(),
         State::Down | State::Handshaking => view.reason.clone(),
     };
     link.rtt_ms = view

@@ -127,11 +127,14 @@ async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()>
         reason = &mut ended => Some(reason.unwrap_or_else(|_| "a thread ended".into())),
     };
     end_in_time();
-    stop();
+    let undelivered = stop();
     admin.abort();
+    for left in &undelivered {
+        warn!("stopped: {left}");
+    }
     match failure {
         None => {
-            info!("node stopped");
+            info!(peers_that_lack_updates = undelivered.len(), "node stopped");
             Ok(())
         }
         Some(reason) => bail!("the node cannot go on: {reason}"),

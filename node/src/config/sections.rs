@@ -206,7 +206,7 @@ documented! {
         pub region: String,
         /// Number of the region, as in its own file.
         pub id: u8,
-        /// UDP address of its replication port: "host:port".
+        /// UDP address of its replication port: "host:port". Looked up anew with each dial.
         pub address: String,
     }
 }

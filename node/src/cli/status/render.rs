@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::{Answer, table};
-use crate::status::{EmulatedLink, Link, LinkState, RESTART_NOTE, Status};
+use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.
 pub(super) fn render(answers: &[Answer]) -> String {
@@ -139,10 +139,7 @@ fn updates(status: &Status) -> Option<String> {
 }
 
 fn trouble(status: &Status, link: &Link) -> Option<String> {
-    let reason = link
-        .reason
-        .as_ref()
-        .filter(|_| link.state != LinkState::Up)?;
+    let reason = link.reason.as_ref()?;
     Some(format!(
         "{} to {} is {}: {reason}.",
         status.region,
@@ -189,7 +186,7 @@ fn emulation(link: &EmulatedLink) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Updates;
+    use crate::status::{LinkState, Updates};
 
     fn answers() -> Vec<Answer> {
         let status = Status {
@@ -236,6 +233,16 @@ mod tests {
             },
             silent,
         ]
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_link_that_is_up_is_told() {
+        let mut answers = answers();
+        let link = &mut answers[0].status.as_mut().unwrap().links[0];
+        (link.state, link.reason) = (LinkState::Up, Some("two nodes claim eu-west".into()));
+        let text = render(&answers);
+        let line = "us-east to eu-west is up: two nodes claim eu-west.";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

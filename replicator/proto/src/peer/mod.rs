@@ -11,6 +11,7 @@
 //!
 //! A batch travels alone and is applied on arrival, in any order; a lost packet delays only the updates that it carried.
 
+mod apart;
 mod build;
 pub mod handshake;
 mod lead;
@@ -30,7 +31,7 @@ pub use self::{
     window::WindowLimits,
 };
 use self::{
-    handshake::{Expected, Identity, Refusal},
+    handshake::{Contest, Expected, Identity, Refusal, Sign},
     lead::Lead,
     receive::Receiver,
     send::{Reader, Sender},
@@ -206,6 +207,46 @@ impl Peer {
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
+    }
+
+    /// Starts over without a link, as one that has heard nothing of its peer: after a panic, nothing that it knew is
+    /// certain. What it counted stays.
+    pub fn reset<S>(&mut self, now: Time, node: &Node<'_, S>) {
+        let mut fresh = Self::new(self.index, self.expected.clone(), self.limits, now);
+        fresh.connects = self.connects;
+        fresh.sender.stats = self.sender.stats;
+        fresh.receiver.stats = self.receiver.stats;
+        *self = fresh;
+        node.lives.part(self.index);
+        node.log.set_linked(self.index, false);
+    }
+
+    /// What is to become of the present link, since the peer opened another one and said `hello` on it first. The error
+    /// says why that one is to be refused.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn contest<S>(
+        &self,
+        wall: Wall,
+        hello: &[u8],
+        sign: Sign,
+        node: &Node<'_, S>,
+    ) -> Result<Contest, String> {
+        let control = Control::decode(hello).map_err(|error| error.to_string())?;
+        let Some(Control::Hello(hello)) = control else {
+            return Err("a control frame arrived before the hello".to_owned());
+        };
+        let live = self.receiver.incarnation();
+        let clock = (wall, node.log.clock().max_skew());
+        handshake::check(&hello, node.identity, &self.expected, live, clock)
+            .and_then(|()| match self.state {
+                State::Up => {
+                    handshake::contest(&self.expected.region, live, hello.incarnation, sign)
+                }
+                State::Down | State::Handshaking | State::Refused(_) => Ok(Contest::Replaced),
+            })
+            .map_err(|refusal| refusal.to_string())
     }
 
     /// Which region the peer is.

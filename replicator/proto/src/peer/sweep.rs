@@ -218,7 +218,7 @@ mod tests {
     fn places(sweep: &mut Sweep, count: usize) -> Vec<Place> {
         let mut next = || match sweep.next(&Ten, 1)?.part {
             Part::Sweep(place) => Some(place),
-            Part::Log | Part::SweepEnd(_) => None,
+            Part::Log | Part::Apart | Part::SweepEnd(_) => None,
         };
         (0..count).map_while(|_| next()).collect()
     }
