@@ -12,8 +12,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use greenwich_proto::{
+    lives::Lives,
     log::Log,
-    peer::{Builder, Input, Node, Outbox, Output, Peer, handshake::Identity, stability::Stability},
+    peer::{Builder, Input, Node, Outbox, Output, Peer, handshake::Identity},
     store::Store,
     time::{Time, Wall},
 };
@@ -78,7 +79,7 @@ pub(crate) struct Shared<S> {
     pub(crate) identity: Identity,
     pub(crate) log: Arc<Log>,
     pub(crate) store: Arc<S>,
-    pub(crate) stability: Stability,
+    pub(crate) lives: Arc<Lives>,
     pub(crate) builder: Mutex<Builder>,
     pub(crate) clocks: Clocks,
     /// A peer applied something.
@@ -326,7 +327,7 @@ impl<S: Store> Driver<S> {
             identity,
             log,
             store,
-            stability,
+            lives,
             builder,
             clocks,
             ..
@@ -335,7 +336,7 @@ impl<S: Store> Driver<S> {
             identity,
             log,
             store: &**store,
-            stability,
+            lives,
             builder,
         };
         self.cell

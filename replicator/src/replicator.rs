@@ -8,11 +8,12 @@ use std::{
 };
 
 use greenwich_proto::{
+    entry::totals::Actor,
+    lives::{Lives, Loading},
     log::{Log, PeerIndex},
     peer::{
         Limits, Peer, Report, State,
         handshake::{Expected, Identity},
-        stability::Stability,
     },
     store::Store,
 };
@@ -58,6 +59,8 @@ pub struct ReplicatorConfig {
     pub peers: Vec<PeerConfig>,
     /// Limits of every session.
     pub limits: Limits,
+    /// How long a node that has started waits for the keys of peers that it cannot reach.
+    pub loading_patience: Duration,
 }
 
 /// Why a replicator did not start.
@@ -84,6 +87,8 @@ pub enum StartError {
 /// A running replicator. Dropping it stops it, once linked peers have what was written or a second has passed.
 pub struct Replicator {
     log: Arc<Log>,
+    lives: Arc<Lives>,
+    clocks: Clocks,
     cells: Vec<Arc<PeerCell>>,
     peers: Vec<PeerConfig>,
     acknowledged: Arc<Notify>,
@@ -134,13 +139,20 @@ impl Replicator {
         let cells: Vec<_> = config.peers.iter().enumerate().map(cell).collect();
         let wake = cells.clone();
         log.wake_with(move || wake.iter().for_each(|cell| cell.appended.notify_one()));
+        let own = Actor {
+            origin: config.identity.origin,
+            incarnation: config.identity.incarnation,
+        };
+        let origins = config.peers.iter().map(|peer| peer.expected.origin);
+        let lives = Lives::new(own, origins, clocks.now(), config.loading_patience);
+        let lives = Arc::new(lives);
         let acknowledged = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             identity: config.identity.clone(),
             log: Arc::clone(&log),
             store,
-            stability: Stability::new(config.peers.len()),
+            lives: Arc::clone(&lives),
             builder: Mutex::default(),
             clocks,
             acknowledged: Arc::clone(&acknowledged),
@@ -165,6 +177,8 @@ impl Replicator {
         match started.recv() {
             Ok(Ok(())) => Ok(Self {
                 log,
+                lives,
+                clocks,
                 cells,
                 peers,
                 acknowledged,
@@ -188,6 +202,21 @@ impl Replicator {
     #[must_use]
     pub fn peers(&self) -> &[PeerConfig] {
         &self.peers
+    }
+
+    /// What this node still waits for before it serves clients, if it has not begun to.
+    #[must_use]
+    pub fn loading(&self) -> Option<Loading> {
+        self.lives.loading(self.clocks.now())
+    }
+
+    /// Regions from which not all keys have arrived since the start.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&str> {
+        let missing = self.lives.missing().into_iter();
+        missing
+            .map(|PeerIndex(at)| self.peers[at].expected.region.as_str())
+            .collect()
     }
 
     /// How each peer's session and link fare, in the order of the configuration.

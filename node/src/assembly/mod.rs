@@ -1,6 +1,7 @@
 //! The seam between the command line and the running parts of a node.
 
 mod incarnation;
+mod loading;
 mod memory;
 mod rates;
 mod report;
@@ -9,7 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::{SocketAddr, ToSocketAddrs},
     process,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -95,9 +96,13 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         incarnation,
         acknowledged.unwrap_or_default(),
     ));
+    server
+        .is_loading
+        .store(replicator.is_some(), Ordering::Relaxed);
     let serving = server::serve(&server, config)?;
 
     let replicator = Arc::new(Mutex::new(replicator));
+    let loading = tokio::spawn(loading::wait(Arc::clone(&server), Arc::clone(&replicator)));
     let parts = Reporter::new(
         Arc::clone(config),
         incarnation,
@@ -115,6 +120,7 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         stopped,
         stop: Box::new(move || {
             measuring.abort();
+            loading.abort();
             tending.abort();
             giving_back.abort();
             // Clients first: what they wrote last is then in the log, and dropping the replicator delivers it.
@@ -162,6 +168,7 @@ fn replicate(
         endpoint,
         peers: config.replication.peers.iter().map(expected).collect(),
         limits: config.replication.session_limits(),
+        loading_patience: config.replication.loading_patience.0,
     };
     Ok(Replicator::start(
         config,

@@ -1,7 +1,7 @@
 //! The node's status from its parts.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,7 @@ use greenwich_proto::peer::{Report, State};
 use greenwich_replicator::{LinkView, Replicator};
 use parking_lot::Mutex;
 
-use super::{configured_status, rates::Rate};
+use super::{configured_status, loading, rates::Rate};
 use crate::{
     config::Config,
     keyspace::Keyspace,
@@ -94,10 +94,24 @@ impl Reporter {
             .unwrap_or_default()
     }
 
+    /// Why clients are not served.
+    fn not_ready(&self, keys: usize) -> Vec<String> {
+        if !self.server.is_loading.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let replicator = self.replicator.lock();
+        let awaited = replicator.as_ref().map(loading::awaited);
+        let peers = awaited.unwrap_or_default().join(", ");
+        vec![format!(
+            "loading: {keys} keys have arrived; not all of {peers} yet"
+        )]
+    }
+
     /// The node as it is at this moment.
     pub(super) fn status(&self) -> Status {
         let mut status = configured_status(&self.config);
         let usage = self.keyspace.usage();
+        status.not_ready = self.not_ready(usage.keys);
         let rates = self.rates.lock();
         status.incarnation = self.incarnation;
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

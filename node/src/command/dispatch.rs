@@ -121,6 +121,9 @@ fn admit(
             row.full_name
         )));
     }
+    if server.is_loading.load(Relaxed) && !command.flags.has(Flags::LOADING) {
+        return Err(CommandError::Loading);
+    }
     Ok(row)
 }
 

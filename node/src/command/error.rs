@@ -51,6 +51,9 @@ pub enum CommandError {
         "ERR too many keys in one command or transaction: at most 65535 can be written together"
     )]
     TooManyKeys,
+    /// The node waits for what its peers hold.
+    #[error("LOADING Redis is loading the dataset in memory")]
+    Loading,
     /// The reply would be larger than any client may have waiting. The client is disconnected.
     #[error("ERR the reply exceeds the output buffer limit")]
     ReplyTooLong,

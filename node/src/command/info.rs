@@ -121,9 +121,9 @@ fn memory(ctx: &Context<'_, '_>, lines: &mut Lines) {
 }
 
 /// Nothing is written to disk; clients that look for these lines find that nothing is amiss.
-fn persistence(_ctx: &Context<'_, '_>, lines: &mut Lines) {
+fn persistence(ctx: &Context<'_, '_>, lines: &mut Lines) {
     for (name, value) in [
-        ("loading", 0),
+        ("loading", u8::from(ctx.server.is_loading.load(Relaxed))),
         ("async_loading", 0),
         ("rdb_bgsave_in_progress", 0),
         ("aof_enabled", 0),

@@ -174,6 +174,11 @@ fn replication(config: &Config) -> Result<(), Problem> {
     let skew = Duration::from_millis(10)..=Duration::from_secs(3600);
     check(skew.contains(&settings.max_skew.0), &at("max_skew"), || {
         format!("must be 10ms to 1h, and is {}", settings.max_skew)
+    })?;
+    let patience = settings.loading_patience;
+    let is_bounded = patience.0 <= Duration::from_secs(3600);
+    check(is_bounded, &at("loading_patience"), || {
+        format!("must be 0s to 1h, and is {patience}")
     })
 }
 

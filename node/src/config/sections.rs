@@ -152,6 +152,9 @@ documented! {
         pub in_flight_max: Bytes,
         /// A peer whose stamps run ahead of this node's clock by more than this is refused.
         pub max_skew: Period,
+        /// A node that starts empty answers LOADING until it holds what its peers hold. Those that it cannot reach it
+        /// waits for as long as this; too short, and it serves without keys that only they hold.
+        pub loading_patience: Period,
         /// The other regions; none means a region on its own.
         pub peers: Vec<Peer>,
     }
@@ -172,6 +175,7 @@ impl Default for Replication {
             in_flight_min: Bytes::mib(1),
             in_flight_max: Bytes::mib(64),
             max_skew: Period::seconds(5),
+            loading_patience: Period::seconds(10),
             peers: Vec::new(),
         }
     }

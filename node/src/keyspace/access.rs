@@ -229,9 +229,7 @@ impl<'a> Access<'a> {
             };
             *flushed = version;
             for (_, shard) in &mut held.shards {
-                shard.flushed = version;
-                held.taken
-                    .extend(Some(shard.take()).filter(|taken| !taken.is_nothing()));
+                held.taken.push(shard.clear(version));
             }
         });
     }

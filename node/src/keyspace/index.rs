@@ -21,6 +21,10 @@ const FIRST_SLOTS: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(pub(super) u32);
 
+impl Tag {
+    pub(super) const BITS: u32 = u32::BITS;
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     tag: Tag,

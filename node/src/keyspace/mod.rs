@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!   key ─hash─▶ shard (one mutex) ─▶ index ─▶ entries, side by side (header · key · value)
-//!                 └─▶ lane of the log, written under the shard's lock
+//!                 ├─▶ lane of the log, written under the shard's lock
+//!                 └─▶ fingerprints of its slots
 //! ```
+//!
+//! Two hashes: one that all regions share chooses the slot that they compare, and with it the shard; one with a seed of
+//! its own finds the key in there, so that nobody outside can choose keys that collide.
 //!
 //! Callers get closures, not guards: [`Access::read`] and [`Access::update`] run one under the key's lock, and
 //! [`Access::together`] under the locks of several keys, taken in the order of their shards; what is written there
@@ -15,6 +19,7 @@ mod access;
 mod arena;
 mod index;
 mod lookups;
+mod prints;
 mod remains;
 mod scan;
 mod shard;
@@ -39,6 +44,7 @@ use greenwich_proto::{
     entry::totals::Actor,
     hlc::{Stamp, Version},
     log::{LANES, Log},
+    slots::KeyHash,
 };
 use parking_lot::Mutex;
 
@@ -50,6 +56,7 @@ pub use self::{
     view::View,
 };
 use index::Tag;
+use prints::SLOTS_OF_SHARD;
 use remains::Waiting;
 use shard::Shard;
 
@@ -138,6 +145,15 @@ impl Keyspace {
         self.expired.load(Ordering::Relaxed)
     }
 
+    /// The first slot whose fingerprint is not what its entries say, for tests. Looks at everything.
+    #[must_use]
+    pub fn miscounted(&self) -> Option<usize> {
+        let shards = self.shards.iter().zip((0..).step_by(SLOTS_OF_SHARD));
+        let mut slots =
+            shards.filter_map(|(shard, first)| Some(first + shard.lock().miscounted()?));
+        slots.next()
+    }
+
     fn settled_stamp(&self) -> Stamp {
         Stamp(self.settled.load(Ordering::Acquire))
     }
@@ -147,22 +163,34 @@ impl Keyspace {
     }
 }
 
-/// Where a key lives: its hash.
+/// Where a key lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(u64);
+struct Place {
+    /// Chooses the slot, and the shard that it is of: the same in every region.
+    key: KeyHash,
+    /// Finds it in there: no other process' is the same.
+    tag: Tag,
+}
 
 impl Place {
     fn of(key: &[u8], hasher: &FixedState) -> Self {
-        Self(hasher.hash_one(key))
+        Self {
+            key: KeyHash::of(key),
+            tag: Self::tag_of(key, hasher),
+        }
     }
 
-    /// What the index inside a shard uses: bits that did not choose the shard.
+    fn tag_of(key: &[u8], hasher: &FixedState) -> Tag {
+        Tag((hasher.hash_one(key) >> Tag::BITS) as u32)
+    }
+
+    /// What the index inside a shard uses.
     const fn tag(self) -> Tag {
-        Tag((self.0 >> 32) as u32)
+        self.tag
     }
 
     const fn shard(self) -> usize {
-        (self.0 as u32 >> (u32::BITS - SHARDS.trailing_zeros())) as usize
+        self.key.slot() / SLOTS_OF_SHARD
     }
 
     const fn lane(self) -> usize {

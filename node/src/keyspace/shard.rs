@@ -1,10 +1,11 @@
-//! One shard: a table of encoded entries, and counters about them.
+//! One shard: a table of encoded entries, counters about them, and their fingerprints.
 
 use std::{borrow::Cow, mem, ops::ControlFlow};
 
 use foldhash::fast::FixedState;
 use greenwich_proto::{
-    entry::{Body, EntryRef, layout},
+    entry::{EntryRef, layout},
+    fingerprint::Presence,
     hlc::Version,
     time::Wall,
 };
@@ -13,6 +14,7 @@ use super::{
     Place,
     arena::{self, Arena},
     index::{self, Index},
+    prints::{Prints, SLOTS_OF_SHARD, presence_of},
 };
 
 /// What an entry takes beside its bytes: its length in the arena, and its slot in a table that is half full.
@@ -31,27 +33,25 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, entry: &[u8]) {
-        let entry_ref = layout::view(entry);
-        self.expiries.owed -= i64::from(self.expiries.is_due(&entry_ref));
-        let (keys, mortal) = self.weigh(&entry_ref);
+    fn add(&mut self, entry: &EntryRef<'_>, bytes: usize) {
+        self.expiries.owed -= i64::from(self.expiries.is_due(entry));
+        let (keys, mortal) = self.weigh(entry);
         self.keys += keys;
         self.mortal += mortal;
-        self.bytes += entry.len();
+        self.bytes += bytes;
     }
 
-    fn remove(&mut self, entry: &[u8]) {
-        let entry_ref = layout::view(entry);
-        self.expiries.owed += i64::from(self.expiries.is_due(&entry_ref));
-        let (keys, mortal) = self.weigh(&entry_ref);
+    fn remove(&mut self, entry: &EntryRef<'_>, bytes: usize) {
+        self.expiries.owed += i64::from(self.expiries.is_due(entry));
+        let (keys, mortal) = self.weigh(entry);
         self.keys -= keys;
         self.mortal -= mortal;
-        self.bytes -= entry.len();
+        self.bytes -= bytes;
     }
 
     fn weigh(&self, entry: &EntryRef<'_>) -> (usize, usize) {
         let at = entry.deadline.at;
-        let is_key = has_value(entry) && at.is_none_or(|at| at > self.expiries.counted);
+        let is_key = entry.has_value() && at.is_none_or(|at| at > self.expiries.counted);
         (usize::from(is_key), usize::from(is_key && at.is_some()))
     }
 
@@ -61,13 +61,6 @@ impl Tally {
         self.keys -= due;
         self.mortal -= due;
         self.expiries.settle(due)
-    }
-}
-
-fn has_value(entry: &EntryRef<'_>) -> bool {
-    match entry.body {
-        Body::Bytes(_) => true,
-        Body::Dead => !entry.totals.is_empty(),
     }
 }
 
@@ -94,7 +87,7 @@ impl Expiries {
     /// Whether a value's deadline has passed and was not counted.
     pub(super) fn is_due(&self, entry: &EntryRef<'_>) -> bool {
         let is_in_time = |at: Wall| self.counted < at && at <= self.seen;
-        entry.deadline.at.is_some_and(is_in_time) && has_value(entry)
+        entry.deadline.at.is_some_and(is_in_time) && entry.has_value()
     }
 
     /// Whether something is to be counted beside the entries that are due.
@@ -118,6 +111,7 @@ pub(super) struct Shard {
     arena: Arena,
     hasher: FixedState,
     pub(super) tally: Tally,
+    prints: Prints,
     /// The newest flush that this shard has seen: the base of every key that it does not hold.
     pub(super) flushed: Version,
     /// No deadline in this shard is earlier.
@@ -132,6 +126,7 @@ impl Shard {
             arena: Arena::default(),
             hasher,
             tally: Tally::default(),
+            prints: Prints::default(),
             flushed: Version::ZERO,
             next_deadline: None,
         }
@@ -157,6 +152,7 @@ impl Shard {
     /// Asks for the memory where a search begins.
     pub(super) fn prefetch_slot(&self, place: Place) {
         self.index.prefetch(place.tag());
+        self.prints.prefetch(place.key);
     }
 
     /// Asks for the memory of the entry that a search will probably find.
@@ -185,11 +181,14 @@ impl Shard {
     pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, now: Wall) {
         self.tally.expiries.see(now);
         let len = layout::encoded_len(entry);
+        let mut old = Presence::ABSENT;
         let handle = match self.slot(place, entry.key) {
             Some(slot) => {
                 let handle = self.index.handle(slot);
                 let held = self.arena.get_mut(handle);
-                self.tally.remove(held);
+                let held_ref = layout::view(held);
+                self.tally.remove(&held_ref, held.len());
+                old = Presence::of(place.key, &held_ref);
                 if held.len() == len {
                     layout::encode_over(entry, held);
                     handle
@@ -206,51 +205,62 @@ impl Shard {
                 handle
             }
         };
-        let held = self.arena.get_mut(handle);
-        layout::set_of_unit(held, of_unit);
-        self.tally.add(held);
+        layout::set_of_unit(self.arena.get_mut(handle), of_unit);
+        self.tally.add(entry, len);
+        self.prints
+            .change(place.key, old, Presence::of(place.key, entry));
         self.see_deadline(entry.deadline.at);
         self.compact();
     }
 
-    /// Adds an encoded entry whose key is not there.
+    /// Adds an encoded entry whose key is not there, and which the fingerprints know.
     fn add(&mut self, bytes: &[u8]) {
-        let place = Place::of(layout::key_of(bytes), &self.hasher);
+        let entry = layout::view(bytes);
         let handle = self
             .arena
             .insert(bytes.len(), |out| out.extend_from_slice(bytes));
-        self.index.insert(place.tag(), handle);
-        self.tally.add(bytes);
-        self.see_deadline(layout::view(bytes).deadline.at);
+        self.index
+            .insert(Place::tag_of(entry.key, &self.hasher), handle);
+        self.tally.add(&entry, bytes.len());
+        self.see_deadline(entry.deadline.at);
     }
 
     fn see_deadline(&mut self, at: Option<Wall>) {
         self.next_deadline = at.into_iter().chain(self.next_deadline).min();
     }
 
-    /// Removes the entries that `keep` does not want.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
-        let Self {
-            index,
-            arena,
-            tally,
-            ..
-        } = self;
-        index.retain(|handle| {
-            let entry = arena.get(handle);
-            let is_kept = keep(entry);
-            if !is_kept {
-                tally.remove(entry);
-                arena.free(handle);
-            }
-            is_kept
-        });
-        self.compact();
+    /// Deletes everything with a flush, which is newer than all of it, in a time that does not depend on how much it is.
+    pub(super) fn clear(&mut self, version: Version) -> Remains {
+        self.flushed = version;
+        self.prints.flush(version.stamp);
+        self.take()
     }
 
-    /// Takes all entries out, in a time that does not depend on their number. They are to be counted and freed where
-    /// nobody waits for the shard.
-    pub(super) fn take(&mut self) -> Remains {
+    /// Deletes everything with a flush, except what `keep` makes of some entries.
+    pub(super) fn flush(
+        &mut self,
+        version: Version,
+        keep: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>,
+    ) -> Remains {
+        self.flushed = version;
+        let taken = self.take();
+        for entry in taken.iter() {
+            let kept = keep(entry);
+            if !matches!(kept, Some(Cow::Borrowed(_))) {
+                let (key, old) = presence_of(entry);
+                let new = kept.as_ref().map(|bytes| presence_of(bytes).1);
+                let new = new.unwrap_or(Presence::flushed(version.stamp));
+                self.prints.change(key, old, new);
+            }
+            if let Some(bytes) = kept {
+                self.add(&bytes);
+            }
+        }
+        taken
+    }
+
+    /// Takes all entries out. They are to be counted and freed where nobody waits for the shard.
+    fn take(&mut self) -> Remains {
         let kept = Expiries {
             owed: 0,
             ..self.tally.expiries
@@ -267,13 +277,49 @@ impl Shard {
         }
     }
 
-    /// As [`Self::take`], but puts back what `keep` makes of some of them.
-    pub(super) fn take_except(&mut self, keep: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>) -> Remains {
-        let remains = self.take();
-        for kept in remains.iter().filter_map(keep) {
-            self.add(&kept);
-        }
-        remains
+    /// Forgets the entries that `keep` does not want: clients have not seen them for long, and nobody needs to hear of
+    /// their end any more.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+        let Self {
+            index,
+            arena,
+            tally,
+            prints,
+            ..
+        } = self;
+        index.retain(|handle| {
+            let entry = arena.get(handle);
+            let is_kept = keep(entry);
+            if !is_kept {
+                debug_assert_eq!(prints.share_of(entry), 0, "it is forgotten too early");
+                tally.remove(&layout::view(entry), entry.len());
+                arena.free(handle);
+            }
+            is_kept
+        });
+        self.compact();
+    }
+
+    /// Accounts for deadlines up to the end of an epoch in the fingerprints.
+    pub(super) fn account(&mut self, epoch: u64) {
+        let Self {
+            index,
+            arena,
+            prints,
+            ..
+        } = self;
+        prints.account(epoch, index.iter().map(|handle| arena.get(handle)));
+    }
+
+    /// Every slot's fingerprint at the end of an epoch that is over.
+    pub(super) fn prints_as_of(&mut self, epoch: u64) -> [Option<u64>; SLOTS_OF_SHARD] {
+        self.account(epoch);
+        self.prints.as_of(epoch)
+    }
+
+    /// The first of its slots whose fingerprint is not that of its entries.
+    pub(super) fn miscounted(&self) -> Option<usize> {
+        self.prints.miscounted(self.iter())
     }
 
     /// Gives back the memory of entries that are gone.
@@ -285,8 +331,8 @@ impl Shard {
             ..
         } = self;
         while arena.evacuate(|entry, from, to| {
-            let place = Place::of(layout::key_of(entry), hasher);
-            let slot = index.find(place.tag(), |held| held == from);
+            let tag = Place::tag_of(layout::key_of(entry), hasher);
+            let slot = index.find(tag, |held| held == from);
             index.replace(slot.expect("every living entry is in the index"), to);
         }) {}
     }

@@ -9,11 +9,12 @@ use greenwich_proto::{
         layout,
     },
     hlc::{Stamp, Version},
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
 };
 
-use super::{Keyspace, SHARDS, shard::Shard};
+use super::{Keyspace, SHARDS, prints::SLOTS_OF_SHARD, shard::Shard};
 
 impl Keyspace {
     /// Joins one entry into its locked shard. Returns whether it changed anything.
@@ -148,12 +149,9 @@ impl Store for Keyspace {
             if shard.flushed >= version {
                 continue;
             }
-            shard.flushed = version;
-            let taken = shard.take_except(|bytes| after_flush(bytes, version));
+            let taken = shard.flush(version, |bytes| after_flush(bytes, version));
             drop(shard);
-            if !taken.is_nothing() {
-                self.free_later(vec![taken]);
-            }
+            self.free_later(vec![taken]);
         }
         let mut flushed = self.flushed.lock();
         *flushed = version.max(*flushed);
@@ -184,5 +182,24 @@ impl Store for Keyspace {
             }
         }
         None
+    }
+
+    fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        let mut slot = 0;
+        for shard in &self.shards {
+            let prints = shard.lock().prints_as_of(epoch);
+            for print in prints {
+                visit(slot, print);
+                slot += 1;
+            }
+        }
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        if let Some(shard) = self.shards.get(slot / SLOTS_OF_SHARD) {
+            let shard = shard.lock();
+            let is_in_slot = |entry: &&[u8]| KeyHash::of(layout::key_of(entry)).slot() == slot;
+            shard.iter().filter(is_in_slot).for_each(visit);
+        }
     }
 }

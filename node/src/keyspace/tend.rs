@@ -1,9 +1,9 @@
 //! What happens to keys while nobody asks for them: what has been deleted or has expired is forgotten once every region
-//! has heard of it, what has expired is counted, and what was flushed is freed.
+//! has heard of it, what has expired is counted and leaves the fingerprints, and what was flushed is freed.
 
 use std::sync::atomic::Ordering;
 
-use greenwich_proto::{entry::layout, hlc::Stamp, time::Wall};
+use greenwich_proto::{entry::layout, fingerprint::epoch_at, hlc::Stamp, time::Wall};
 
 use super::{Keyspace, SHARDS, shard::Shard};
 
@@ -28,6 +28,8 @@ impl Keyspace {
         // A wall clock lies behind the stamps by at most the skew that is followed, twice when it was set back.
         let margin = self.log.clock().max_skew().saturating_mul(2);
         let mut next_deadline: Option<Wall> = None;
+        // Before anything is forgotten: what the fingerprints still count must be found to be taken out.
+        shard.account(epoch_at(now));
         shard.tally.expiries.see(now);
         let expiries = shard.tally.expiries;
         let mut due = 0;

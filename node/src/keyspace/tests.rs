@@ -2,6 +2,7 @@
 
 mod flush;
 mod late;
+mod prints;
 mod walk;
 
 use std::{sync::Arc, time::Duration};

@@ -1,15 +1,13 @@
 //! A live value as commands see it.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher, Hash, Hasher},
-};
+use std::borrow::Cow;
 
-use foldhash::fast::FixedState;
 use greenwich_proto::{
     decimal::Decimal,
     entry::{Body, EntryRef, layout},
+    fingerprint::fingerprint,
     hlc::Stamp,
+    slots::KeyHash,
     time::Wall,
 };
 
@@ -60,23 +58,7 @@ impl<'a> View<'a> {
     /// from another region need not be the newest. Two states share it by a chance of 2^-64.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let EntryRef {
-            version,
-            deadline,
-            totals,
-            ..
-        } = &self.0;
-        let mut hasher = FixedState::default().build_hasher();
-        let registers = [*version, deadline.version];
-        registers
-            .map(|version| (version.stamp.0, version.origin.0))
-            .hash(&mut hasher);
-        deadline.at.map(|at| at.0).hash(&mut hasher);
-        for total in totals.iter() {
-            let actor = (total.actor.origin.0, total.actor.incarnation);
-            (actor, total.stamp.0, total.sum.to_bits()).hash(&mut hasher);
-        }
-        hasher.finish()
+        fingerprint(KeyHash::of(self.0.key), &self.0)
     }
 
     /// Whether it counts, so that its bytes are rendered on every read.

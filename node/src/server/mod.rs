@@ -13,7 +13,10 @@ mod settings;
 use std::{
     fmt, mem,
     net::SocketAddr,
-    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -52,6 +55,8 @@ pub struct Server {
     pub acknowledged: Arc<Notify>,
     /// What was logged of late about clients.
     pub news: Mutex<News>,
+    /// Whether the node waits for what its peers hold: commands about keys are refused meanwhile.
+    pub is_loading: AtomicBool,
     /// When the server was made.
     pub started: Instant,
     bind: SocketAddr,
@@ -113,6 +118,7 @@ impl Server {
             counters: Counters::new(client.thread_count()),
             acknowledged,
             news: Mutex::default(),
+            is_loading: AtomicBool::new(false),
             started: Instant::now(),
         }
     }

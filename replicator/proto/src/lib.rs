@@ -12,20 +12,25 @@
 //! |---|---|
 //! | [`time`], [`hlc`] | two clocks as types; stamps and versions |
 //! | [`entry`], [`decimal`] | what a region holds of a key, its bytes, its join |
+//! | [`slots`], [`fingerprint`] | what regions compare: parts of the keyspace, and hashes of what is in them |
 //! | [`log`] | what changed here, and how far each peer has read it |
 //! | [`wire`] | batches and control frames as bytes |
-//! | [`peer`] | the session with one other node: handshake, sending, receiving, stability |
+//! | [`peer`] | the session with one other node: handshake, sending, receiving, sweeping |
+//! | [`lives`] | which lives of which nodes are over, and what may be forgotten |
 //! | [`store`] | what the core needs from a keyspace |
 //! | [`netem`], [`rng`] | a model of a link, shared by the emulated socket and the simulator |
 
 pub mod decimal;
 pub mod entry;
+pub mod fingerprint;
 pub mod hlc;
+pub mod lives;
 pub mod log;
 pub mod netem;
 pub mod peer;
 pub mod ranges;
 pub mod rng;
+pub mod slots;
 pub mod store;
 pub mod time;
 pub mod wire;

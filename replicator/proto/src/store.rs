@@ -5,6 +5,7 @@
 use crate::{
     entry::EntryRef,
     hlc::{Stamp, Version},
+    slots::SLOTS,
     time::Wall,
 };
 
@@ -54,4 +55,13 @@ pub trait Store {
     /// Calls `visit` with encoded entries in the order of an internal position, from `position` on, until about
     /// `bytes` were visited. Returns the position to go on from, or `None` at the end.
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64>;
+
+    /// Calls `visit` with every slot in order, and its fingerprint at the end of `epoch`; with `None` where that is too
+    /// long ago to be known. Deadlines up to that end are taken for passed from here on, so the epoch must be over.
+    fn prints(&self, _epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        (0..SLOTS).for_each(|slot| visit(slot, None));
+    }
+
+    /// Calls `visit` with the encoded entry of every key in a slot, those that clients do not see included.
+    fn list_slot(&self, _slot: usize, _visit: &mut dyn FnMut(&[u8])) {}
 }

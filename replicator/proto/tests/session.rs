@@ -12,7 +12,7 @@ use greenwich_proto::{
     peer::{Input, Limits, Output, State, WindowLimits},
     wire::batch::Batch,
 };
-use mem::{Pair, Setup};
+use mem::{Pair, Setup, Side};
 
 /// Connects two nodes of which the first was changed. Returns why the second refused the first.
 fn refusal(change: impl Fn(&mut Pair)) -> String {
@@ -71,7 +71,7 @@ fn a_refusal_of_the_hello_itself_names_both_values() {
         let [Output::Control(bytes)] = out.as_slice() else {
             panic!("{out:?}")
         };
-        let Ok(Control::Hello(mut hello)) = Control::decode(bytes) else {
+        let Ok(Some(Control::Hello(mut hello))) = Control::decode(bytes) else {
             panic!("a hello comes first")
         };
         change(&mut hello);
@@ -83,7 +83,7 @@ fn a_refusal_of_the_hello_itself_names_both_values() {
         }
     };
     let wire = refused(|hello| (hello.wire, hello.wire_min) = (9, 8));
-    assert_names(&wire, &["wire version", "8 to 9", "1 to 1"]);
+    assert_names(&wire, &["wire version", "8 to 9", "1 to 2"]);
     assert_names(&refused(|hello| hello.lanes = 32), &["lanes", "32", "16"]);
     let ahead = refused(|hello| {
         hello.resume.incarnation = 1_000;
@@ -328,9 +328,13 @@ fn a_sweep_that_is_cut_short_begins_again_on_the_next_link() {
     // The second node's own log is empty: only a sweep brings what it holds.
     pair.sides[0].set("a", "1");
     pair.connect();
-    let fresh = Pair::new(&Setup::default());
-    let [mut restarted, _] = fresh.sides;
-    restarted.identity.incarnation = 2_000;
+    let restarted = Side::new(
+        1,
+        &Setup {
+            incarnation: 2_000,
+            ..Setup::default()
+        },
+    );
     pair.disconnect();
     pair.sides[0] = restarted;
     for side in 0..2 {
@@ -351,8 +355,13 @@ fn a_restarted_peer_is_swept_to_although_it_has_heard_of_us() {
     pair.sides[0].set("a", "1");
     pair.connect();
     pair.disconnect();
-    let [mut restarted, _] = Pair::new(&Setup::default()).sides;
-    restarted.identity.incarnation = 2_000;
+    let restarted = Side::new(
+        1,
+        &Setup {
+            incarnation: 2_000,
+            ..Setup::default()
+        },
+    );
     pair.sides[0] = restarted;
     // Its own hello is lost with the link; it remembers ours, and says so in the next one.
     let hello = pair.sides[1].handle(pair.now, Input::Connected);

@@ -42,4 +42,12 @@ impl Store for Direct {
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         self.0.sweep(position, bytes, visit)
     }
+
+    fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        self.0.prints(epoch, visit);
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        self.0.list_slot(slot, visit);
+    }
 }

@@ -17,6 +17,7 @@ mod meanwhile;
 pub mod network;
 pub mod oracle;
 pub mod region;
+pub mod survival;
 pub mod swarm;
 pub mod trace;
 pub mod workload;
@@ -25,6 +26,7 @@ pub mod world;
 use std::sync::Arc;
 
 use greenwich::keyspace::Keyspace;
+use greenwich_proto::{store::Store, wire::control::Control};
 
 pub use self::{
     direct::Direct,
@@ -60,13 +62,35 @@ pub fn run(seed: u64, trace: &mut Trace) -> Result<Summary, Box<Failure>> {
 ///
 /// # Errors
 /// The first invariant that was broken.
-pub fn run_with<S: greenwich_proto::store::Store>(
+pub fn run_with<S: Store>(
     swarm: Swarm,
     wrap: impl Fn(Arc<Keyspace>) -> S,
     trace: &mut Trace,
 ) -> Result<Summary, Box<Failure>> {
+    run_planted(swarm, wrap, Plant::default(), trace)
+}
+
+/// What goes wrong on purpose between the sessions and the rest of a world, to see that it is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plant {
+    /// What is done to every control frame before it is sent.
+    pub tamper: Option<fn(Control) -> Control>,
+    /// Whether nodes serve clients from the start.
+    pub serves_at_once: bool,
+}
+
+/// As [`run_with`], with something wrong.
+///
+/// # Errors
+/// The first invariant that was broken.
+pub fn run_planted<S: Store>(
+    swarm: Swarm,
+    wrap: impl Fn(Arc<Keyspace>) -> S,
+    plant: Plant,
+    trace: &mut Trace,
+) -> Result<Summary, Box<Failure>> {
     let seed = swarm.seed;
-    let mut world = World::new(swarm, &wrap, trace);
+    let mut world = World::new(swarm, &wrap, plant, trace);
     let result = world.run();
     let at_ms = world.elapsed_ms();
     result.map_err(|broken| {

@@ -73,4 +73,12 @@ impl<S: Store> Store for Meanwhile<'_, S> {
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         self.store.sweep(position, bytes, visit)
     }
+
+    fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        self.store.prints(epoch, visit);
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        self.store.list_slot(slot, visit);
+    }
 }

@@ -2,21 +2,64 @@
 //! in the order of stamps as one process would.
 //!
 //! It takes from the regions only what they said when they accepted a write: its version, and for an increment the base
-//! that it was added to. It shares no code with the join. Two things it must know beyond the list:
+//! that it was added to. It shares no code with the join. Three things it must know beyond the list:
+//!
+//! - what a node had accepted and nobody else had when it died is lost, and must not be waited for;
 //!
 //! - an increment belongs to the newest base that its region *knew*. A region that has forgotten a settled deletion
 //!   reports an older base; so the oracle follows what each region has known of each key;
 //! - the passing of a deadline starts a base of its own once somebody counts on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use greenwich_proto::{
-    entry::EntryRef,
+    entry::{EntryRef, totals::Actor},
     hlc::{Origin, Stamp, Version},
     time::Wall,
 };
 
 use crate::workload::Key;
+
+/// What a region holds of a key, to tell whether an effect reached it.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Its entry.
+    pub entry: Option<&'a EntryRef<'a>>,
+    /// The newest flush that it has heard of.
+    pub flushed: Version,
+    /// Up to here it says that it has heard everything.
+    pub settled: Stamp,
+}
+
+impl Held<'_> {
+    /// Whether the effect, or something newer in its place, has reached the region.
+    #[must_use]
+    pub fn covers(&self, effect: &Effect) -> bool {
+        let base = self.entry.map_or(self.flushed, |entry| entry.version);
+        let base = base.max(self.flushed);
+        match effect {
+            Effect::Base { version, .. } => base >= *version || self.settled >= version.stamp,
+            Effect::Deadline { version, .. } => {
+                let deadline = self.entry.map(|entry| entry.deadline.version);
+                base > *version
+                    || deadline.is_some_and(|held| held >= *version)
+                    || self.settled >= version.stamp
+            }
+            Effect::Count {
+                base: of,
+                actor,
+                stamp,
+                ..
+            } => {
+                let has_it = |entry: &EntryRef<'_>| {
+                    let mut totals = entry.totals.iter();
+                    totals.any(|total| total.actor == *actor && total.stamp >= *stamp)
+                };
+                base > *of || self.entry.is_some_and(has_it) || self.settled >= *stamp
+            }
+        }
+    }
+}
 
 /// What an accepted command did to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +86,10 @@ pub enum Effect {
         base: Version,
         /// How much.
         amount: i64,
+        /// Whose total it is in.
+        actor: Actor,
+        /// When that was changed.
+        stamp: Stamp,
     },
 }
 
@@ -107,9 +154,16 @@ impl Oracle {
     /// A region accepted a command while its wall clock showed `wall`.
     pub fn accept(&mut self, region: usize, key: Key, effect: Effect, wall: Wall) {
         let effect = match effect {
-            Effect::Count { base, amount } => Effect::Count {
+            Effect::Count {
+                base,
+                amount,
+                actor,
+                stamp,
+            } => Effect::Count {
                 base: self.base_of_count(region, key, base, wall),
                 amount,
+                actor,
+                stamp,
             },
             other @ (Effect::Base { .. } | Effect::Deadline { .. }) => other,
         };
@@ -172,6 +226,50 @@ impl Oracle {
         }
     }
 
+    /// A node of a region starts again, empty, and knows nothing.
+    pub fn restart(&mut self, region: usize) {
+        self.known[region].clear();
+    }
+
+    /// A restarted region has received what `from` holds. Of what `from` had forgotten by then, because every region up to
+    /// `settled` had heard of it, the region knows as much as `from`.
+    pub fn inherit(&mut self, region: usize, from: usize, settled: Stamp) {
+        for (key, theirs) in self.known[from].clone() {
+            let is_forgotten = theirs.base.stamp.max(theirs.deadline_version.stamp) <= settled;
+            let ours = self.known[region].entry(key).or_default();
+            if is_forgotten
+                && (theirs.base, theirs.deadline_version) > (ours.base, ours.deadline_version)
+            {
+                *ours = theirs;
+            }
+        }
+    }
+
+    /// Every effect with its key and its place, for [`Self::lose`].
+    pub fn all(&self) -> impl Iterator<Item = (Key, usize, &Effect)> {
+        self.effects.iter().flat_map(|(&key, effects)| {
+            let numbered = effects.iter().enumerate();
+            numbered.map(move |(at, effect)| (key, at, effect))
+        })
+    }
+
+    /// These effects died with the only nodes that had them. Returns them.
+    pub fn lose(&mut self, lost: &BTreeSet<(Key, usize)>) -> Vec<(Key, Effect)> {
+        let mut gone = Vec::new();
+        for (&key, effects) in &mut self.effects {
+            let mut at = 0;
+            effects.retain(|effect| {
+                at += 1;
+                let is_lost = lost.contains(&(key, at - 1));
+                if is_lost {
+                    gone.push((key, effect.clone()));
+                }
+                !is_lost
+            });
+        }
+        gone
+    }
+
     /// What a key is at `now`, where everything accepted has arrived.
     #[must_use]
     pub fn outcome(&self, key: Key, now: Wall) -> Outcome {
@@ -215,7 +313,7 @@ fn version_of(effect: &Effect) -> Option<Version> {
 
 fn count_on(effect: &Effect, on: Version) -> Option<i64> {
     match effect {
-        Effect::Count { base, amount } if *base == on => Some(*amount),
+        Effect::Count { base, amount, .. } if *base == on => Some(*amount),
         Effect::Count { .. } | Effect::Base { .. } | Effect::Deadline { .. } => None,
     }
 }
@@ -263,29 +361,25 @@ mod tests {
         }
     }
 
+    fn count(base: Version, amount: i64) -> Effect {
+        Effect::Count {
+            base,
+            amount,
+            actor: Actor {
+                origin: Origin(1),
+                incarnation: 1,
+            },
+            stamp: Stamp(100),
+        }
+    }
+
     #[test]
     fn executes_in_the_order_of_stamps_whatever_the_order_of_arrival() {
         let mut oracle = Oracle::new(2);
         oracle.accept(0, KEY, set(9, "9"), Wall(0));
         oracle.accept(1, KEY, set(5, "5"), Wall(0));
-        oracle.accept(
-            1,
-            KEY,
-            Effect::Count {
-                base: at(5, 1),
-                amount: 3,
-            },
-            Wall(0),
-        );
-        oracle.accept(
-            1,
-            KEY,
-            Effect::Count {
-                base: at(9, 1),
-                amount: 2,
-            },
-            Wall(0),
-        );
+        oracle.accept(1, KEY, count(at(5, 1), 3), Wall(0));
+        oracle.accept(1, KEY, count(at(9, 1), 2), Wall(0));
         oracle.accept(
             1,
             KEY,
@@ -317,15 +411,7 @@ mod tests {
             Some(&EntryRef::absent(b"key1", at(7, 1))),
             Version::ZERO,
         );
-        oracle.accept(
-            0,
-            KEY,
-            Effect::Count {
-                base: Version::ZERO,
-                amount: 4,
-            },
-            Wall(0),
-        );
+        oracle.accept(0, KEY, count(Version::ZERO, 4), Wall(0));
         assert_eq!(oracle.outcome(KEY, Wall(0)), Some(("4".to_owned(), None)));
     }
 
@@ -346,11 +432,7 @@ mod tests {
             oracle.forget(region, KEY);
         }
         // Both report the base of a key that never was.
-        let count = |amount| Effect::Count {
-            base: Version::ZERO,
-            amount,
-        };
-        oracle.accept(0, KEY, count(-1), Wall(20));
+        oracle.accept(0, KEY, count(Version::ZERO, -1), Wall(20));
         let prolonged = Deadline {
             version: at(20 << 16, 1),
             at: Some(Wall(90)),
@@ -365,7 +447,7 @@ mod tests {
             ..EntryRef::absent(b"key1", Version::ZERO)
         };
         oracle.observe(1, KEY, Some(&arrived), Version::ZERO);
-        oracle.accept(1, KEY, count(6), Wall(22));
+        oracle.accept(1, KEY, count(Version::ZERO, 6), Wall(22));
         assert_eq!(
             oracle.outcome(KEY, Wall(30)),
             Some(("5".to_owned(), Some(Wall(90))))

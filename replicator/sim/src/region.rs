@@ -7,11 +7,11 @@ use greenwich_proto::{
     decimal::Decimal,
     entry::{EntryRef, layout, totals::Actor},
     hlc::{Clock, Origin, Version},
+    lives::Lives,
     log::{LANES, Log, Marks, PeerIndex},
     peer::{
         Builder, Input, Node, Outbox, Peer,
         handshake::{Expected, Identity},
-        stability::Stability,
     },
     store::Store,
     time::{Time, Wall},
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use crate::{
     clock::WallClock,
     meanwhile::Meanwhile,
-    oracle::Effect,
+    oracle::{Effect, Held},
     swarm::Swarm,
     workload::{Expiry, GROUP_KEYS, Key, Operation},
 };
@@ -47,13 +47,13 @@ pub struct Region<S> {
     padding: usize,
     identity: Identity,
     store: S,
-    stability: Stability,
+    lives: Lives,
     builder: Mutex<Builder>,
     peers: Vec<Peer>,
     /// When each session wants to be ticked, as far as scheduled.
     pub wakes: Vec<Option<Time>>,
-    /// Whether it started empty and has not received what its peers hold.
-    pub is_catching_up: bool,
+    /// Whether it serves no clients yet, because it has not received what its peers hold.
+    pub is_loading: bool,
 }
 
 /// The name of a region.
@@ -110,8 +110,9 @@ impl<S: Store> Region<S> {
             actor,
             swarm.seed ^ incarnation ^ u64::from(origin.0),
         ));
-        let others = (0..swarm.regions).filter(|other| *other != index);
-        let peers = others.enumerate().map(|(at, other)| {
+        let others = || (0..swarm.regions).filter(|other| *other != index);
+        let origins = others().map(|other| Origin(u8::try_from(other + 1).expect("few regions")));
+        let peers = others().enumerate().map(|(at, other)| {
             let origin = Origin(u8::try_from(other + 1).expect("few regions"));
             Peer::new(
                 PeerIndex(at),
@@ -135,13 +136,18 @@ impl<S: Store> Region<S> {
                 rules: 0,
             },
             store: wrap(Arc::clone(&keyspace)),
-            stability: Stability::new(peer_count),
+            lives: Lives::new(
+                actor,
+                origins,
+                now,
+                Duration::from_millis(swarm.loading_patience_ms),
+            ),
             builder: Mutex::default(),
             peers: peers.collect(),
             wakes: vec![None; swarm.regions],
             keyspace,
             log,
-            is_catching_up: false,
+            is_loading: true,
         }
     }
 
@@ -187,13 +193,39 @@ impl<S: Store> Region<S> {
             identity: &self.identity,
             log: &self.log,
             store: &store,
-            stability: &self.stability,
+            lives: &self.lives,
             builder: &self.builder,
         };
         peers[peer_index(self.index, other)].handle(now, wall, input, &node, &mut out);
         drop(store);
         self.peers = peers;
         (out, performed)
+    }
+
+    /// Looks whether it may serve clients. Returns whether it has just begun to.
+    pub fn look_whether_loaded(&mut self, now: Time, serves_at_once: bool) -> bool {
+        let was_loading = self.is_loading;
+        self.is_loading = !serves_at_once && self.lives.loading(now).is_some();
+        was_loading && !self.is_loading
+    }
+
+    /// The other regions from which nothing has arrived whole.
+    pub fn missing(&self) -> Vec<usize> {
+        let missing = self.lives.missing().into_iter();
+        missing
+            .map(|PeerIndex(at)| if at < self.index { at } else { at + 1 })
+            .collect()
+    }
+
+    /// Runs `look` on what it holds of a key, as the oracle asks it.
+    pub fn with_held<R>(&self, key: Key, look: impl FnOnce(Held<'_>) -> R) -> R {
+        self.with_entry(key, |entry| {
+            look(Held {
+                entry,
+                flushed: self.flushed(),
+                settled: self.keyspace.settled(),
+            })
+        })
     }
 
     /// Does what a node does in the background.
@@ -394,10 +426,19 @@ impl<S: Store> Region<S> {
                     version: entry.deadline.version,
                     at,
                 },
-                Done::Count(amount) => Effect::Count {
-                    base: entry.version,
-                    amount,
-                },
+                Done::Count(amount) => {
+                    let actor = Actor {
+                        origin: self.identity.origin,
+                        incarnation: self.identity.incarnation,
+                    };
+                    let own = entry.totals.iter().find(|total| total.actor == actor);
+                    Effect::Count {
+                        base: entry.version,
+                        amount,
+                        actor,
+                        stamp: own.expect("what was counted is in a total").stamp,
+                    }
+                }
             }
         })
     }

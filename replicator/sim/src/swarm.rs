@@ -37,6 +37,8 @@ pub struct Swarm {
     pub meanwhile: f64,
     /// What goes wrong.
     pub faults: Faults,
+    /// How long a node that starts waits for the keys of others that it cannot reach.
+    pub loading_patience_ms: u64,
 }
 
 /// Bounds within which each direction of each link is drawn.
@@ -98,8 +100,10 @@ pub struct Faults {
     pub cut_every_ms: u64,
     /// The longest cut.
     pub cut_ms_max: u64,
-    /// A node starts again, empty.
+    /// A node dies with what it has not sent, and starts again, empty.
     pub restart_every_ms: u64,
+    /// The longest time until it does.
+    pub down_ms_max: u64,
     /// A clock is set to another offset.
     pub clock_step_every_ms: u64,
     /// The largest offset of a clock.
@@ -145,6 +149,7 @@ impl Swarm {
             faults: draw_faults(rng, max_skew_ms),
             // Drawn last, so that a seed is in all else what it was.
             meanwhile: pick(rng, &[0.0, 0.02, 0.3]),
+            loading_patience_ms: pick(rng, &[300, 3_000, 60_000]),
         }
     }
 }
@@ -189,5 +194,6 @@ fn draw_faults(rng: &mut Rng, max_skew_ms: u64) -> Faults {
             rng,
             &[0, max_skew_ms / 4, max_skew_ms / 2, max_skew_ms * 3 / 4],
         ),
+        down_ms_max: pick(rng, &[1, 100, 1_000]),
     }
 }

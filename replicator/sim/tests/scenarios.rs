@@ -46,6 +46,33 @@ fn a_link_is_cut_while_a_restarted_node_catches_up() {
     assert!(restarts > 10, "{restarts} restarts");
 }
 
+/// Issue: 2,000 deletions, the node dies 60 ms later, and the region that had not received them brought them back.
+#[test]
+fn a_node_dies_with_deletions_that_one_region_has_and_another_has_not() {
+    let (mut restarts, mut lost) = (0, 0);
+    for seed in 0..40 {
+        let mut swarm = Swarm::draw(seed);
+        swarm.regions = 3;
+        swarm.links.delay_us_max = 100_000;
+        swarm.mix.delete = 8;
+        swarm.mix.keys = 8;
+        swarm.faults = Faults {
+            cut_every_ms: 500,
+            cut_ms_max: 500,
+            restart_every_ms: 300,
+            down_ms_max: 100,
+            ..Faults::default()
+        };
+        let summary = end(swarm);
+        restarts += summary.restarts;
+        lost += summary.lost;
+    }
+    assert!(
+        restarts > 100 && lost > 100,
+        "{restarts} restarts, {lost} writes lost with them"
+    );
+}
+
 #[test]
 fn clocks_step_while_keys_expire_and_are_counted_on() {
     for seed in 0..20 {

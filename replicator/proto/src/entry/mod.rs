@@ -75,14 +75,20 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// Whether clients see a value until its deadline.
+    #[inline]
+    #[must_use]
+    pub fn has_value(&self) -> bool {
+        match self.body {
+            Body::Dead => !self.totals.is_empty(),
+            Body::Bytes(_) => true,
+        }
+    }
+
     /// Whether clients see a value at `now`.
     #[must_use]
     pub fn is_live(&self, now: Wall) -> bool {
-        let has_value = match self.body {
-            Body::Dead => !self.totals.is_empty(),
-            Body::Bytes(_) => true,
-        };
-        has_value && !self.has_expired(now)
+        self.has_value() && !self.has_expired(now)
     }
 
     /// Whether the deadline has passed at `now`.
@@ -124,8 +130,7 @@ impl<'a> EntryRef<'a> {
             let unseen = Stamp::at(at + margin).max(self.expiry_base().stamp);
             return (at <= now).then_some(unseen.max(self.newest()));
         }
-        let dead = self.body == Body::Dead && self.totals.is_empty();
-        dead.then(|| self.newest())
+        (!self.has_value()).then(|| self.newest())
     }
 
     /// The base as a number, if it is one. Nothing counts as zero.

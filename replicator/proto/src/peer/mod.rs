@@ -1,4 +1,4 @@
-//! The session with one other node, split by phase: [`handshake`], sending, receiving, [`stability`].
+//! The session with one other node, split by phase: [`handshake`], sending, receiving, sweeping.
 //!
 //! A [`Peer`] lives as long as the node and outlasts its links. Whoever drives it tells it what happened and performs
 //! what it asks for:
@@ -15,7 +15,7 @@ mod build;
 pub mod handshake;
 mod receive;
 mod send;
-pub mod stability;
+mod sweep;
 mod window;
 
 use std::time::Duration;
@@ -31,14 +31,17 @@ pub use self::{
 use self::{
     handshake::{Expected, Identity, Refusal},
     receive::Receiver,
-    send::Sender,
-    stability::Stability,
+    send::{Reader, Sender},
 };
 use crate::{
+    lives::Lives,
     log::{Log, PeerIndex},
     store::Store,
     time::{Time, Wall},
-    wire::control::{Control, Hello, Watermark},
+    wire::{
+        WIRE_LIVES, WIRE_VERSION,
+        control::{self, Control, Hello, Watermark},
+    },
 };
 
 /// Acknowledgements that are sent without waiting for more.
@@ -86,8 +89,8 @@ pub struct Node<'a, S> {
     pub log: &'a Log,
     /// Our keyspace.
     pub store: &'a S,
-    /// What every region has heard.
-    pub stability: &'a Stability,
+    /// Who has lived, and what every region holds.
+    pub lives: &'a Lives,
     /// Builds batches for all of them.
     pub builder: &'a Mutex<Builder>,
 }
@@ -171,6 +174,10 @@ pub struct Peer {
     hello_due: Time,
     next_watermark: Time,
     connects: u64,
+    /// The wire version that both sides speak.
+    wire: u32,
+    /// What the peer was told last of the lives that we know, and how often that had changed by then.
+    told: Option<(u64, control::Lives)>,
     sender: Sender,
     receiver: Receiver,
 }
@@ -187,6 +194,8 @@ impl Peer {
             hello_due: now,
             next_watermark: now,
             connects: 0,
+            wire: 0,
+            told: None,
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -230,13 +239,13 @@ impl Peer {
             // What still arrives on a link that was given up.
             Input::Batch(_) => Ok(()),
             Input::Disconnected => {
-                self.disconnect();
+                self.disconnect(node.lives);
                 Ok(())
             }
             Input::Tick => Ok(()),
         };
         if let Err(reason) = result {
-            self.refuse(reason, out);
+            self.refuse(reason, node.lives, out);
         }
         self.proceed(now, wall, node, out);
         node.log.set_linked(self.index, self.state == State::Up);
@@ -280,7 +289,8 @@ impl Peer {
         out.push(Output::Control(Control::Hello(hello).encode()));
     }
 
-    fn disconnect(&mut self) {
+    fn disconnect(&mut self, lives: &Lives) {
+        lives.part(self.index);
         if !matches!(self.state, State::Refused(_)) {
             self.state = State::Down;
         }
@@ -288,8 +298,8 @@ impl Peer {
         self.receiver.disconnect();
     }
 
-    fn refuse(&mut self, reason: String, out: &mut Outbox) {
-        self.disconnect();
+    fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
+        self.disconnect(lives);
         self.state = State::Refused(reason.clone());
         out.push(Output::Control(Control::Refuse(reason.clone()).encode()));
         out.push(Output::Close(reason));
@@ -307,7 +317,12 @@ impl Peer {
         if matches!(self.state, State::Down | State::Refused(_)) {
             return Ok(());
         }
-        match Control::decode(bytes).map_err(|error| error.to_string())? {
+        let frame = Control::decode(bytes).map_err(|error| error.to_string())?;
+        let Some(frame) = frame else {
+            // A kind that only a newer release knows, and that it can do without.
+            return Ok(());
+        };
+        match frame {
             Control::Hello(hello) if self.state == State::Handshaking => {
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
@@ -325,14 +340,18 @@ impl Peer {
                     "refused by {}; in its words: {reason:?}",
                     self.expected.region
                 );
-                self.disconnect();
+                self.disconnect(node.lives);
                 self.state = State::Refused(reason.clone());
                 out.push(Output::Close(reason));
                 Ok(())
             }
             Control::Ack(ids) if self.state == State::Up => {
-                ids.into_iter()
-                    .for_each(|id| self.sender.acknowledge(id, node.log, now));
+                for id in ids {
+                    let complete = self.sender.acknowledge(id, node, now);
+                    if let Some(known) = complete.filter(|_| self.tells_lives()) {
+                        out.push(Output::Control(Control::Sent(known).encode()));
+                    }
+                }
                 Ok(())
             }
             Control::Watermark(watermark) if self.state == State::Up => {
@@ -341,12 +360,32 @@ impl Peer {
                     .observe(watermark.stamp, wall)
                     .map_err(|skew| skew.to_string())?;
                 self.receiver.hear(watermark);
+                if !self.tells_lives() {
+                    // It says nothing of time while it owes a sweep.
+                    node.lives.receive_what_it_can(self.index);
+                }
                 self.settle(wall, node);
                 Ok(())
             }
-            Control::Hello(_) | Control::Ready | Control::Ack(_) | Control::Watermark(_) => {
-                Err("a control frame arrived out of turn".to_owned())
+            Control::Lives(lives) if self.state == State::Up => {
+                node.lives.hear(self.index, lives.known);
+                if lives.wants {
+                    self.sender.ask(node.log, node.lives.known());
+                }
+                Ok(())
             }
+            Control::Sent(known) if self.state == State::Up => {
+                node.lives.receive(self.index, known);
+                // If it was not enough, it is asked for again.
+                self.told = None;
+                Ok(())
+            }
+            Control::Hello(_)
+            | Control::Ready
+            | Control::Ack(_)
+            | Control::Watermark(_)
+            | Control::Lives(_)
+            | Control::Sent(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
 
@@ -365,11 +404,16 @@ impl Peer {
             self.receiver.incarnation(),
             clock,
         )?;
-        let is_new = hello.incarnation != self.receiver.incarnation();
-        let ours = node.identity.incarnation;
-        self.sender
-            .resume(&hello.resume, is_new, ours, node.log, now)?;
+        let reader = Reader {
+            is_known: hello.incarnation == self.receiver.incarnation(),
+            asks: hello.wire >= WIRE_LIVES,
+        };
+        // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
+        node.lives.meet(self.index, hello.incarnation);
+        self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
+        self.wire = hello.wire.min(WIRE_VERSION);
+        self.told = None;
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;
@@ -379,9 +423,9 @@ impl Peer {
     /// Counts the peer's word once everything before it is here.
     fn settle<S: Store>(&mut self, wall: Wall, node: &Node<'_, S>) {
         while let Some(word) = self.receiver.accepted_word() {
-            node.stability.accept(self.index, &word);
+            node.lives.accept(self.index, &word);
             node.store
-                .settle(node.stability.settled(node.log.clock().stamp(wall)));
+                .settle(node.lives.settled(node.log.clock().stamp(wall)));
         }
     }
 
@@ -390,10 +434,8 @@ impl Peer {
         match self.state {
             State::Down | State::Refused(_) => return,
             State::Handshaking if now >= self.hello_due => {
-                return self.refuse(
-                    format!("no hello within {:?}", self.limits.hello_timeout),
-                    out,
-                );
+                let reason = format!("no hello within {:?}", self.limits.hello_timeout);
+                return self.refuse(reason, node.lives, out);
             }
             State::Handshaking => return,
             State::Up => {}
@@ -414,20 +456,49 @@ impl Peer {
                 Control::Ack(self.receiver.take_acks()).encode(),
             ));
         }
+        self.tell_lives(node, out);
         if now >= self.next_watermark {
-            // A peer that lacks what only a sweep brings must not count as having heard everything.
-            if !self.sender.is_sweeping() {
-                let (heads, stamp) = node.log.watermark(wall);
-                let holds = node.stability.holds(stamp);
-                let watermark = Watermark {
-                    heads,
-                    stamp,
-                    holds,
-                };
-                out.push(Output::Control(Control::Watermark(watermark).encode()));
-            }
+            self.tell_time(wall, node, out);
             self.next_watermark = now + self.limits.watermark_interval;
         }
+    }
+
+    /// Whether the peer says which lives it knows, and asks for what it lacks.
+    fn tells_lives(&self) -> bool {
+        self.wire >= WIRE_LIVES
+    }
+
+    /// Tells the peer which lives we know, and whether we ask for what it holds, when that has changed.
+    fn tell_lives<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
+        let changes = node.lives.changes();
+        let is_told = matches!(self.told, Some((told_at, _)) if told_at == changes);
+        if is_told || !self.tells_lives() {
+            return;
+        }
+        let lives = control::Lives {
+            known: node.lives.known(),
+            wants: node.lives.wants(self.index),
+        };
+        if !matches!(&self.told, Some((_, told)) if *told == lives) {
+            out.push(Output::Control(Control::Lives(lives.clone()).encode()));
+        }
+        self.told = Some((changes, lives));
+    }
+
+    /// Tells the peer how far time has come here.
+    fn tell_time<S>(&self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
+        if !self.tells_lives() && self.sender.is_sweeping() {
+            // A peer that does not know that it lacks something must not count as having heard everything.
+            return;
+        }
+        let (heads, stamp) = node.log.watermark(wall);
+        let holds = node.lives.holds(stamp);
+        let watermark = Watermark {
+            heads,
+            stamp,
+            holds,
+        };
+        out.push(Output::Control(Control::Watermark(watermark).encode()));
     }
 
     /// What the session looks like from outside.

@@ -1,15 +1,16 @@
-//! The sending half of a session: cursors in our log, batches in flight, and the sweep that catches up a peer whose
-//! place in the log is gone.
+//! The sending half of a session: cursors in our log, batches in flight, and the sweep that catches up a peer which lacks
+//! what the log cannot tell it.
 
 use std::collections::BTreeMap;
 
 use super::{
     Limits, Node,
     handshake::Refusal,
+    sweep::{Piece, Place, Sweep},
     window::{Sent, Window},
 };
 use crate::{
-    hlc::Version,
+    lives::Known,
     log::{Cursor, LANES, Log, PeerIndex},
     ranges::Ranges,
     store::Store,
@@ -19,6 +20,9 @@ use crate::{
         control::Resume,
     },
 };
+
+/// A sweep gets at least one byte of this many that go out, however much the log holds.
+const SWEEP_PART: u64 = 4;
 
 /// Counters of the sending half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,23 +48,22 @@ struct InFlight {
 
 /// What a batch is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// The log.
     Log,
-    /// The sweep under way.
-    Sweep,
-    /// The same, and nothing follows.
-    SweepEnd,
+    /// The sweep under way, from this place.
+    Sweep(Place),
+    /// The end of so many laps of the same: nothing follows.
+    SweepEnd(u32),
 }
 
-/// A walk over the whole keyspace, for a peer whose place in the log is not held.
-#[derive(Debug)]
-struct Sweep {
-    /// Where the walk stands; `None` at its end.
-    position: Option<u64>,
-    /// What the peer had applied when it started, and what it covers.
-    covers: Vec<Range>,
-    batches_in_flight: usize,
+/// Whose link it is: what [`Sender::resume`] has to know of the peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader {
+    /// Whether its life has agreed with ours before.
+    pub(super) is_known: bool,
+    /// Whether it asks for what it lacks. One of an older release is sent everything on its first link.
+    pub(super) asks: bool,
 }
 
 /// The sending half.
@@ -73,9 +76,8 @@ pub(super) struct Sender {
     in_flight: BTreeMap<u64, InFlight>,
     window: Window,
     sweep: Option<Sweep>,
-    /// Whether the peer lacks what only a sweep brings: from the start of one until its end was acknowledged, on
-    /// whichever link that is.
-    owes_sweep: bool,
+    /// Bytes that are the sweep's before the log is looked at again.
+    swept_short: u64,
     next_id: u64,
     next_flush: Time,
     /// Whether the last look at the log found nothing, so that the next append must be told.
@@ -95,7 +97,7 @@ impl Sender {
             in_flight: BTreeMap::new(),
             window: Window::new(limits.window, now),
             sweep: None,
-            owes_sweep: false,
+            swept_short: 0,
             next_id: 1,
             next_flush: now,
             is_idle: false,
@@ -104,23 +106,22 @@ impl Sender {
         }
     }
 
-    /// Places the cursors where the peer says that it stands. `ours` is our incarnation; `is_new` says that the peer's
-    /// has not agreed with us before. Such a one may have heard of us, on a link that never came up, and yet lacks
-    /// everything: only a sweep brings what is not in our log.
-    pub(super) fn resume(
+    /// Places the cursors where the peer says that it stands. `ours` is our incarnation.
+    pub(super) fn resume<S>(
         &mut self,
         resume: &Resume,
-        is_new: bool,
-        ours: u64,
-        log: &Log,
+        reader: Reader,
+        node: &Node<'_, S>,
         now: Time,
     ) -> Result<(), Refusal> {
-        let has_heard = resume.incarnation == ours && resume.applied.len() == LANES;
-        let is_known = has_heard && !is_new;
-        if !is_known {
+        let log = node.log;
+        let has_heard =
+            resume.incarnation == node.identity.incarnation && resume.applied.len() == LANES;
+        if !(has_heard && reader.is_known) {
             log.forget(self.peer);
         }
-        let mut covers = Vec::new();
+        // What a sweep brought to this life it still has.
+        self.sweep = self.sweep.take().filter(|_| reader.is_known);
         for lane in 0..LANES {
             let applied = if has_heard { resume.applied[lane] } else { 0 };
             let head = log.head(lane);
@@ -131,51 +132,60 @@ impl Sender {
                     ours: head,
                 });
             }
+            let covered = self.sweep.as_ref().map(|sweep| sweep.covers_up_to(lane));
             self.applied[lane] = Ranges::up_to(applied);
-            self.cursors[lane] = Cursor::after(applied);
-            covers.push(Range {
-                lane,
-                after: applied,
-                up_to: head,
-            });
+            self.cursors[lane] = Cursor::after(applied.max(covered.unwrap_or(0)));
             log.acknowledge(self.peer, lane, applied);
         }
         self.in_flight.clear();
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
-        self.sweep = None;
-        if !is_known || self.owes_sweep {
-            self.start_sweep(covers);
+        let is_owed = !reader.asks && !(has_heard && reader.is_known);
+        if is_owed && self.sweep.is_none() {
+            self.start_sweep(log, node.lives.known());
         }
         Ok(())
     }
 
-    fn start_sweep(&mut self, covers: Vec<Range>) {
-        for range in &covers {
-            self.cursors[range.lane] = Cursor::after(range.up_to);
+    /// The peer asks for everything that is held here.
+    pub(super) fn ask(&mut self, log: &Log, known: Known) {
+        match &mut self.sweep {
+            Some(sweep) => sweep.ask(&known),
+            None => self.start_sweep(log, known),
         }
-        self.stats.sweeps += 1;
-        self.owes_sweep = true;
-        self.sweep = Some(Sweep {
-            position: Some(0),
-            covers,
-            batches_in_flight: 0,
-        });
     }
 
-    /// Starts over with a sweep: the log dropped records that this peer still needed.
-    fn fall(&mut self, log: &Log) {
-        let covers = (0..LANES)
-            .map(|lane| Range {
+    /// Sends the whole keyspace, beside what is written from here on. It stands for what the log holds until now.
+    fn start_sweep(&mut self, log: &Log, known: Known) {
+        let covers = self.cover(log);
+        self.stats.sweeps += 1;
+        self.swept_short = 0;
+        self.sweep = Some(Sweep::begin(covers, known));
+    }
+
+    /// The log dropped records that this peer still needed.
+    fn fall(&mut self, log: &Log, known: Known) {
+        if self.sweep.is_none() {
+            return self.start_sweep(log, known);
+        }
+        let covers = self.cover(log);
+        if let Some(sweep) = &mut self.sweep {
+            sweep.extend(covers);
+        }
+    }
+
+    /// Moves the cursors to the end of the log. Returns what a sweep has to stand for.
+    fn cover(&mut self, log: &Log) -> Vec<Range> {
+        let cover = |lane| {
+            let up_to = log.head(lane);
+            self.cursors[lane] = Cursor::after(up_to);
+            Range {
                 lane,
                 after: self.applied[lane].cumulative(),
-                up_to: log.head(lane),
-            })
-            .collect();
-        for batch in self.in_flight.values_mut() {
-            batch.part = Part::Log;
-        }
-        self.start_sweep(covers);
+                up_to,
+            }
+        };
+        (0..LANES).map(cover).collect()
     }
 
     /// The peer has agreed to our hello and takes batches. Returns whether that is new.
@@ -183,11 +193,17 @@ impl Sender {
         !std::mem::replace(&mut self.is_started, true)
     }
 
-    /// When to look at the log: as soon as something waits that the window would let through, and once after each batch.
+    /// When to look for what to send: as soon as something waits that the window would let through, and once after each
+    /// batch of the log.
     pub(super) fn flush_due(&self, log: &Log) -> Option<Time> {
+        if !self.is_started || !self.window.has_room() {
+            return None;
+        }
+        if self.sweep_may_go() {
+            return Some(Time(0));
+        }
         let unread = || (0..LANES).any(|lane| log.head(lane) > self.cursors[lane].seq);
-        let has_work = || self.sweep_is_due() || !self.is_idle || unread();
-        (self.is_started && self.window.has_room() && has_work()).then_some(self.next_flush)
+        (!self.is_idle || unread()).then_some(self.next_flush)
     }
 
     /// Whether the last look at the log found nothing.
@@ -195,10 +211,15 @@ impl Sender {
         self.is_idle
     }
 
-    fn sweep_is_due(&self) -> bool {
-        self.sweep
-            .as_ref()
-            .is_some_and(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)
+    /// Whether a piece of the sweep may go out: a part of the window stays free for what is written meanwhile.
+    fn sweep_may_go(&self) -> bool {
+        let is_due = self.sweep.as_ref().is_some_and(Sweep::is_due);
+        is_due && (self.window.has_room_to_spare() || self.sweep_is_short())
+    }
+
+    /// Whether the log took so much of what went out that the sweep comes first.
+    fn sweep_is_short(&self) -> bool {
+        self.swept_short >= self.limits.batch_bytes as u64
     }
 
     /// Calls `send` with each batch that may go out now.
@@ -208,16 +229,29 @@ impl Sender {
         node: &Node<'_, S>,
         send: &mut dyn FnMut(Vec<u8>),
     ) {
-        while self.is_started && now >= self.next_flush && self.window.has_room() {
-            let from_log = self.next_from_log(now, node);
-            // The log goes first; a sweep takes what it leaves.
-            let next = from_log.or_else(|| self.next_from_sweep(now, node.store));
-            self.is_idle = next.is_none();
-            let Some(bytes) = next else {
+        while self.is_started && self.window.has_room() {
+            let Some(bytes) = self.next(now, node) else {
                 return;
             };
             send(bytes);
         }
+    }
+
+    /// The log goes first, and a sweep takes what it leaves; but never less than its part.
+    fn next<S: Store>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>> {
+        if self.sweep_is_short()
+            && let Some(bytes) = self.next_from_sweep(now, node.store)
+        {
+            return Some(bytes);
+        }
+        if now >= self.next_flush {
+            let from_log = self.next_from_log(now, node);
+            self.is_idle = from_log.is_none();
+            if from_log.is_some() {
+                return from_log;
+            }
+        }
+        self.next_from_sweep(now, node.store)
     }
 
     fn next_from_log<S>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>>
@@ -231,7 +265,7 @@ impl Sender {
             &mut self.cursors,
             self.limits.batch_bytes,
         ) else {
-            self.fall(node.log);
+            self.fall(node.log, node.lives.known());
             return None;
         };
         if built.ranges.is_empty() {
@@ -247,41 +281,28 @@ impl Sender {
             false => now,
             true => now + self.limits.flush_interval,
         };
+        if self.sweep.as_ref().is_some_and(Sweep::is_due) {
+            self.swept_short += bytes.len() as u64 / SWEEP_PART;
+        }
         self.note_sent(now, &bytes, built.ranges.clone(), Part::Log);
         Some(bytes)
     }
 
     fn next_from_sweep<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
-        let sweep = self
-            .sweep
-            .as_mut()
-            .filter(|sweep| sweep.position.is_some() || sweep.batches_in_flight == 0)?;
-        let mut items = Vec::new();
-        let mut ranges = Vec::new();
-        match sweep.position {
-            Some(position) => {
-                if position == 0 && store.flushed() > Version::ZERO {
-                    batch::put_flush(store.flushed(), &mut items);
-                }
-                let mut updates = 0;
-                sweep.position = store.sweep(position, self.limits.batch_bytes, &mut |entry| {
-                    batch::put_entry(entry, &mut items);
-                    updates += 1;
-                });
-                self.stats.updates += updates;
-                sweep.batches_in_flight += 1;
-            }
-            // Everything swept has arrived: what the log held before the sweep counts as delivered.
-            None => ranges = std::mem::take(&mut sweep.covers),
+        if !self.sweep_may_go() {
+            return None;
         }
-        let mut part = Part::Sweep;
-        if sweep.position.is_none() && !ranges.is_empty() {
-            self.sweep = None;
-            part = Part::SweepEnd;
-        }
+        let Piece {
+            part,
+            items,
+            ranges,
+            updates,
+        } = self.sweep.as_mut()?.next(store, self.limits.batch_bytes)?;
         let mut bytes = Vec::with_capacity(items.len() + 256);
         batch::put_header(self.next_id, store.settled(), &ranges, &mut bytes);
         bytes.extend_from_slice(&items);
+        self.stats.updates += updates;
+        self.swept_short = self.swept_short.saturating_sub(bytes.len() as u64);
         self.note_sent(now, &bytes, ranges, part);
         Some(bytes)
     }
@@ -295,29 +316,55 @@ impl Sender {
         self.stats.bytes += bytes.len() as u64;
     }
 
-    /// A batch was applied. Unknown numbers, such as those of an earlier link, mean nothing.
-    pub(super) fn acknowledge(&mut self, id: u64, log: &Log, now: Time) {
-        let Some(batch) = self.in_flight.remove(&id) else {
-            return;
-        };
+    /// A batch was applied. Unknown numbers, such as those of an earlier link, mean nothing. Returns the lives that were
+    /// known when a sweep began that is complete with this.
+    pub(super) fn acknowledge<S>(
+        &mut self,
+        id: u64,
+        node: &Node<'_, S>,
+        now: Time,
+    ) -> Option<Known> {
+        let batch = self.in_flight.remove(&id)?;
         self.window.acknowledge(batch.sent, now);
         for range in batch.ranges {
             let applied = &mut self.applied[range.lane];
             applied.insert(range.after, range.up_to);
-            log.acknowledge(self.peer, range.lane, applied.cumulative());
+            node.log
+                .acknowledge(self.peer, range.lane, applied.cumulative());
         }
-        match (batch.part, &mut self.sweep) {
-            (Part::Sweep, Some(sweep)) => sweep.batches_in_flight -= 1,
-            (Part::SweepEnd, None) => self.owes_sweep = false,
-            (Part::Log | Part::Sweep | Part::SweepEnd, _) => {}
+        match batch.part {
+            Part::Log => None,
+            Part::Sweep(_) => {
+                self.sweep.as_mut()?.acknowledge();
+                None
+            }
+            Part::SweepEnd(lap) => self.end_sweep(lap, node),
         }
+    }
+
+    /// The end of the sweep has arrived. Where the log fell behind it once more, it is no end.
+    fn end_sweep<S>(&mut self, lap: u32, node: &Node<'_, S>) -> Option<Known> {
+        if !self.sweep.as_mut()?.acknowledge_end(lap) {
+            return None;
+        }
+        let sweep = self.sweep.take()?;
+        if sweep.is_asked_again() {
+            self.start_sweep(node.log, node.lives.known());
+        }
+        Some(sweep.finish())
     }
 
     /// The link is gone, and with it what was in flight.
     pub(super) fn disconnect(&mut self) {
+        let lost = self.in_flight.values().find_map(|batch| match batch.part {
+            Part::Sweep(place) => Some(place),
+            Part::Log | Part::SweepEnd(_) => None,
+        });
+        if let Some(sweep) = &mut self.sweep {
+            sweep.go_back(lost);
+        }
         self.in_flight.clear();
         self.window.lose_all();
-        self.sweep = None;
         self.is_started = false;
     }
 
@@ -333,8 +380,9 @@ impl Sender {
         self.window.size_bytes()
     }
 
+    /// Whether the peer lacks what only a sweep brings, on this link or the next.
     pub(super) fn is_sweeping(&self) -> bool {
-        self.owes_sweep
+        self.sweep.is_some()
     }
 
     /// Per lane, the number up to which everything was applied.

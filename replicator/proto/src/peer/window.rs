@@ -21,6 +21,9 @@ const COUNTED_BYTES_MAX: u64 = 256 * 1024;
 /// Such batches that may be in flight together.
 const LARGE_IN_FLIGHT_MAX: usize = 2;
 
+/// What is not urgent takes three of four parts of the window at most.
+const SPARE_PARTS: (u64, u64) = (3, 4);
+
 /// Bounds of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
@@ -79,6 +82,11 @@ impl Window {
 
     pub(super) fn has_room(&self) -> bool {
         self.counted < self.size_bytes() && self.large_in_flight < LARGE_IN_FLIGHT_MAX
+    }
+
+    /// Whether there is room that what is urgent will not need.
+    pub(super) fn has_room_to_spare(&self) -> bool {
+        self.has_room() && self.counted < self.size_bytes() * SPARE_PARTS.0 / SPARE_PARTS.1
     }
 
     /// The window in bytes.

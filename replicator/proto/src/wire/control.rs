@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{hlc::Stamp, log::LANES, time::Wall, wire::CONTROL_BYTES_MAX};
+use crate::{hlc::Stamp, lives::Known, log::LANES, time::Wall, wire::CONTROL_BYTES_MAX};
 
 /// The first frame on a link, in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,30 @@ pub enum Control {
     Ack(Vec<u64>),
     /// How far time has come at the sender.
     Watermark(Watermark),
+    /// The lives that the sender knows, and whether it asks for everything that the receiver holds. Since wire version 2.
+    Lives(Lives),
+    /// Everything that the sender held when it knew these lives was sent, and applied. Since wire version 2.
+    Sent(Known),
+}
+
+/// Names of the frames that this release knows. A newer one may send others, which are skipped.
+const KINDS: [&str; 7] = [
+    "Hello",
+    "Ready",
+    "Refuse",
+    "Ack",
+    "Watermark",
+    "Lives",
+    "Sent",
+];
+
+/// What the sender knows of the cluster's nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lives {
+    /// The newest life of each region.
+    pub known: Known,
+    /// Whether it asks for everything that the receiver holds.
+    pub wants: bool,
 }
 
 /// What the sender has written and heard, so that receivers can tell what every region has heard.
@@ -85,16 +109,33 @@ impl Control {
         rmp_serde::to_vec(self).expect("plain data encodes")
     }
 
-    /// Reads a frame.
+    /// Reads a frame; `None` for one of a kind that only a newer release knows.
     ///
     /// # Errors
     /// [`ControlError`] when it is too large or not a frame.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ControlError> {
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, ControlError> {
         if bytes.len() > CONTROL_BYTES_MAX {
             return Err(ControlError::TooLarge(bytes.len()));
         }
+        if kind(bytes).is_some_and(|kind| !KINDS.contains(&kind)) {
+            return Ok(None);
+        }
         let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
         decoder.set_max_depth(16);
-        Self::deserialize(&mut decoder).map_err(|error| ControlError::Malformed(error.to_string()))
+        match Self::deserialize(&mut decoder) {
+            Ok(frame) => Ok(Some(frame)),
+            Err(error) => Err(ControlError::Malformed(error.to_string())),
+        }
     }
+}
+
+/// The name of a frame: a short text, alone or as the one key of a map.
+fn kind(bytes: &[u8]) -> Option<&str> {
+    const MAP_OF_ONE: u8 = 0x81;
+    const SHORT_TEXT: u8 = 0xa0;
+    let bytes = bytes.strip_prefix(&[MAP_OF_ONE]).unwrap_or(bytes);
+    let (&marker, rest) = bytes.split_first()?;
+    let len = usize::from(marker & 0x1f);
+    let name = rest.get(..len).filter(|_| marker & 0xe0 == SHORT_TEXT)?;
+    str::from_utf8(name).ok()
 }

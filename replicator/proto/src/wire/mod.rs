@@ -9,7 +9,9 @@ pub mod bytes;
 pub mod control;
 
 /// The newest wire version that this release speaks.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;
+/// From this wire version on, nodes tell each other which lives they know, and ask for what they lack.
+pub const WIRE_LIVES: u32 = 2;
 /// The oldest wire version that this release speaks.
 pub const WIRE_VERSION_MIN: u32 = 1;
 /// The largest control frame in bytes.

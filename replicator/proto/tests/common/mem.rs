@@ -13,14 +13,14 @@ use greenwich_proto::{
         Body, Deadline, EntryRef,
         join::{Forgotten, Joined, join},
         layout,
-        totals::Totals,
+        totals::{Actor, Totals},
     },
     hlc::{Clock, Origin, Stamp, Version},
+    lives::Lives,
     log::{LANES, Log, PeerIndex},
     peer::{
         Builder, Input, Limits, Node, Outbox, Output, Peer, Report,
         handshake::{Expected, Identity},
-        stability::Stability,
     },
     store::{Applied, Store},
     time::{Time, Wall},
@@ -111,7 +111,7 @@ pub struct Side {
     pub peer: Peer,
     pub closed: Option<String>,
     pub times_up: usize,
-    stability: Stability,
+    pub lives: Lives,
     builder: Mutex<Builder>,
 }
 
@@ -119,6 +119,7 @@ pub struct Side {
 pub struct Setup {
     pub limits: Limits,
     pub log_bytes: usize,
+    pub incarnation: u64,
 }
 
 impl Default for Setup {
@@ -126,6 +127,7 @@ impl Default for Setup {
         Self {
             limits: Limits::default(),
             log_bytes: 64 << 20,
+            incarnation: 1_000,
         }
     }
 }
@@ -138,12 +140,16 @@ impl Side {
             region: name(other),
             origin: Origin(other),
         };
+        let own = Actor {
+            origin: Origin(origin),
+            incarnation: setup.incarnation,
+        };
         Self {
             identity: Identity {
                 cluster: "test".into(),
                 region: name(origin),
                 origin: Origin(origin),
-                incarnation: 1_000,
+                incarnation: setup.incarnation,
                 rules: 7,
             },
             log: Log::new(Clock::new(Duration::from_secs(5)), 1, setup.log_bytes),
@@ -152,7 +158,7 @@ impl Side {
             peer: Peer::new(PeerIndex(0), expected, setup.limits, Time(0)),
             closed: None,
             times_up: 0,
-            stability: Stability::new(1),
+            lives: Lives::new(own, [Origin(other)], Time(0), Duration::from_secs(1)),
             builder: Mutex::default(),
         }
     }
@@ -187,7 +193,7 @@ impl Side {
             identity: &self.identity,
             log: &self.log,
             store: &self.store,
-            stability: &self.stability,
+            lives: &self.lives,
             builder: &self.builder,
         };
         let mut out = Outbox::new();
@@ -289,7 +295,7 @@ impl Pair {
             match output {
                 Output::Control(bytes) => {
                     use greenwich_proto::wire::control::Control;
-                    let is_ack = matches!(Control::decode(&bytes), Ok(Control::Ack(_)));
+                    let is_ack = matches!(Control::decode(&bytes), Ok(Some(Control::Ack(_))));
                     if !(is_ack && self.loses_acks) {
                         self.tell(to, Input::Control(&bytes));
                     }

@@ -15,7 +15,7 @@ pub fn check<S: Store>(region: &Region<S>, oracle: &Oracle, key: Key) -> Result<
     region.with_entry(key, |entry| {
         let is_back = entry
             .is_some_and(|entry| matches!(entry.body, Body::Bytes(_)) && entry.version < known);
-        if !is_back || region.is_catching_up {
+        if !is_back || region.is_loading {
             return Ok(());
         }
         let name = crate::region::name(region.index);

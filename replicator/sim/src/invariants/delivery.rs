@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use greenwich_proto::{hlc::Version, log::LANES, store::Store};
+use greenwich_proto::{hlc::Version, log::LANES, store::Store, time::Time};
 
 use super::Broken;
 use crate::{region::Region, workload::Key};
@@ -71,7 +71,7 @@ impl Delivery {
         });
     }
 
-    /// A region is about to lose its log, which everybody has received, and its keys.
+    /// A region is about to lose its log and its keys.
     pub fn restart<S: Store>(&mut self, region: &Region<S>) {
         self.pending.retain(|(from, _), _| *from != region.index);
         let to_region = self
@@ -87,11 +87,18 @@ impl Delivery {
     ///
     /// # Errors
     /// When `to` does not hold it.
-    pub fn check<S: Store>(&mut self, from: &Region<S>, to: &Region<S>) -> Result<(), Broken> {
+    pub fn check<S: Store>(
+        &mut self,
+        from: &Region<S>,
+        to: &Region<S>,
+        now: Time,
+    ) -> Result<(), Broken> {
         let Some(pending) = self.pending.get_mut(&(from.index, to.index)) else {
             return Ok(());
         };
-        if to.is_catching_up {
+        let session = from.peer(to.index).report(&from.log, from.clock.read(now));
+        if to.is_loading || session.incarnation != to.incarnation() {
+            // The sender's cursors are those of an earlier life until the two have met.
             return Ok(());
         }
         let number = from.number_of(to.index);

@@ -20,7 +20,7 @@ impl<S: Store> World<'_, S> {
             return Ok(());
         }
         self.after_operation(index);
-        if self.regions[index].is_catching_up {
+        if self.regions[index].is_loading {
             return Ok(());
         }
         let operation = self.workload.next(&self.swarm);
@@ -30,7 +30,7 @@ impl<S: Store> World<'_, S> {
 
     /// A command that runs while a session of the region works, and how many looks of the session come before it.
     pub(super) fn draw_meanwhile(&mut self, index: usize) -> Option<(u64, Operation)> {
-        let is_served = !self.is_quiet && !self.regions[index].is_catching_up;
+        let is_served = !self.is_quiet && !self.regions[index].is_loading;
         if !is_served || !self.meanwhile.chance(self.swarm.meanwhile) {
             return None;
         }
@@ -160,6 +160,27 @@ impl<S: Store> World<'_, S> {
         region.with_entry(key, |entry| self.oracle.observe(index, key, entry, flushed));
     }
 
+    /// Lets clients into a region that has begun to serve them.
+    pub(super) fn look_whether_loaded(&mut self, index: usize) -> Result<(), Broken> {
+        let serves_at_once = self.plant.serves_at_once;
+        if !self.regions[index].look_whether_loaded(self.now, serves_at_once) {
+            return Ok(());
+        }
+        let missing = self.regions[index].missing();
+        self.trace.line(
+            self.now,
+            &name(index),
+            format_args!("serves clients, without what {missing:?} hold"),
+        );
+        for other in self.others(index) {
+            if !missing.contains(&other) {
+                let settled = self.regions[other].keyspace.settled();
+                self.oracle.inherit(index, other, settled);
+            }
+        }
+        self.readiness.check(&self.regions, index, &missing)
+    }
+
     pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {
         self.after(TEND_US, Event::Tend(index));
         let region = &self.regions[index];
@@ -170,6 +191,7 @@ impl<S: Store> World<'_, S> {
             self.oracle.forget(index, *key);
         }
         bounds::check(region, &self.swarm, self.now)?;
+        self.look_whether_loaded(index)?;
         self.note_sweeps();
         if self.is_torn {
             return Ok(());
@@ -178,7 +200,7 @@ impl<S: Store> World<'_, S> {
         self.units.check(region, region.clock.read(self.now))
     }
 
-    /// Ends the catching up of regions that have everything, and the tearing of units when all have.
+    /// Ends the tearing of units when every region has everything.
     pub(super) fn note_sweeps(&mut self) {
         let mut sweeps = 0;
         let mut all_have_all = true;
@@ -198,13 +220,9 @@ impl<S: Store> World<'_, S> {
                 has_all &= *self.regions[index].peer(other).state() == State::Up;
             }
             all_have_all &= has_all;
-            if self.regions[index].is_catching_up && has_all {
-                self.regions[index].is_catching_up = false;
-                self.trace
-                    .line(self.now, &name(index), format_args!("has caught up"));
-            }
         }
         self.is_torn = (self.is_torn || sweeps != self.sweeps) && !all_have_all;
+        self.is_torn |= self.is_torn_for_good;
         self.sweeps = sweeps;
     }
 }

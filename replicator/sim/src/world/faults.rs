@@ -1,10 +1,11 @@
 //! What goes wrong: cuts, restarts, clocks.
 
-use greenwich_proto::{peer::State, store::Store};
+use std::time::Duration;
+
+use greenwich_proto::{store::Store, time::Wall};
 
 use super::{Event, World};
 use crate::{
-    invariants::Broken,
     network::Route,
     region::{Region, name},
 };
@@ -34,45 +35,36 @@ impl<S: Store> World<'_, S> {
         }
     }
 
-    /// Restarts a node whose writes everybody has and while nobody else catches up, so that nothing accepted is lost: what
-    /// becomes of writes that only some regions received is a matter of repair.
-    pub(super) fn restart(&mut self) -> Result<(), Broken> {
+    /// Kills a node, with whatever it has not sent, and starts it again, empty.
+    pub(super) fn restart(&mut self) {
         if self.is_quiet {
-            return Ok(());
+            return;
         }
         self.after_about(self.swarm.faults.restart_every_ms, Event::Restart);
         let index = self.any_region();
-        self.note_sweeps();
-        let is_complete = |region: &Region<S>| {
-            self.others(region.index).all(|other| {
-                let report = region
-                    .peer(other)
-                    .report(&region.log, region.clock.read(self.now));
-                report.state == State::Up
-                    && !report.is_sweeping
-                    && (region.index != index || report.lag_updates == 0)
-            })
-        };
-        if !self
-            .regions
-            .iter()
-            .all(|region| is_complete(region) && !region.is_catching_up)
-        {
-            return Ok(());
-        }
+        let down_us = self.rng.below(1_000 * self.swarm.faults.down_ms_max);
         self.summary.restarts += 1;
-        self.trace
-            .line(self.now, &name(index), format_args!("restarts empty"));
-        let clock = self.regions[index].clock;
-        let incarnation = clock
-            .read(self.now)
-            .0
-            .max(self.regions[index].incarnation() + 1);
-        let mut region = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
-        region.is_catching_up = true;
+        self.trace.line(
+            self.now,
+            &name(index),
+            format_args!("dies, and starts again {} ms later", down_us / 1_000),
+        );
+        self.note_sweeps();
+        let was_sweeping = self.others(index).any(|other| {
+            let region = &self.regions[index];
+            let session = region.peer(other);
+            session
+                .report(&region.log, region.clock.read(self.now))
+                .is_sweeping
+        });
+        self.is_torn_for_good |= was_sweeping;
         self.delivery.restart(&self.regions[index]);
-        self.regions[index] = region;
+        self.regions[index] = self.next_life(index);
+        self.down_until[index] = self.now + Duration::from_micros(down_us);
+        self.oracle.restart(index);
         self.stamps.restart(index);
+        self.readiness.restart(&self.regions, index, &self.keys);
+        self.survival.die();
         for other in self.others(index) {
             let route = Route {
                 from: index,
@@ -80,10 +72,40 @@ impl<S: Store> World<'_, S> {
             };
             let epoch = self.network.epoch(route);
             self.network.drop_end(route, epoch);
+            self.survival.drop_end(route, epoch);
+            self.survival
+                .expect_drop(route.back(), self.network.epoch(route.back()));
             let in_us = self.rng.below(self.swarm.links.idle_us);
             self.after(in_us, Event::Drop(route.back(), epoch));
+            // The other end may have died, too, and will not begin a connection.
+            self.after(down_us + in_us, Event::Connect(route));
         }
-        Ok(())
+        self.bury();
+    }
+
+    /// An empty node. Of its earlier life it knows the incarnation and the newest stamp.
+    fn next_life(&self, index: usize) -> Region<S> {
+        let last = &self.regions[index];
+        let clock = last.clock;
+        let incarnation = clock.read(self.now).0.max(last.incarnation() + 1);
+        let next = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
+        next.log
+            .clock()
+            .advance(last.log.clock().stamp(Wall::default()));
+        next
+    }
+
+    /// Tells the oracle what died with the only nodes that had it.
+    pub(super) fn bury(&mut self) {
+        let lost = self.survival.lost(&self.regions, &self.oracle);
+        for (key, effect) in self.oracle.lose(&lost) {
+            self.summary.lost += 1;
+            self.trace.line(
+                self.now,
+                "world",
+                format_args!("nobody has {effect:?} of {key}"),
+            );
+        }
     }
 
     pub(super) fn step_clock(&mut self) {

@@ -20,11 +20,15 @@ use greenwich_proto::{
 };
 
 use crate::{
+    Plant,
     clock::WallClock,
-    invariants::{Broken, convergence, delivery::Delivery, stamps::Stamps, units::Units},
+    invariants::{
+        Broken, convergence, delivery::Delivery, readiness::Readiness, stamps::Stamps, units::Units,
+    },
     network::{Message, Network, Route},
     oracle::Oracle,
     region::{Region, name},
+    survival::Survival,
     swarm::Swarm,
     trace::Trace,
     workload::{Key, Workload},
@@ -91,8 +95,10 @@ pub struct Summary {
     pub refusals: u64,
     /// Sweeps over a whole keyspace.
     pub sweeps: u64,
-    /// Nodes that started again.
+    /// Nodes that died and started again.
     pub restarts: u64,
+    /// Writes that died with them, because nobody else had them.
+    pub lost: u64,
     /// Virtual milliseconds.
     pub elapsed_ms: u64,
 }
@@ -101,6 +107,7 @@ pub struct Summary {
 pub struct World<'a, S> {
     swarm: Swarm,
     wrap: &'a dyn Fn(Arc<Keyspace>) -> S,
+    plant: Plant,
     trace: &'a mut Trace,
     now: Time,
     queue: BinaryHeap<Reverse<(Time, u64, Event)>>,
@@ -109,6 +116,8 @@ pub struct World<'a, S> {
     /// Whether regions may show parts of units: a sweep has begun since every region last had everything. What is
     /// torn in one region spreads to others with its own units.
     is_torn: bool,
+    /// Whether a node died while it was sweeping to another: what it left there of its units is all that there is.
+    is_torn_for_good: bool,
     /// How many sweeps all regions have started, at the last look.
     sweeps: u64,
     network: Network,
@@ -122,6 +131,10 @@ pub struct World<'a, S> {
     stamps: Stamps,
     delivery: Delivery,
     units: Units,
+    readiness: Readiness,
+    survival: Survival,
+    /// Until when the node of each region does not run.
+    down_until: Vec<Time>,
     is_quiet: bool,
     summary: Summary,
 }
@@ -137,7 +150,12 @@ impl<S> std::fmt::Debug for World<'_, S> {
 
 impl<'a, S: Store> World<'a, S> {
     /// A world at its start.
-    pub fn new(swarm: Swarm, wrap: &'a dyn Fn(Arc<Keyspace>) -> S, trace: &'a mut Trace) -> Self {
+    pub fn new(
+        swarm: Swarm,
+        wrap: &'a dyn Fn(Arc<Keyspace>) -> S,
+        plant: Plant,
+        trace: &'a mut Trace,
+    ) -> Self {
         let mut rng = Rng::new(swarm.seed);
         let keys = Key::all(swarm.mix.keys);
         let names = keys
@@ -146,12 +164,14 @@ impl<'a, S: Store> World<'a, S> {
             .collect();
         let mut world = Self {
             wrap,
+            plant,
             trace,
             now: Time(0),
             queue: BinaryHeap::new(),
             next_event: 0,
             regions: Vec::new(),
             is_torn: true,
+            is_torn_for_good: false,
             sweeps: 0,
             network: Network::new(swarm.regions, &swarm.links, &mut rng.fork()),
             workload: Workload::new(rng.fork()),
@@ -163,6 +183,9 @@ impl<'a, S: Store> World<'a, S> {
             stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
             delivery: Delivery::default(),
             units: Units::default(),
+            readiness: Readiness::default(),
+            survival: Survival::default(),
+            down_until: vec![Time(0); swarm.regions],
             is_quiet: false,
             summary: Summary::default(),
             swarm,
@@ -234,9 +257,11 @@ impl<'a, S: Store> World<'a, S> {
         }
         let wall = WallClock::default().read(self.now);
         convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
-        self.regions
-            .iter()
-            .try_for_each(|region| self.units.check(region, wall))?;
+        if !self.is_torn_for_good {
+            self.regions
+                .iter()
+                .try_for_each(|region| self.units.check(region, wall))?;
+        }
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps;
         Ok(self.summary)
@@ -325,7 +350,10 @@ impl<'a, S: Store> World<'a, S> {
                 self.cut();
                 Ok(())
             }
-            Event::Restart => self.restart(),
+            Event::Restart => {
+                self.restart();
+                Ok(())
+            }
             Event::ClockStep => {
                 self.step_clock();
                 Ok(())

@@ -4,7 +4,10 @@ use greenwich_proto::{
     peer::{Input, Outbox, Output},
     store::Store,
     time::Time,
-    wire::batch::{Batch, Item},
+    wire::{
+        batch::{Batch, Item},
+        control::Control,
+    },
 };
 
 use super::{Event, Parcel, World};
@@ -38,8 +41,9 @@ impl<S: Store> World<'_, S> {
         if let Some(deadline) = region.peer(route.to).deadline(&region.log) {
             self.wake(route, deadline.max(Time(self.now.0 + 50)));
         }
+        self.look_whether_loaded(route.from)?;
         self.delivery
-            .check(&self.regions[route.from], &self.regions[route.to])
+            .check(&self.regions[route.from], &self.regions[route.to], self.now)
     }
 
     pub(super) fn perform(&mut self, route: Route, out: Outbox) {
@@ -47,6 +51,7 @@ impl<S: Store> World<'_, S> {
         for output in out {
             match output {
                 Output::Control(bytes) => {
+                    let bytes = self.tampered_with(bytes);
                     let message = self.network.control(route, bytes);
                     self.send(route, epoch, message);
                 }
@@ -69,6 +74,16 @@ impl<S: Store> World<'_, S> {
                     self.close(route, epoch);
                 }
             }
+        }
+    }
+
+    fn tampered_with(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(tamper) = self.plant.tamper else {
+            return bytes;
+        };
+        match Control::decode(&bytes) {
+            Ok(Some(frame)) => tamper(frame).encode(),
+            Ok(None) | Err(_) => bytes,
         }
     }
 
@@ -156,7 +171,10 @@ impl<S: Store> World<'_, S> {
         if self.network.epoch(route) != 0 && self.network.epoch(route.back()) != 0 {
             return Ok(());
         }
-        if !self.network.connect(route) {
+        let is_down = [route.from, route.to]
+            .iter()
+            .any(|&region| self.down_until[region] > self.now);
+        if is_down || !self.network.connect(route) {
             let in_us = 50_000 + self.rng.below(100_000);
             self.after(in_us, Event::Connect(route));
             return Ok(());
@@ -183,6 +201,8 @@ impl<S: Store> World<'_, S> {
             format_args!("lost the link to {}", name(route.to)),
         );
         self.tell(route, Input::Disconnected)?;
+        self.survival.drop_end(route, epoch);
+        self.bury();
         let in_us = 50_000 + self.rng.below(200_000);
         self.after(in_us, Event::Connect(route));
         Ok(())

@@ -1,0 +1,325 @@
+//! Fingerprints of slots: equal in two regions when these hold the same, and kept up with every write in a few
+//! instructions.
+//!
+//! A slot's fingerprint is the exclusive or of its entries' fingerprints, so the order of writes is of no consequence.
+//! Only what clients see counts: deleted keys, and those whose deadline has passed, add nothing, whether they are still
+//! remembered or not.
+//!
+//! Regions never hold the same at one moment while they are written to. They compare what they held at the end of an
+//! *epoch*, in the order of stamps: a slot remembers its fingerprint at the end of a few epochs past (its *cuts*), and a
+//! write that arrives late is put into those that it belongs to.
+//!
+//! ```text
+//!   epochs        7       8       9      10      11
+//!   an entry      ·   from├───────────────┤until ·        written in epoch 8, with a deadline in epoch 10:
+//!   counts at the end of  8       9                       the end of an entry is a change of epoch 10 like any other
+//! ```
+//!
+//! What a slot does not know is what a key was before: a write that is older than an epoch's end, of a key that was
+//! written again after it, is missing in that cut. The next cut is right again, as each begins with the present.
+//!
+//! Knows neither maps nor locks; whoever calls says what was there before.
+
+use crate::{
+    entry::{Body, EntryRef},
+    hlc::{Stamp, Version},
+    slots::{KeyHash, fold},
+    time::Wall,
+};
+
+/// Milliseconds of stamps that make an epoch. All regions must agree on it.
+pub const EPOCH_MS: u64 = 2_000;
+
+/// Epochs past whose fingerprint a slot remembers.
+pub const CUTS: usize = 4;
+
+/// After every epoch: when what has no deadline ends.
+const NEVER: u64 = u64::MAX;
+
+/// Any constant that is no small number: keeps parts that are zero from making the product zero.
+const PART: u64 = 0x082e_fa98_ec4e_6c89;
+
+/// The epoch of a stamp.
+#[inline]
+#[must_use]
+pub const fn epoch_of(stamp: Stamp) -> u64 {
+    epoch_at(stamp.wall())
+}
+
+/// The epoch of a time. What expires at that time is gone at the epoch's end.
+#[inline]
+#[must_use]
+pub const fn epoch_at(wall: Wall) -> u64 {
+    wall.0 / EPOCH_MS
+}
+
+/// A hash of all registers of an entry: it differs after every write. The bytes of the value are left out, because their
+/// version stands for them, and so is the version of a base that is no value: regions forget it at different times.
+#[inline]
+#[must_use]
+pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
+    let EntryRef {
+        version,
+        body,
+        deadline,
+        totals,
+        ..
+    } = entry;
+    let base = if *body == Body::Dead {
+        Version::ZERO
+    } else {
+        *version
+    };
+    let has_own_version = deadline.version != *version;
+    let shape = u64::from(has_own_version) | u64::from(deadline.at.is_some()) << 1;
+    let mut print = mix(key.0, base.stamp.0, u64::from(base.origin.0) | shape << 8);
+    if has_own_version {
+        print = mix(
+            print,
+            deadline.version.stamp.0,
+            u64::from(deadline.version.origin.0),
+        );
+    }
+    if let Some(at) = deadline.at {
+        print = mix(print, at.0, 0);
+    }
+    for total in totals.iter() {
+        let sum = total.sum.to_bits().cast_unsigned();
+        print = mix(
+            print,
+            total.actor.incarnation,
+            u64::from(total.actor.origin.0),
+        );
+        print = mix(print, total.stamp.0, sum as u64);
+        print = mix(print, (sum >> u64::BITS) as u64, 0);
+    }
+    print
+}
+
+fn mix(print: u64, first: u64, second: u64) -> u64 {
+    fold(print ^ first, second ^ PART)
+}
+
+/// What an entry adds to its slot, and at the end of which epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Zero when it adds nothing.
+    print: u64,
+    /// The epoch of its newest write, the first in which it counts.
+    from: u64,
+    /// The epoch of its deadline, the first in which it counts no more.
+    until: u64,
+}
+
+impl Presence {
+    /// That of a key that is not held.
+    pub const ABSENT: Self = Self::none_since(0);
+
+    const fn none_since(from: u64) -> Self {
+        let (print, until) = (0, NEVER);
+        Self { print, from, until }
+    }
+
+    /// What is left of an entry that a flush removed.
+    #[must_use]
+    pub const fn flushed(stamp: Stamp) -> Self {
+        Self::none_since(epoch_of(stamp))
+    }
+
+    /// That of an entry.
+    #[inline]
+    #[must_use]
+    pub fn of(key: KeyHash, entry: &EntryRef<'_>) -> Self {
+        let from = epoch_of(entry.newest());
+        let until = entry.deadline.at.map_or(NEVER, epoch_at);
+        if !entry.has_value() {
+            return Self::none_since(from);
+        }
+        let print = fingerprint(key, entry);
+        Self { print, from, until }
+    }
+
+    /// What it adds once deadlines up to the end of an epoch are accounted for.
+    #[must_use]
+    pub const fn print_after(&self, accounted: u64) -> u64 {
+        if self.until > accounted {
+            self.print
+        } else {
+            0
+        }
+    }
+
+    /// The epoch in which it ends by itself. What adds nothing has no end.
+    #[must_use]
+    pub const fn until(&self) -> u64 {
+        self.until
+    }
+}
+
+/// The fingerprint of a slot, now and at the end of recent epochs.
+///
+/// The ends of entries are not seen when they come: `accounted` is the epoch up to which deadlines have been taken out
+/// of the fingerprint with [`Self::account`]. It is the same for many slots, so it is kept by whoever holds these.
+// A line of the processor's cache each.
+#[repr(align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotPrint {
+    now: u64,
+    /// The newest epoch of a change.
+    epoch: u64,
+    /// At the end of each epoch before that one; epoch `e` at `e % CUTS`.
+    cuts: [u64; CUTS],
+}
+
+impl SlotPrint {
+    /// An entry has become another one.
+    #[inline]
+    pub fn change(&mut self, old: Presence, new: Presence, accounted: u64) {
+        // Where the newest write of the old one is not in the new one, what was there before both is not known.
+        let at = old.from.max(new.from);
+        self.flip(old, at, accounted);
+        self.flip(new, at, accounted);
+    }
+
+    /// The fingerprint changes by what `presence` adds from the end of an epoch on, but not beyond its deadline.
+    #[inline]
+    fn flip(&mut self, presence: Presence, from: u64, accounted: u64) {
+        self.toggle(from.min(presence.until), presence.print);
+        if presence.until <= accounted {
+            self.toggle(presence.until, presence.print);
+        }
+    }
+
+    #[inline]
+    fn toggle(&mut self, from: u64, print: u64) {
+        if from > self.epoch {
+            self.cut(from);
+        }
+        self.now ^= print;
+        for epoch in from.max(self.oldest())..self.epoch {
+            self.cuts[cut_of(epoch)] ^= print;
+        }
+    }
+
+    /// Remembers the present as the end of every epoch before `next`.
+    #[cold]
+    fn cut(&mut self, next: u64) {
+        for epoch in self.epoch.max(next.saturating_sub(CUTS as u64))..next {
+            self.cuts[cut_of(epoch)] = self.now;
+        }
+        self.epoch = next;
+    }
+
+    /// Takes the end of an entry into account whose deadline lies in an epoch after `accounted`, up to `up_to`.
+    pub fn account(&mut self, held: Presence, accounted: u64, up_to: u64) {
+        if accounted < held.until && held.until <= up_to {
+            self.toggle(held.until, held.print);
+        }
+    }
+
+    /// Everything was flushed, and the ends of entries are accounted for up to the epoch of the flush.
+    pub fn flush(&mut self, stamp: Stamp) {
+        self.toggle(self.epoch.max(epoch_of(stamp)), self.now);
+    }
+
+    /// The fingerprint at the end of `epoch`, up to which deadlines must be accounted for; `None` when that is too long
+    /// ago.
+    #[must_use]
+    pub fn as_of(&self, epoch: u64) -> Option<u64> {
+        if epoch >= self.epoch {
+            return Some(self.now);
+        }
+        (epoch >= self.oldest()).then(|| self.cuts[cut_of(epoch)])
+    }
+
+    /// The present, with what was written in the epoch that is not over.
+    #[must_use]
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    const fn oldest(&self) -> u64 {
+        self.epoch.saturating_sub(CUTS as u64)
+    }
+}
+
+const fn cut_of(epoch: u64) -> usize {
+    (epoch % CUTS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        decimal::Decimal,
+        entry::{
+            Deadline,
+            totals::{Actor, Total, Totals},
+        },
+        hlc::Origin,
+    };
+
+    const STAMP: u64 = Stamp::at(Wall(1_800_000_000_000)).0 + 5;
+
+    fn version(later: u64, origin: u8) -> Version {
+        let (stamp, origin) = (Stamp(STAMP + later), Origin(origin));
+        Version { stamp, origin }
+    }
+
+    /// Two regions' totals, the second behind the first.
+    fn totals() -> Vec<u8> {
+        let mut totals = Vec::new();
+        for (origin, incarnation, later, sum) in [(1, 9, 1, 5_i64), (2, 8, 2, -5)] {
+            let Version { stamp, origin } = version(later, origin);
+            let actor = Actor {
+                origin,
+                incarnation,
+            };
+            let sum = Decimal::from(sum);
+            Totals::EMPTY.encode_with(&Total { actor, stamp, sum }, &mut totals);
+        }
+        totals
+    }
+
+    /// Other values, and nodes of two releases would take equal regions for different ones.
+    #[test]
+    fn the_fingerprint_of_an_entry_never_changes() {
+        let at = Some(Wall(1_800_000_060_000));
+        let totals = totals();
+        let totals =
+            |count| Totals::from_bytes(&totals[..count * Totals::ENTRY_BYTES]).expect("in order");
+        let absent = EntryRef::absent(b"user:1000", version(0, 3));
+        let plain = EntryRef {
+            body: Body::Bytes(b"any"),
+            ..absent
+        };
+        let until = |version, at| EntryRef {
+            deadline: Deadline { version, at },
+            ..plain
+        };
+        let golden = [
+            (plain, 0xc214_4078_c2f2_a539),
+            (until(plain.version, at), 0xb49e_e090_5d2b_06ba),
+            (until(version(7, 2), at), 0x27be_5d73_a6c7_c57f),
+            (until(version(7, 2), None), 0xba9e_2177_3a8b_8a55),
+            (
+                EntryRef {
+                    totals: totals(2),
+                    ..plain
+                },
+                0x98c6_46db_e8cd_b4af,
+            ),
+            (
+                EntryRef {
+                    totals: totals(1),
+                    ..absent
+                },
+                0xd9e1_5747_a946_faeb,
+            ),
+        ];
+        for (entry, print) in golden {
+            let found = fingerprint(KeyHash::of(entry.key), &entry);
+            assert_eq!(found, print, "{entry:?}: {found:#018x}");
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The lives of the cluster's nodes: which are over, what each region is known to hold, and what may be forgotten.
+//!
+//! A node keeps nothing on disk. Each start is a *life* of its region, with an incarnation of its own; the next one begins
+//! empty. What a life wrote before it ended may have reached some regions and not others, and nobody will send it again.
+//!
+//! # When may the dead be forgotten?
+//!
+//! A deletion may be forgotten when no region can ever hear of what it deleted for the first time: when every region
+//! *holds* everything up to its stamp. A region claims so in its [`Watermark`], under two conditions:
+//!
+//! - *delivered*: everything that the present life of every region wrote up to that stamp has been applied here. A
+//!   peer's word counts only once everything that it wrote before saying it is here, so an increment made in ignorance
+//!   of a deletion is applied before that deletion is forgotten.
+//! - *whole*: nothing is missing of what earlier lives left behind. Whoever hears of a new life stops raising its claim
+//!   until it has received, from each other region, what that region held *after* it had heard of the same lives: then
+//!   whatever any life left behind anywhere is here.
+//!
+//! ```text
+//!  us-east ✝ ── half of its last writes reached eu-west, none ap-south
+//!  us-east'   hello ──▶ eu-west, ap-south: not whole, claims stand still, so nobody forgets anything
+//!             ap-south asks eu-west, which knows us-east' too: its transfer brings the rest ──▶ whole, claims rise
+//! ```
+//!
+//! A claim belongs to a life: a region that starts again claims nothing until it is whole. Because a new life is heard of
+//! before anything else is heard from it, no region takes an empty node's word for that of the full one before it.
+//!
+//! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    entry::totals::Actor,
+    hlc::{Origin, Stamp},
+    log::PeerIndex,
+    time::Time,
+    wire::control::Watermark,
+};
+
+/// Lives that a node has heard of: the newest of each region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Known(Vec<(u8, u64)>);
+
+impl Known {
+    /// The incarnation of a region; zero when nothing was heard of it.
+    #[must_use]
+    pub fn of(&self, origin: Origin) -> u64 {
+        let of = |(id, incarnation): &(u8, u64)| (*id == origin.0).then_some(*incarnation);
+        self.0.iter().find_map(of).unwrap_or(0)
+    }
+}
+
+impl FromIterator<Actor> for Known {
+    fn from_iter<I: IntoIterator<Item = Actor>>(lives: I) -> Self {
+        let pair = |life: Actor| (life.origin.0, life.incarnation);
+        Self(lives.into_iter().map(pair).collect())
+    }
+}
+
+/// What is known of one peer's present life.
+#[derive(Debug)]
+struct Peer {
+    origin: Origin,
+    /// Zero when none was heard of.
+    incarnation: u64,
+    is_linked: bool,
+    /// Everything that it wrote up to here has been applied here.
+    delivered: Stamp,
+    /// What this life claims to hold.
+    holds: Stamp,
+    /// The lives that it says it knows.
+    told: Known,
+    /// The lives that it knew when the last transfer began that arrived whole.
+    received: Option<Received>,
+}
+
+/// What a transfer from a peer has brought.
+#[derive(Debug)]
+enum Received {
+    /// Everything that the peer held when it knew these lives.
+    With(Known),
+    /// All that a release before transfers were told of can bring.
+    AllItCan,
+}
+
+impl Received {
+    fn includes(&self, origin: Origin, incarnation: u64) -> bool {
+        match self {
+            Self::With(known) => known.of(origin) >= incarnation,
+            Self::AllItCan => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    peers: Box<[Peer]>,
+    /// What this node claims to hold.
+    held: Stamp,
+    /// Once served, always served.
+    has_loaded: bool,
+}
+
+/// The lives that a node has heard of, its own included.
+#[derive(Debug)]
+pub struct Lives {
+    own: Actor,
+    /// Peers that cannot be reached are waited for until then.
+    patience_ends: Time,
+    inner: Mutex<Inner>,
+    /// How often what peers are told may have changed.
+    changes: AtomicU64,
+}
+
+/// What a node that has just started still waits for, before it serves clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// Peers whose keys have not all arrived.
+    pub awaited: Vec<PeerIndex>,
+}
+
+impl Lives {
+    /// A life that begins at `now` and has heard of no other. Peers without a link are waited for as long as `patience`.
+    #[must_use]
+    pub fn new(
+        own: Actor,
+        peers: impl IntoIterator<Item = Origin>,
+        now: Time,
+        patience: Duration,
+    ) -> Self {
+        let unheard = |origin| Peer {
+            origin,
+            incarnation: 0,
+            is_linked: false,
+            delivered: Stamp::ZERO,
+            holds: Stamp::ZERO,
+            told: Known::default(),
+            received: None,
+        };
+        Self {
+            own,
+            patience_ends: now + patience,
+            inner: Mutex::new(Inner {
+                peers: peers.into_iter().map(unheard).collect(),
+                held: Stamp::ZERO,
+                has_loaded: false,
+            }),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    /// This node's own life.
+    #[must_use]
+    pub fn own(&self) -> Actor {
+        self.own
+    }
+
+    /// Grows whenever [`Self::known`] or what is wanted of a peer may have changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn change(&self, peer: PeerIndex, change: impl FnOnce(&mut Peer)) {
+        change(&mut self.inner.lock().peers[peer.0]);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The newest life of every region that was heard of.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        let inner = self.inner.lock();
+        let heard = inner.peers.iter().map(Peer::life);
+        heard
+            .filter(|life| life.incarnation > 0)
+            .chain([self.own])
+            .collect()
+    }
+
+    /// A link to `peer` was agreed upon, which is in its `incarnation`.
+    pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64) {
+        self.change(peer, |peer| {
+            peer.is_linked = true;
+            peer.told = Known::default();
+            if incarnation > peer.incarnation {
+                peer.incarnation = incarnation;
+                peer.holds = Stamp::ZERO;
+            }
+        });
+    }
+
+    /// The link to `peer` is gone.
+    pub(crate) fn part(&self, peer: PeerIndex) {
+        self.inner.lock().peers[peer.0].is_linked = false;
+    }
+
+    /// `peer` knows these lives.
+    pub(crate) fn hear(&self, peer: PeerIndex, known: Known) {
+        self.change(peer, |peer| peer.told = known);
+    }
+
+    /// Everything that `peer` wrote before it sent `watermark` has been applied.
+    pub(crate) fn accept(&self, peer: PeerIndex, watermark: &Watermark) {
+        let peer = &mut self.inner.lock().peers[peer.0];
+        peer.delivered = peer.delivered.max(watermark.stamp);
+        peer.holds = peer.holds.max(watermark.holds);
+    }
+
+    /// Everything that `peer` held when it knew these lives is here.
+    pub(crate) fn receive(&self, peer: PeerIndex, known: Known) {
+        self.change(peer, |peer| peer.received = Some(Received::With(known)));
+    }
+
+    /// As [`Self::receive`], from a peer of a release that does not say which lives it knows.
+    pub(crate) fn receive_what_it_can(&self, peer: PeerIndex) {
+        self.change(peer, |peer| peer.received = Some(Received::AllItCan));
+    }
+
+    /// Whether to ask `peer` for everything that it holds: it may hold what was left behind by a life that is over, and
+    /// has heard so too.
+    #[must_use]
+    pub(crate) fn wants(&self, peer: PeerIndex) -> bool {
+        let inner = self.inner.lock();
+        let from = &inner.peers[peer.0];
+        if from.received.is_none() {
+            return true;
+        }
+        inner.lacks(peer)
+            && inner
+                .others(peer)
+                .all(|other| from.told.of(other.origin) >= other.incarnation)
+    }
+
+    /// This node holds everything of every region up to here, where nothing later than `now` was written here.
+    pub(crate) fn holds(&self, now: Stamp) -> Stamp {
+        self.inner.lock().claim(now)
+    }
+
+    /// Every region holds everything up to here.
+    pub(crate) fn settled(&self, now: Stamp) -> Stamp {
+        let mut inner = self.inner.lock();
+        let held = inner.claim(now);
+        inner
+            .peers
+            .iter()
+            .map(|peer| peer.holds)
+            .fold(held, Stamp::min)
+    }
+
+    /// Peers from which nothing was ever received whole.
+    #[must_use]
+    pub fn missing(&self) -> Vec<PeerIndex> {
+        let inner = self.inner.lock();
+        let is_missing = |&at: &usize| inner.peers[at].received.is_none();
+        (0..inner.peers.len())
+            .filter(is_missing)
+            .map(PeerIndex)
+            .collect()
+    }
+
+    /// What this node waits for before it serves clients: until it holds what its peers held when it started, or, of those
+    /// that cannot be reached, for a limited time. `None` from then on.
+    #[must_use]
+    pub fn loading(&self, now: Time) -> Option<Loading> {
+        let mut inner = self.inner.lock();
+        if inner.has_loaded {
+            return None;
+        }
+        let is_patient = now < self.patience_ends;
+        let is_awaited = |peer: &Peer| peer.received.is_none() && (peer.is_linked || is_patient);
+        let awaited: Vec<PeerIndex> = (0..inner.peers.len())
+            .filter(|&at| is_awaited(&inner.peers[at]))
+            .map(PeerIndex)
+            .collect();
+        inner.has_loaded = awaited.is_empty();
+        (!awaited.is_empty()).then_some(Loading { awaited })
+    }
+}
+
+impl Peer {
+    fn life(&self) -> Actor {
+        Actor {
+            origin: self.origin,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
+impl Inner {
+    fn others(&self, peer: PeerIndex) -> impl Iterator<Item = &Peer> {
+        let is_other = move |(at, _): &(usize, &Peer)| *at != peer.0;
+        self.peers
+            .iter()
+            .enumerate()
+            .filter(is_other)
+            .map(|(_, other)| other)
+    }
+
+    /// Whether `peer` may hold what earlier lives left behind and this node has not received.
+    fn lacks(&self, peer: PeerIndex) -> bool {
+        let Some(received) = &self.peers[peer.0].received else {
+            return true;
+        };
+        self.others(peer)
+            .any(|other| !received.includes(other.origin, other.incarnation))
+    }
+
+    fn is_whole(&self) -> bool {
+        (0..self.peers.len()).all(|at| self.peers[at].incarnation > 0 && !self.lacks(PeerIndex(at)))
+    }
+
+    /// Raises the claim while nothing is missing.
+    fn claim(&mut self, now: Stamp) -> Stamp {
+        if self.is_whole() {
+            let delivered = self.peers.iter().map(|peer| peer.delivered);
+            self.held = self.held.max(delivered.fold(now, Stamp::min));
+        }
+        self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::LANES;
+
+    const EU: PeerIndex = PeerIndex(0);
+    const AP: PeerIndex = PeerIndex(1);
+    const NOW: Stamp = Stamp(1_000);
+
+    /// us-east, whose peers are eu-west and ap-south.
+    fn us() -> Lives {
+        let own = Actor {
+            origin: Origin(1),
+            incarnation: 10,
+        };
+        Lives::new(
+            own,
+            [Origin(2), Origin(3)],
+            Time(0),
+            Duration::from_secs(10),
+        )
+    }
+
+    fn known(lives: [u64; 3]) -> Known {
+        let life = |(at, incarnation)| Actor {
+            origin: Origin(at),
+            incarnation,
+        };
+        (1..).zip(lives).map(life).collect()
+    }
+
+    fn word(stamp: u64, holds: u64) -> Watermark {
+        Watermark {
+            heads: [0; LANES],
+            stamp: Stamp(stamp),
+            holds: Stamp(holds),
+        }
+    }
+
+    /// Both peers are met and have sent everything.
+    fn whole() -> Lives {
+        let us = us();
+        for (peer, incarnation) in [(EU, 20), (AP, 30)] {
+            us.meet(peer, incarnation);
+            us.receive(peer, known([10, 20, 30]));
+        }
+        us
+    }
+
+    #[test]
+    fn nothing_is_claimed_before_everything_was_received() {
+        let us = us();
+        us.meet(EU, 20);
+        us.accept(EU, &word(500, 500));
+        us.receive(EU, known([10, 20, 30]));
+        assert_eq!(us.holds(NOW), Stamp::ZERO, "nothing came from ap-south");
+        us.meet(AP, 30);
+        us.accept(AP, &word(400, 300));
+        assert_eq!(us.holds(NOW), Stamp::ZERO);
+        us.receive(AP, known([10, 20, 30]));
+        assert_eq!(us.holds(NOW), Stamp(400));
+        assert_eq!(us.settled(NOW), Stamp(300));
+    }
+
+    #[test]
+    fn a_claim_stands_still_until_everybody_has_told_what_a_life_left_behind() {
+        let us = whole();
+        us.accept(EU, &word(500, 500));
+        us.accept(AP, &word(500, 500));
+        assert_eq!(us.settled(NOW), Stamp(500));
+        us.meet(EU, 21);
+        us.accept(EU, &word(900, 0));
+        us.accept(AP, &word(900, 500));
+        assert_eq!(
+            us.holds(NOW),
+            Stamp(500),
+            "ap-south may hold what is not here"
+        );
+        us.hear(AP, known([10, 20, 30]));
+        assert!(!us.wants(AP), "it has not heard of the new life");
+        us.hear(AP, known([10, 21, 30]));
+        assert!(us.wants(AP) && !us.wants(EU));
+        us.receive(AP, known([10, 21, 30]));
+        assert_eq!(us.holds(NOW), Stamp(900));
+        assert_eq!(us.settled(NOW), Stamp::ZERO, "the new life claims nothing");
+    }
+
+    #[test]
+    fn what_a_source_knew_when_it_began_is_what_counts() {
+        let us = whole();
+        us.meet(EU, 21);
+        us.receive(AP, known([10, 20, 30]));
+        us.accept(EU, &word(900, 900));
+        us.accept(AP, &word(900, 900));
+        assert_eq!(us.holds(NOW), Stamp::ZERO);
+    }
+
+    #[test]
+    fn clients_wait_for_every_peer_that_can_be_reached() {
+        let us = us();
+        us.meet(EU, 20);
+        let awaited = |lives: &Lives, at| lives.loading(Time(at)).map(|loading| loading.awaited);
+        assert_eq!(awaited(&us, 0), Some(vec![EU, AP]));
+        assert_eq!(awaited(&us, 10_000_000), Some(vec![EU]), "ap-south is away");
+        us.receive(EU, known([10, 20, 0]));
+        assert_eq!(awaited(&us, 10_000_000), None);
+        us.meet(AP, 30);
+        assert_eq!(
+            awaited(&us, 10_000_001),
+            None,
+            "clients are served once and for all"
+        );
+    }
+
+    #[test]
+    fn a_life_alone_has_nothing_to_wait_for() {
+        let own = Actor {
+            origin: Origin(1),
+            incarnation: 10,
+        };
+        let alone = Lives::new(own, [], Time(0), Duration::from_secs(10));
+        assert_eq!(alone.loading(Time(0)), None);
+        assert_eq!(alone.settled(NOW), NOW);
+    }
+}

@@ -1,0 +1,64 @@
+//! Which accepted writes outlive the nodes that had them.
+//!
+//! A write that only the dead node had is lost, and no region may be expected to show it. One that any living node has, or
+//! that is still on its way to one, is not: every region must show it in the end.
+
+use std::collections::BTreeSet;
+
+use greenwich_proto::store::Store;
+
+use crate::{
+    network::Route,
+    oracle::{Effect, Oracle},
+    region::Region,
+    workload::Key,
+};
+
+/// What is known of the dead.
+#[derive(Debug, Default)]
+pub struct Survival {
+    /// Connections from a dead node that their other end still believes in: something may still arrive on them.
+    open: BTreeSet<(Route, u64)>,
+    /// Whether somebody died since the last look.
+    is_in_doubt: bool,
+}
+
+impl Survival {
+    /// The node of a region died.
+    pub fn die(&mut self) {
+        self.is_in_doubt = true;
+    }
+
+    /// Something may still arrive at `route.from` over this connection, whose other end died.
+    pub fn expect_drop(&mut self, route: Route, epoch: u64) {
+        if epoch != 0 {
+            self.open.insert((route, epoch));
+        }
+    }
+
+    /// This end of a connection is gone.
+    pub fn drop_end(&mut self, route: Route, epoch: u64) {
+        self.open.remove(&(route, epoch));
+    }
+
+    /// The writes that nobody has, once nothing is on its way from the dead.
+    pub fn lost<S: Store>(
+        &mut self,
+        regions: &[Region<S>],
+        oracle: &Oracle,
+    ) -> BTreeSet<(Key, usize)> {
+        if !self.is_in_doubt || !self.open.is_empty() {
+            return BTreeSet::new();
+        }
+        self.is_in_doubt = false;
+        let is_held = |key: Key, effect: &Effect| {
+            let has = |region: &Region<S>| region.with_held(key, |held| held.covers(effect));
+            regions.iter().any(has)
+        };
+        oracle
+            .all()
+            .filter(|(key, _, effect)| !is_held(*key, effect))
+            .map(|(key, at, _)| (key, at))
+            .collect()
+    }
+}
