@@ -79,6 +79,7 @@ impl<'a> Access<'a> {
     }
 
     /// Runs `look` on the live value of a key, under its lock, and counts the lookup.
+    #[inline]
     pub fn read<R>(&mut self, key: &[u8], look: impl FnOnce(Option<View<'_>>) -> R) -> R {
         let mut is_hit = false;
         let result = self.peek(key, |view| {
@@ -90,6 +91,7 @@ impl<'a> Access<'a> {
     }
 
     /// As [`Self::read`], for what is no lookup of a client: nothing is counted.
+    #[inline]
     pub fn peek<R>(&mut self, key: &[u8], look: impl FnOnce(Option<View<'_>>) -> R) -> R {
         let place = self.space.place(key);
         let now = self.now;
@@ -227,8 +229,7 @@ impl<'a> Access<'a> {
             };
             *flushed = version;
             for (_, shard) in &mut held.shards {
-                held.taken
-                    .extend(Some(shard.clear(version)).filter(|taken| !taken.is_nothing()));
+                held.taken.push(shard.clear(version));
             }
         });
     }

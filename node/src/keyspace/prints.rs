@@ -3,9 +3,11 @@
 //! Says which slot a change belongs to, and looks for entries whose deadline has passed only when there is one. What a
 //! fingerprint is, is proto's.
 
+use std::ops::Range;
+
 use greenwich_proto::{
     entry::layout,
-    fingerprint::{Presence, SlotPrint},
+    fingerprint::{Presence, SlotPrint, epoch_of},
     hlc::Stamp,
     slots::{KeyHash, SLOTS},
 };
@@ -15,13 +17,26 @@ use super::SHARDS;
 /// The slots of one shard.
 pub(super) const SLOTS_OF_SHARD: usize = SLOTS / SHARDS;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Prints {
     slots: [SlotPrint; SLOTS_OF_SHARD],
     /// Deadlines up to the end of this epoch are accounted for.
     accounted: u64,
     /// No other deadline lies in an earlier epoch.
     next_end: u64,
+    /// Epochs whose ends are not known, because entries were flushed before their deadlines were accounted for.
+    unknown: Range<u64>,
+}
+
+impl Default for Prints {
+    fn default() -> Self {
+        Self {
+            slots: Default::default(),
+            accounted: 0,
+            next_end: u64::MAX,
+            unknown: 0..0,
+        }
+    }
 }
 
 impl Prints {
@@ -49,10 +64,21 @@ impl Prints {
         self.accounted = up_to;
     }
 
-    /// Everything was flushed, and deadlines of earlier epochs are accounted for.
+    /// Everything was flushed. Deadlines up to then that are not accounted for would have to be looked for while all
+    /// shards are locked: instead, the ends of these epochs count as not known.
     pub(super) fn flush(&mut self, stamp: Stamp) {
+        let epoch = epoch_of(stamp);
+        if self.next_end < epoch {
+            let first = if self.unknown.is_empty() {
+                self.next_end
+            } else {
+                self.unknown.start.min(self.next_end)
+            };
+            self.unknown = first..epoch;
+        }
         self.slots.iter_mut().for_each(|slot| slot.flush(stamp));
         self.next_end = u64::MAX;
+        self.accounted = self.accounted.max(epoch);
     }
 
     /// What an entry adds to its slot's present fingerprint.
@@ -63,7 +89,9 @@ impl Prints {
 
     /// Every slot's fingerprint at the end of an epoch, up to which deadlines are accounted for.
     pub(super) fn as_of(&self, epoch: u64) -> [Option<u64>; SLOTS_OF_SHARD] {
-        self.slots.map(|slot| slot.as_of(epoch))
+        let is_known = !self.unknown.contains(&epoch);
+        self.slots
+            .map(|slot| slot.as_of(epoch).filter(|_| is_known))
     }
 
     /// Asks for the memory of a key's slot.

@@ -17,7 +17,8 @@ pub(super) struct Waiting(Mutex<VecDeque<Remains>>);
 impl Keyspace {
     /// Takes over what a flush took out. What waits beyond the limit is freed at once, so that whoever fills and flushes
     /// faster than memory is freed pays for it. No shard may be locked.
-    pub(super) fn free_later(&self, taken: Vec<Remains>) {
+    pub(super) fn free_later(&self, mut taken: Vec<Remains>) {
+        taken.retain(|remains| !remains.is_nothing());
         if taken.is_empty() {
             return;
         }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use greenwich_proto::entry::layout;
 
-use super::{Access, SHARDS, View};
+use super::{Access, SHARDS, View, index::Tag};
 
 /// Keys that are looked at together in search of a live one.
 const KEYS_AT_ONCE: usize = 16;
@@ -45,21 +45,21 @@ struct Spot {
 impl Spot {
     /// `None` beyond the last shard: nothing lies there.
     fn at(cursor: u64) -> Option<Self> {
-        let shard = usize::try_from(cursor >> u32::BITS).ok()?;
+        let shard = usize::try_from(cursor >> Tag::BITS).ok()?;
         let position = cursor as u32;
         (shard < SHARDS).then_some(Self { shard, position })
     }
 
     /// Less than 2^53: clients read cursors as numbers, which in JavaScript hold no more.
     const fn cursor(self) -> u64 {
-        (self.shard as u64) << u32::BITS | self.position as u64
+        (self.shard as u64) << Tag::BITS | self.position as u64
     }
 
     /// `next` in the same shard, or the first one of the next shard.
     fn then(self, next: Option<u32>) -> Option<Self> {
         match next {
             Some(position) => Some(Self { position, ..self }),
-            None => Self::at((self.shard as u64 + 1) << u32::BITS),
+            None => Self::at((self.shard as u64 + 1) << Tag::BITS),
         }
     }
 }
@@ -125,7 +125,7 @@ impl Access<'_> {
     /// A live key near the position that `random` chooses, around the end.
     pub fn key_near(&mut self, random: u64) -> Option<Box<[u8]>> {
         // Any spot: as many bits as cursors have.
-        let mut cursor = random % ((SHARDS as u64) << u32::BITS);
+        let mut cursor = random % ((SHARDS as u64) << Tag::BITS);
         let mut is_second_round = false;
         let limits = ScanLimits {
             keys: KEYS_AT_ONCE,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, mem, ops::ControlFlow};
 use foldhash::fast::FixedState;
 use greenwich_proto::{
     entry::{EntryRef, layout},
-    fingerprint::{Presence, epoch_of},
+    fingerprint::Presence,
     hlc::Version,
     time::Wall,
 };
@@ -213,14 +213,14 @@ impl Shard {
         self.compact();
     }
 
-    /// Adds an encoded entry whose key is not there. The fingerprints count it already.
-    fn put_back(&mut self, bytes: &[u8]) {
+    /// Adds an encoded entry whose key is not there, and which the fingerprints know.
+    fn add(&mut self, bytes: &[u8]) {
         let entry = layout::view(bytes);
-        let tag = Place::tag_of(entry.key, &self.hasher);
         let handle = self
             .arena
             .insert(bytes.len(), |out| out.extend_from_slice(bytes));
-        self.index.insert(tag, handle);
+        self.index
+            .insert(Place::tag_of(entry.key, &self.hasher), handle);
         self.tally.add(&entry, bytes.len());
         self.see_deadline(entry.deadline.at);
     }
@@ -229,7 +229,56 @@ impl Shard {
         self.next_deadline = at.into_iter().chain(self.next_deadline).min();
     }
 
-    /// Removes the entries that `keep` does not want: those that add nothing to the fingerprints.
+    /// Deletes everything with a flush, which is newer than all of it, in a time that does not depend on how much it is.
+    pub(super) fn clear(&mut self, version: Version) -> Remains {
+        self.flushed = version;
+        self.prints.flush(version.stamp);
+        self.take()
+    }
+
+    /// Deletes everything with a flush, except what `keep` makes of some entries.
+    pub(super) fn flush(
+        &mut self,
+        version: Version,
+        keep: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>,
+    ) -> Remains {
+        self.flushed = version;
+        let taken = self.take();
+        for entry in taken.iter() {
+            let kept = keep(entry);
+            if !matches!(kept, Some(Cow::Borrowed(_))) {
+                let (key, old) = presence_of(entry);
+                let new = kept.as_ref().map(|bytes| presence_of(bytes).1);
+                let new = new.unwrap_or(Presence::flushed(version.stamp));
+                self.prints.change(key, old, new);
+            }
+            if let Some(bytes) = kept {
+                self.add(&bytes);
+            }
+        }
+        taken
+    }
+
+    /// Takes all entries out. They are to be counted and freed where nobody waits for the shard.
+    fn take(&mut self) -> Remains {
+        let kept = Expiries {
+            owed: 0,
+            ..self.tally.expiries
+        };
+        let emptied = Tally {
+            expiries: kept,
+            ..Tally::default()
+        };
+        Remains {
+            index: mem::take(&mut self.index),
+            arena: mem::take(&mut self.arena),
+            expiries: mem::replace(&mut self.tally, emptied).expiries,
+            next_deadline: self.next_deadline.take(),
+        }
+    }
+
+    /// Forgets the entries that `keep` does not want: clients have not seen them for long, and nobody needs to hear of
+    /// their end any more.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let Self {
             index,
@@ -249,57 +298,6 @@ impl Shard {
             is_kept
         });
         self.compact();
-    }
-
-    /// Takes all entries out with a flush that is newer than all of them, in a time that does not depend on their number
-    /// unless deadlines of earlier epochs were not accounted for. They are to be counted and freed where nobody waits for
-    /// the shard.
-    pub(super) fn clear(&mut self, version: Version) -> Remains {
-        // What ends in the epoch of the flush ends with it.
-        self.account(epoch_of(version.stamp).saturating_sub(1));
-        self.prints.flush(version.stamp);
-        self.take(version)
-    }
-
-    /// Takes all entries out with a flush, as [`Self::clear`] does, but puts back what `keep` makes of some of them: what
-    /// it borrows is as it was.
-    pub(super) fn clear_except(
-        &mut self,
-        version: Version,
-        keep: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>,
-    ) -> Remains {
-        let remains = self.take(version);
-        for bytes in remains.iter() {
-            let kept = keep(bytes);
-            if !matches!(kept, Some(Cow::Borrowed(_))) {
-                let (key, old) = presence_of(bytes);
-                let flushed = Presence::flushed(version.stamp);
-                let new = kept.as_deref().map_or(flushed, |kept| presence_of(kept).1);
-                self.prints.change(key, old, new);
-            }
-            if let Some(kept) = kept {
-                self.put_back(&kept);
-            }
-        }
-        remains
-    }
-
-    fn take(&mut self, version: Version) -> Remains {
-        let kept = Expiries {
-            owed: 0,
-            ..self.tally.expiries
-        };
-        let emptied = Tally {
-            expiries: kept,
-            ..Tally::default()
-        };
-        self.flushed = version;
-        Remains {
-            index: mem::take(&mut self.index),
-            arena: mem::take(&mut self.arena),
-            expiries: mem::replace(&mut self.tally, emptied).expiries,
-            next_deadline: self.next_deadline.take(),
-        }
     }
 
     /// Accounts for deadlines up to the end of an epoch in the fingerprints.

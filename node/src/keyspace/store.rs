@@ -149,11 +149,9 @@ impl Store for Keyspace {
             if shard.flushed >= version {
                 continue;
             }
-            let taken = shard.clear_except(version, |bytes| after_flush(bytes, version));
+            let taken = shard.flush(version, |bytes| after_flush(bytes, version));
             drop(shard);
-            if !taken.is_nothing() {
-                self.free_later(vec![taken]);
-            }
+            self.free_later(vec![taken]);
         }
         let mut flushed = self.flushed.lock();
         *flushed = version.max(*flushed);
