@@ -26,10 +26,10 @@ use greenwich_replicator::{
     emulation::EmulationConfig, endpoint::EndpointConfig,
 };
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, task::spawn_blocking, time::interval};
+use tokio::{sync::oneshot, time::interval};
 
 use self::{
-    life::Life,
+    life::{Keeper, Life},
     report::{RATE_INTERVAL, Reporter},
 };
 use crate::{
@@ -101,6 +101,8 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
 
     let replicator = Arc::new(Mutex::new(replicator));
     let loading = tokio::spawn(loading::wait(Arc::clone(&server), Arc::clone(&replicator)));
+    let links = Arc::clone(&replicator);
+    let keeper = Keeper::start(life, log, move || was_heard(&links))?;
     let parts = Reporter::new(
         Arc::clone(config),
         incarnation,
@@ -112,11 +114,6 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     let measuring = tokio::spawn(measure(Arc::clone(&reporter)));
     let tending = tokio::spawn(tend(keyspace, peers.is_empty()));
     let giving_back = tokio::spawn(memory::give_back());
-    let renewing = tokio::spawn(renew(
-        Arc::clone(&life),
-        Arc::clone(&log),
-        Arc::clone(&replicator),
-    ));
     let (failed, stopped) = oneshot::channel();
     Ok(Assembly {
         status: Arc::new(move || reporter.status()),
@@ -126,13 +123,13 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
             loading.abort();
             tending.abort();
             giving_back.abort();
-            renewing.abort();
             // Clients first: what they wrote last is then in the log, and stopping the replicator delivers it.
             serving.stop();
+            let is_heard = was_heard(&replicator);
             drop(failed);
             let replicator = replicator.lock().take();
             let undelivered = replicator.map(Replicator::stop).unwrap_or_default();
-            life.end(log.clock().newest());
+            keeper.end(is_heard);
             undelivered
         }),
     })
@@ -148,6 +145,12 @@ fn begin_life(config: &Config) -> anyhow::Result<(Clock, Arc<Life>)> {
     let asked = Arc::clone(&life);
     clock.reserve_with(life.reserved(), move |stamp| asked.reserve(stamp));
     Ok((clock, life))
+}
+
+/// Whether a peer agreed to a link since this was asked last.
+fn was_heard(replicator: &Mutex<Option<Replicator>>) -> bool {
+    let replicator = replicator.lock();
+    replicator.as_ref().is_some_and(Replicator::was_heard)
 }
 
 fn replicate(
@@ -208,25 +211,6 @@ async fn measure(reporter: Arc<Reporter>) {
     loop {
         ticks.tick().await;
         reporter.measure();
-    }
-}
-
-/// Keeps the stamps that may be given ahead of those that are.
-async fn renew(life: Arc<Life>, log: Arc<Log>, replicator: Arc<Mutex<Option<Replicator>>>) {
-    let mut ticks = interval(life.renewal_interval());
-    loop {
-        ticks.tick().await;
-        let is_heard = replicator
-            .lock()
-            .as_ref()
-            .is_some_and(Replicator::was_heard);
-        let (life, log) = (Arc::clone(&life), Arc::clone(&log));
-        // The disk may take its time, and this thread answers the admin port.
-        let renewed = spawn_blocking(move || {
-            let clock = log.clock();
-            clock.note_reserved(life.renew(clock.newest(), is_heard));
-        });
-        renewed.await.expect("writing a file does not panic");
     }
 }
 

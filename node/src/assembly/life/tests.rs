@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
-use greenwich_proto::hlc::Clock;
+use greenwich_proto::{hlc::Clock, log::Log};
 use proptest::prelude::*;
 
-use super::*;
+use super::{record::FILE_BEFORE, *};
 
 const NOW: Wall = Wall(1_750_000_000_000);
 const MAX_SKEW: Duration = Duration::from_secs(5);
@@ -13,12 +13,18 @@ fn begin(data_dir: &Path, now: Wall) -> (Life, Stamp) {
     Life::begin(data_dir, now, MAX_SKEW).unwrap()
 }
 
-/// A clock that goes on after the stamps of earlier lives and asks for more.
-fn clock_of(life: Arc<Life>, after: Stamp) -> Clock {
+/// A life whose stamps come from a clock, as in a node of which a peer hears all the time.
+fn live(data_dir: &Path, now: Wall) -> (Arc<Log>, u64, Keeper) {
+    let (life, after) = begin(data_dir, now);
+    let life = Arc::new(life);
     let clock = Clock::new(MAX_SKEW);
     clock.advance(after);
-    clock.reserve_with(life.reserved(), move |stamp| life.reserve(stamp));
-    clock
+    let asked = Arc::clone(&life);
+    clock.reserve_with(life.reserved(), move |stamp| asked.reserve(stamp));
+    let log = Arc::new(Log::new(clock, 0, 0));
+    let incarnation = life.incarnation();
+    let keeper = Keeper::start(life, Arc::clone(&log), || true).unwrap();
+    (log, incarnation, keeper)
 }
 
 proptest! {
@@ -33,20 +39,18 @@ proptest! {
         let (mut newest, mut incarnation) = (Stamp::ZERO, 0);
         for (start_ms, steps_ms, ends_in_order) in lives {
             let mut wall = NOW + Duration::from_millis(start_ms);
-            let (life, after) = begin(dir.path(), wall);
-            prop_assert!(life.incarnation() > incarnation);
-            incarnation = life.incarnation();
-            let life = Arc::new(life);
-            let clock = clock_of(Arc::clone(&life), after);
+            let (log, begun, keeper) = live(dir.path(), wall);
+            prop_assert!(begun > incarnation);
+            incarnation = begun;
             for step_ms in steps_ms {
                 wall = wall + Duration::from_millis(step_ms);
-                let stamp = clock.stamp(wall);
+                let stamp = log.clock().stamp(wall);
                 prop_assert!(stamp > newest, "{stamp} after {newest}");
                 newest = stamp;
-                clock.note_reserved(life.renew(newest, true));
             }
-            if ends_in_order {
-                life.end(newest);
+            match ends_in_order {
+                true => keeper.end(true),
+                false => keeper.crash(),
             }
         }
     }
@@ -94,8 +98,7 @@ fn what_a_peer_heard_of_is_carried_on_when_the_clock_is_set_back_a_day() {
 fn after_an_orderly_end_the_next_life_begins_without_a_lead() {
     let dir = tempfile::tempdir().unwrap();
     let (life, _) = begin(dir.path(), NOW);
-    life.renew(Stamp::at(NOW), true);
-    life.end(Stamp::at(NOW).next());
+    life.end(Stamp::at(NOW).next(), true);
     let soon = NOW + Duration::from_millis(1);
     assert_eq!(begin(dir.path(), soon).1, Stamp::at(soon));
 }
@@ -138,13 +141,24 @@ fn a_disk_that_takes_nothing_stops_no_stamp_and_is_made_up_for() {
     let data_dir = dir.path().join("data");
     fs::create_dir(&data_dir).unwrap();
     let (life, _) = begin(&data_dir, NOW);
-    let later = NOW + DAY;
+    let later = Stamp::at(NOW + DAY);
     fs::remove_dir_all(&data_dir).unwrap();
-    assert!(life.reserve(Stamp::at(later)) > Stamp::at(later));
-    assert!(life.renew(Stamp::at(later), true) > Stamp::at(later));
+    life.renew(later, true);
+    assert!(life.reserve(later) > later);
     fs::create_dir(&data_dir).unwrap();
-    life.renew(Stamp::at(later), true);
+    assert!(life.renew(later, true) > later);
     let (next, after) = begin(&data_dir, NOW);
     assert_eq!(next.incarnation(), life.incarnation() + 1);
-    assert!(after > Stamp::at(later));
+    assert!(after > later);
+}
+
+#[test]
+fn a_stamp_does_not_wait_for_ever_for_a_disk_that_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (life, _) = begin(dir.path(), NOW);
+    let later = Stamp::at(NOW + DAY);
+    // Nobody writes.
+    assert!(life.reserve(later) > later);
+    assert!(life.reserved() < later, "it is not said to be on disk");
+    assert!(life.renew(later, true) > later && life.reserved() > later);
 }
