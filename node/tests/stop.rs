@@ -58,6 +58,7 @@ client = {{ bind = "{client}" }}
 admin = {{ bind = "{admin}" }}
 [replication]
 bind = "{replication}"
+loading_patience = "0s"
 ca = "{certificates}/ca.pem"
 cert = "{certificates}/us-east.pem"
 key = "{certificates}/us-east-key.pem"
@@ -70,6 +71,15 @@ peer = "eu-west"
 delay = "10ms"
 "#
     )
+}
+
+/// What a node answers to a `SET`, if it does.
+fn set(address: SocketAddr, key: &str) -> Option<String> {
+    let mut client = TcpStream::connect(address).ok()?;
+    client
+        .write_all(format!("SET {key} 1\r\n").as_bytes())
+        .ok()?;
+    BufReader::new(client).lines().next()?.ok()
 }
 
 #[test]
@@ -88,20 +98,13 @@ fn a_node_starts_without_its_peers_and_says_at_its_end_what_they_lack() {
     let mut node = Node(node.unwrap());
     let said = || fs::read_to_string(&log).unwrap();
     let deadline = Instant::now() + PATIENCE;
-    let client = loop {
-        if let Ok(client) = TcpStream::connect(ports[0]) {
-            break client;
-        }
-        assert!(node.0.try_wait().unwrap().is_none(), "{}", said());
-        assert!(Instant::now() < deadline, "{}", said());
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    let mut answers = BufReader::new(&client).lines();
     for key in ["a", "b", "c"] {
-        (&client)
-            .write_all(format!("SET {key} 1\r\n").as_bytes())
-            .unwrap();
-        assert_eq!(answers.next().unwrap().unwrap(), "+OK");
+        // It takes a moment to start, and to find that there is nobody to load from.
+        while set(ports[0], key).is_none_or(|answer| answer != "+OK") {
+            assert!(node.0.try_wait().unwrap().is_none(), "{}", said());
+            assert!(Instant::now() < deadline, "{}", said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
     run("sh", &["-c", &format!("kill -TERM {}", node.0.id())]);
     assert!(node.0.wait().unwrap().success(), "{}", said());

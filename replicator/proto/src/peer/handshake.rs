@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::{Node, Peer, State};
 use crate::{
     hlc::{Origin, Skew},
     log::LANES,
     time::Wall,
     wire::{
         WIRE_VERSION, WIRE_VERSION_MIN,
-        control::{Hello, Resume},
+        control::{Control, Hello, Resume},
     },
 };
 
@@ -193,6 +194,34 @@ pub(super) fn contest(
             live,
             theirs,
         }),
+    }
+}
+
+impl Peer {
+    /// What is to become of the present link, since the peer opened another one and said `hello` on it first. The error
+    /// says why that one is to be refused.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn contest<S>(
+        &self,
+        wall: Wall,
+        hello: &[u8],
+        sign: Sign,
+        node: &Node<'_, S>,
+    ) -> Result<Contest, String> {
+        let control = Control::decode(hello).map_err(|error| error.to_string())?;
+        let Some(Control::Hello(hello)) = control else {
+            return Err("a control frame arrived before the hello".to_owned());
+        };
+        let live = self.receiver.incarnation();
+        let clock = (wall, node.log.clock().max_skew());
+        check(&hello, node.identity, &self.expected, live, clock)
+            .and_then(|()| match self.state {
+                State::Up => contest(&self.expected.region, live, hello.incarnation, sign),
+                State::Down | State::Handshaking | State::Refused(_) => Ok(Contest::Replaced),
+            })
+            .map_err(|refusal| refusal.to_string())
     }
 }
 
