@@ -170,7 +170,7 @@ impl Shard {
     }
 
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
-    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, now: Wall) {
+    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, now: Wall) {
         self.tally.expiries.see(now);
         let len = layout::encoded_len(entry);
         let handle = match self.slot(place, entry.key) {
@@ -194,9 +194,7 @@ impl Shard {
                 handle
             }
         };
-        let held = self.arena.get_mut(handle);
-        layout::set_of_unit(held, of_unit);
-        self.tally.add(held);
+        self.tally.add(self.arena.get(handle));
         self.next_deadline = entry
             .deadline
             .at

@@ -134,6 +134,12 @@ impl Clock {
         Stamp(physical.max(last.saturating_add(1)))
     }
 
+    /// The latest stamp that this clock issued or observed.
+    #[must_use]
+    pub fn latest(&self) -> Stamp {
+        Stamp(self.last.load(Ordering::Acquire))
+    }
+
     /// Makes later stamps later than `remote`, unless it lies too far ahead of the wall.
     ///
     /// # Errors

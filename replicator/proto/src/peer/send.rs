@@ -29,6 +29,8 @@ pub struct SendStats {
     pub updates: u64,
     /// Records that needed no entry of their own, because a later state of their key was sent.
     pub coalesced: u64,
+    /// Records whose keys were sent without others that belong to them, because all were too much for one batch.
+    pub split: u64,
     /// Bytes of batches sent.
     pub bytes: u64,
     /// Sweeps over the whole keyspace that were started.
@@ -242,6 +244,7 @@ impl Sender {
         bytes.extend_from_slice(&built.items);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
+        self.stats.split += built.split;
         // What is left over goes out at once; what comes next waits for company.
         self.next_flush = match built.drained {
             false => now,
