@@ -241,10 +241,12 @@ impl<S: Store> Driver<S> {
             }
             if Instant::now() >= stats_due {
                 let stats = sender.stats();
-                self.cell
-                    .peer
-                    .lock()
-                    .set_path(stats.congestion_window_bytes);
+                let split = {
+                    let mut peer = self.cell.peer.lock();
+                    peer.set_path(stats.congestion_window_bytes);
+                    peer.sent().split
+                };
+                self.report_split(split);
                 self.note_stats(stats);
                 stats_due = Instant::now() + STATS_INTERVAL;
             }
@@ -366,6 +368,16 @@ impl<S: Store> Driver<S> {
         }
         let mut view = self.cell.view.lock();
         (view.is_refused, view.reason) = (false, None);
+    }
+
+    fn report_split(&mut self, records: u64) {
+        if self.news.split(records) {
+            tracing::warn!(
+                peer = self.region,
+                "keys that were changed together are sent apart: they are too large, or overlap too far, for one batch; \
+                 greenwich_link_split_records_total counts such records"
+            );
+        }
     }
 
     fn report_refusal(&mut self, reason: &str) {

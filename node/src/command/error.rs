@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use greenwich_proto::wire::batch::ITEMS_BYTES_MAX;
 use thiserror::Error;
 
 /// Why a command failed. The text is what follows the `-` of the reply.
@@ -51,6 +52,12 @@ pub enum CommandError {
         "ERR too many keys in one command or transaction: at most 65535 can be written together"
     )]
     TooManyKeys,
+    /// The values that one command or transaction writes are more than travel as one unit.
+    #[error(
+        "ERR too much in one command or transaction: at most {} bytes can be written together",
+        ITEMS_BYTES_MAX
+    )]
+    UnitTooLarge,
     /// The reply would be larger than any client may have waiting. The client is disconnected.
     #[error("ERR the reply exceeds the output buffer limit")]
     ReplyTooLong,
