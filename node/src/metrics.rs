@@ -195,6 +195,11 @@ const LINK: &[Metric<Link>] = &[
         Counter(|l| l.updates.coalesced),
     ),
     metric(
+        "greenwich_link_split_records",
+        "Records that travelled apart from what belongs to them",
+        Counter(|l| l.updates.split),
+    ),
+    metric(
         "greenwich_link_received_updates",
         "Updates received",
         Counter(|l| l.updates.received),

@@ -185,6 +185,8 @@ pub struct Updates {
     pub sent: u64,
     /// Not sent because a later update of the same key carried them.
     pub coalesced: u64,
+    /// Records whose keys were sent without others that belong to them, because all were too much for one batch.
+    pub split: u64,
     /// Received.
     pub received: u64,
     /// Received and changed an entry.

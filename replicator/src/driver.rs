@@ -286,7 +286,12 @@ impl<S: Store> Driver<S> {
     /// Looks at how the link fares. Returns whether the one in the seat is to take its place.
     fn look(&mut self, stats: LinkStats) -> bool {
         let path_bytes = stats.congestion_window_bytes;
-        self.cell.peer.lock().set_path(path_bytes);
+        let split = {
+            let mut peer = self.cell.peer.lock();
+            peer.set_path(path_bytes);
+            peer.sent().split
+        };
+        self.report_split(split);
         self.cell.view.lock().stats = stats;
         let said_at = self.rivals.shown_since;
         if said_at.is_some_and(|said| said.elapsed() >= RIVAL_SHOWN) {
@@ -403,6 +408,16 @@ impl<S: Store> Driver<S> {
         }
         let mut view = self.cell.view.lock();
         (view.is_heard, view.is_refused, view.reason) = (true, false, None);
+    }
+
+    fn report_split(&mut self, records: u64) {
+        if self.news.split(records) {
+            tracing::warn!(
+                peer = self.region,
+                "keys that were changed together are sent apart: they are too large, or overlap too far, for one batch; \
+                 greenwich_link_split_records_total counts such records"
+            );
+        }
     }
 
     fn report_refusal(&mut self, reason: &str) {

@@ -49,6 +49,8 @@ pub(crate) struct LinkNews {
     losses: News,
     /// Whether the last thing that was said is that the link is up.
     told_up: bool,
+    /// Whether it was said that records were split.
+    told_split: bool,
 }
 
 impl LinkNews {
@@ -56,6 +58,11 @@ impl LinkNews {
     pub(crate) fn up(&mut self) -> bool {
         self.losses.forget();
         !std::mem::replace(&mut self.told_up, true)
+    }
+
+    /// Whether to say that so many records were sent in parts: once.
+    pub(crate) fn split(&mut self, records: u64) -> bool {
+        records > 0 && !std::mem::replace(&mut self.told_split, true)
     }
 
     /// Whether to say that the link was refused.

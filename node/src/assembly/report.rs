@@ -197,6 +197,7 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     link.updates = Updates {
         sent: report.sent.updates,
         coalesced: report.sent.coalesced,
+        split: report.sent.split,
         received: report.received.changed + report.received.superseded,
         applied: report.received.changed,
         superseded: report.received.superseded,

@@ -6,6 +6,7 @@ use greenwich_proto::{
     entry::KEY_BYTES_MAX,
     log::{Marks, UNIT_KEYS_MAX},
     time::Wall,
+    wire::batch::ITEMS_BYTES_MAX,
 };
 
 use super::{
@@ -150,8 +151,14 @@ fn check_keys(row: &Row, request: Request<'_>) -> Result<(), CommandError> {
         }
         count += 1;
     }
-    if count > UNIT_KEYS_MAX && row.command.flags.has(Flags::WRITE) {
-        return Err(CommandError::TooManyKeys);
+    // Two values of any size fit.
+    if count > 2 && row.command.flags.has(Flags::WRITE) {
+        if count > UNIT_KEYS_MAX {
+            return Err(CommandError::TooManyKeys);
+        }
+        if request.iter().map(<[u8]>::len).sum::<usize>() > ITEMS_BYTES_MAX {
+            return Err(CommandError::UnitTooLarge);
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use greenwich_proto::wire::batch::ITEMS_BYTES_MAX;
 use thiserror::Error;
 
 /// Why a command failed. The text is what follows the `-` of the reply.
@@ -54,6 +55,12 @@ pub enum CommandError {
     /// The node waits for what its peers hold.
     #[error("LOADING Redis is loading the dataset in memory")]
     Loading,
+    /// The values that one command or transaction writes are more than travel as one unit.
+    #[error(
+        "ERR too much in one command or transaction: at most {} bytes can be written together",
+        ITEMS_BYTES_MAX
+    )]
+    UnitTooLarge,
     /// The reply would be larger than any client may have waiting. The client is disconnected.
     #[error("ERR the reply exceeds the output buffer limit")]
     ReplyTooLong,

@@ -35,6 +35,7 @@ mod scan;
 mod string;
 pub mod table;
 mod transaction;
+mod unit_size;
 
 use greenwich_proto::time::Wall;
 

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use greenwich_proto::log::UNIT_KEYS_MAX;
+use greenwich_proto::{log::UNIT_KEYS_MAX, wire::batch::ITEMS_BYTES_MAX};
 
 use super::{
     Command, CommandError, Context, Flags, Group, Keys,
     dispatch::{drop_unwanted, refuse},
+    unit_size,
 };
 use crate::{
     client::{Client, Queued, Transaction, Watched},
@@ -173,6 +174,12 @@ fn exec(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandE
         if !watched.iter().all(|watched| is_unchanged(access, watched)) {
             reply.null_array();
             return Ok(());
+        }
+        // Two values of any size fit.
+        let value_bytes_max = server.limits.request.bulk_bytes_max;
+        if written.len() > 2 && !unit_size::fits(access, commands, value_bytes_max, ITEMS_BYTES_MAX)
+        {
+            return Err(CommandError::UnitTooLarge);
         }
         run_all(
             &mut Context {

@@ -178,11 +178,11 @@ impl Shard {
     }
 
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
-    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, now: Wall) {
+    pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, now: Wall) {
         self.tally.expiries.see(now);
         let len = layout::encoded_len(entry);
         let mut old = Presence::ABSENT;
-        let handle = match self.slot(place, entry.key) {
+        match self.slot(place, entry.key) {
             Some(slot) => {
                 let handle = self.index.handle(slot);
                 let held = self.arena.get_mut(handle);
@@ -191,21 +191,17 @@ impl Shard {
                 old = Presence::of(place.key, &held_ref);
                 if held.len() == len {
                     layout::encode_over(entry, held);
-                    handle
                 } else {
                     self.arena.free(handle);
                     let handle = self.arena.insert(len, |out| layout::encode(entry, out));
                     self.index.replace(slot, handle);
-                    handle
                 }
             }
             None => {
                 let handle = self.arena.insert(len, |out| layout::encode(entry, out));
                 self.index.insert(place.tag(), handle);
-                handle
             }
-        };
-        layout::set_of_unit(self.arena.get_mut(handle), of_unit);
+        }
         self.tally.add(entry, len);
         self.prints
             .change(place.key, old, Presence::of(place.key, entry));

@@ -173,18 +173,7 @@ impl<'a> Slot<'a> {
     }
 
     fn put(&mut self, entry: &EntryRef<'_>) {
-        let of_unit = self.record.is_of_unit();
-        self.shard.put(self.place, entry, of_unit, self.now);
-    }
-}
-
-impl Record<'_> {
-    /// Whether the key's next state must travel with other keys.
-    fn is_of_unit(&self) -> bool {
-        match self {
-            Self::Alone => false,
-            Self::Unit { keys, .. } => keys.len() > 1,
-        }
+        self.shard.put(self.place, entry, self.now);
     }
 }
 

@@ -35,11 +35,11 @@ impl Keyspace {
         match join(local.as_ref(), incoming, forgotten) {
             None | Some(Joined::Local) => false,
             Some(Joined::Incoming) => {
-                shard.put(place, incoming, false, now);
+                shard.put(place, incoming, now);
                 true
             }
             Some(Joined::Mixed(bytes)) => {
-                shard.put(place, &layout::view(&bytes), false, now);
+                shard.put(place, &layout::view(&bytes), now);
                 true
             }
         }
@@ -122,22 +122,28 @@ impl Store for Keyspace {
 
     fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
         let mut applied = Applied::default();
-        let mut count = |changed: bool| {
-            applied.changed += u64::from(changed);
-            applied.superseded += u64::from(!changed);
+        let count = |changed: bool| Applied {
+            changed: changed.into(),
+            superseded: (!changed).into(),
         };
         if let [entry] = entries {
             let shard = self.place(entry.key).shard();
             let mut shard = self.shards[shard].lock();
-            count(self.join_into(&mut shard, entry, sender_forgot, now));
+            applied += count(self.join_into(&mut shard, entry, sender_forgot, now));
             drop(shard);
             return applied;
         }
         self.with_shards(entries.iter().map(|entry| entry.key), |with_shard| {
             for entry in entries {
                 with_shard(entry.key, &mut |shard| {
-                    count(self.join_into(shard, entry, sender_forgot, now))
+                    applied += count(self.join_into(shard, entry, sender_forgot, now));
                 });
+            }
+            // While the keys are locked: whoever passes one of them on then passes on all. With one peer there is nobody
+            // to pass them on to.
+            if applied.changed > 0 && self.log.peers() > 1 {
+                let changed = entries.iter().map(|entry| (entry.key, entry.newest()));
+                self.log.units().note(changed);
             }
         });
         applied
@@ -163,6 +169,7 @@ impl Store for Keyspace {
 
     fn settle(&self, stamp: Stamp) {
         self.settled.fetch_max(stamp.0, Ordering::AcqRel);
+        self.log.units().forget(stamp);
     }
 
     fn settled(&self) -> Stamp {

@@ -77,8 +77,7 @@ fn send(from: &Keyspace, to: &Keyspace, now: Wall) {
         from.sweep(0, usize::MAX, &mut |entry| entries.push(entry.to_vec())),
         None
     );
-    for mut entry in entries {
-        layout::set_of_unit(&mut entry, false);
+    for entry in entries {
         let entry = layout::decode(&entry).unwrap();
         to.log().clock().observe(entry.newest(), now).unwrap();
         to.join(&[entry], from.settled(), now);

@@ -1,5 +1,7 @@
 //! MULTI, EXEC and WATCH over the wire.
 
+use greenwich_proto::wire::batch::ITEMS_BYTES_MAX;
+
 use crate::common::TestServer;
 
 #[test]
@@ -36,6 +38,25 @@ fn a_refused_command_aborts_the_transaction() {
     client.ask("WATCH k", "-ERR WATCH inside MULTI is not allowed\r\n");
     client.ask("DISCARD", "+OK\r\n");
     client.ask("DISCARD", "-ERR DISCARD without MULTI\r\n");
+}
+
+#[test]
+fn a_transaction_that_writes_more_than_travels_together_is_refused_before_it_runs() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let refusal = format!(
+        "-ERR too much in one command or transaction: at most {ITEMS_BYTES_MAX} bytes can be written together\r\n"
+    );
+    client.send("MULTI\r\nSET small v\r\n");
+    client.expect("+OK\r\n+QUEUED\r\n");
+    for key in ["a", "b", "c"] {
+        client.ask(&format!("SETRANGE {key} 500000000 x"), "+QUEUED\r\n");
+    }
+    client.ask("EXEC", &refusal);
+    client.ask("EXISTS small a b c", ":0\r\n");
+    client.send("MULTI\r\nSET small v\r\nSETRANGE a 999999999 x\r\nSET b v\r\nEXEC\r\n");
+    client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n");
+    client.expect("-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n+OK\r\n");
 }
 
 #[test]

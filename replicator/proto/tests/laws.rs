@@ -177,17 +177,6 @@ proptest! {
     }
 
     #[test]
-    fn a_unit_mark_changes_nothing_else(a in entry()) {
-        let mut marked = a.bytes.clone();
-        layout::set_of_unit(&mut marked, true);
-        prop_assert!(layout::is_of_unit(&marked) && !layout::is_of_unit(&a.bytes));
-        prop_assert_eq!(layout::view(&marked), a.view());
-        prop_assert!(layout::decode(&marked).is_err(), "the mark does not travel");
-        layout::set_of_unit(&mut marked, false);
-        prop_assert_eq!(marked, a.bytes);
-    }
-
-    #[test]
     fn arbitrary_bytes_are_refused_or_canonical(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         frame_check::check_entry(&bytes);
     }

@@ -23,8 +23,8 @@ const BODY_BYTES: u8 = 1;
 const HAS_DEADLINE: u8 = 1 << 2;
 const OWN_DEADLINE_VERSION: u8 = 1 << 3;
 const HAS_TOTALS: u8 = 1 << 4;
-/// The last local write changed other keys with it. Of no meaning to other nodes.
-const OF_UNIT: u8 = 1 << 5;
+/// Has no meaning yet.
+const RESERVED: u8 = 1 << 5;
 const KIND_MASK: u8 = 0b11 << 6;
 
 /// Bytes before the optional parts and the key.
@@ -60,22 +60,6 @@ pub fn key_of(bytes: &[u8]) -> &[u8] {
     &bytes[start..start + key_len(bytes)]
 }
 
-/// Whether the last local write of encoded bytes was part of a unit, whose record carries it.
-#[inline]
-#[must_use]
-pub fn is_of_unit(bytes: &[u8]) -> bool {
-    bytes[0] & OF_UNIT != 0
-}
-
-/// Marks encoded bytes as written by a unit, or not.
-pub fn set_of_unit(bytes: &mut [u8], of_unit: bool) {
-    bytes[0] = if of_unit {
-        bytes[0] | OF_UNIT
-    } else {
-        bytes[0] & !OF_UNIT
-    };
-}
-
 #[inline]
 fn key_len(bytes: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([bytes[10], bytes[11]]))
@@ -100,10 +84,8 @@ const fn optional_bytes(flags: u8) -> usize {
 pub fn decode(bytes: &[u8]) -> Result<EntryRef<'_>, EntryError> {
     let mut reader = Reader::new(bytes);
     let flags = reader.u8()?;
-    if flags & OF_UNIT != 0 {
-        return Err(EntryError::Malformed(
-            "it carries a mark that does not travel",
-        ));
+    if flags & RESERVED != 0 {
+        return Err(EntryError::Malformed("it carries an unknown mark"));
     }
     if flags & KIND_MASK != 0 {
         return Err(EntryError::Kind(flags >> 6));

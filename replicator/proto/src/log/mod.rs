@@ -8,6 +8,7 @@ mod budget;
 mod lane;
 mod recent;
 mod record;
+mod units;
 
 use std::sync::{
     Arc, OnceLock,
@@ -20,6 +21,7 @@ use self::{budget::Budget, lane::Lane};
 pub use self::{
     lane::Cursor,
     record::{CARRIED_BYTES_MAX, Change, KeyList, Record},
+    units::Units,
 };
 use crate::{
     entry::{Body, EntryRef},
@@ -32,6 +34,9 @@ pub const LANES: usize = 16;
 
 /// The largest number of keys that change as one unit.
 pub const UNIT_KEYS_MAX: usize = u16::MAX as usize - 1;
+
+/// Units are remembered in at most one part in this many of the log's limit, on top of it.
+const UNITS_PART: usize = 4;
 
 /// Which peer of the node, in the order of its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +87,7 @@ pub struct Log {
     clock: Clock,
     budget: Arc<Budget>,
     limit_bytes: usize,
+    units: Units,
     /// Set by the first append after a reader said that it is going to sleep.
     signalled: AtomicBool,
     wake: OnceLock<Wake>,
@@ -99,7 +105,8 @@ impl Log {
     /// A log for `peers` readers that holds at most about `limit_bytes`.
     #[must_use]
     pub fn new(clock: Clock, peers: usize, limit_bytes: usize) -> Self {
-        let budget = Arc::new(Budget::new(if peers == 0 { 0 } else { limit_bytes }));
+        let used_bytes = if peers == 0 { 0 } else { limit_bytes };
+        let budget = Arc::new(Budget::new(used_bytes));
         Self {
             lanes: (0..LANES)
                 .map(|_| Mutex::new(Lane::new(Arc::clone(&budget))))
@@ -111,6 +118,7 @@ impl Log {
             clock,
             budget,
             limit_bytes,
+            units: Units::new(used_bytes / UNITS_PART),
             signalled: AtomicBool::new(false),
             wake: OnceLock::new(),
         }
@@ -120,6 +128,12 @@ impl Log {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Which keys were lately changed together.
+    #[must_use]
+    pub fn units(&self) -> &Units {
+        &self.units
     }
 
     /// The number of peers.
@@ -147,7 +161,14 @@ impl Log {
         wall: Wall,
         keys: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Position {
-        self.append_with(lane, wall, |records, stamp, _| records.append(stamp, keys))
+        let appended = keys.clone();
+        let position = self.append_with(lane, wall, |records, stamp, _| {
+            records.append(stamp, appended)
+        });
+        if keys.clone().nth(1).is_some() {
+            self.units.note(keys.map(|key| (key, position.stamp)));
+        }
+        position
     }
 
     /// As [`Self::append`], for one key. While nobody has read its newest record, that is enough: the key's lock is held
@@ -230,6 +251,19 @@ impl Log {
         records.read(cursor, visit);
         self.note_read(lane, cursor.seq);
         Ok(())
+    }
+
+    /// A stamp before that of every record after `cursors`, those included that are appended later.
+    pub(crate) fn sent_before(&self, cursors: &[Cursor; LANES]) -> Stamp {
+        let mut oldest = self.clock.newest().next();
+        for (lane, cursor) in self.lanes.iter().zip(cursors) {
+            let mut cursor = *cursor;
+            lane.lock().read(&mut cursor, |record| {
+                oldest = oldest.min(record.stamp);
+                false
+            });
+        }
+        Stamp(oldest.0 - 1)
     }
 
     /// The last number given in a lane. Whoever learns it may go on reading from there, so no later write shares it.

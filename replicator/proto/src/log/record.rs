@@ -46,11 +46,22 @@ pub enum Change<'a> {
 /// Keys that changed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyList<'a> {
-    count: u16,
+    count: usize,
     bytes: &'a [u8],
 }
 
 impl<'a> KeyList<'a> {
+    /// So many keys that [`Self::put_key`] wrote.
+    pub(super) const fn new(count: usize, bytes: &'a [u8]) -> Self {
+        Self { count, bytes }
+    }
+
+    /// Writes one more key.
+    pub(super) fn put_key(key: &[u8], out: &mut Vec<u8>) {
+        put_len(key.len(), out);
+        out.extend_from_slice(key);
+    }
+
     /// The keys, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut reader = Reader::new(self.bytes);
@@ -69,7 +80,7 @@ impl<'a> Record<'a> {
             Change::Keys(list) => list.count.max(1),
             Change::Entry(_) => 1,
         };
-        self.first + u64::from(keys) - 1
+        self.first + keys as u64 - 1
     }
 
     /// Reads the record that begins with the number `first`.
@@ -86,7 +97,7 @@ impl<'a> Record<'a> {
                 reader.take(usize::from(len))?;
             }
             let bytes = &rest[..rest.len() - reader.rest().len()];
-            Change::Keys(KeyList { count, bytes })
+            Change::Keys(KeyList::new(usize::from(count), bytes))
         };
         Ok(Self {
             stamp,
@@ -111,8 +122,7 @@ pub(super) fn put_keys<'a>(
     assert!(count < CARRIES_ENTRY, "units are limited to as many keys");
     put_header(stamp, count, out);
     for key in keys {
-        put_len(key.len(), out);
-        out.extend_from_slice(key);
+        KeyList::put_key(key, out);
     }
     count
 }

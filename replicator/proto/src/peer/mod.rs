@@ -271,6 +271,12 @@ impl Peer {
         node.log.set_linked(self.index, self.state == State::Up);
     }
 
+    /// Counters of the sending half.
+    #[must_use]
+    pub fn sent(&self) -> &SendStats {
+        &self.sender.stats
+    }
+
     /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
     #[must_use]
     pub fn awaits_append(&self) -> bool {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     Limits, Node,
     apart::Queue,
-    build::Built,
+    build::{Built, sent_before},
     handshake::Refusal,
     sweep::{Piece, Place, Sweep},
     window::{Sent, Window},
@@ -35,6 +35,8 @@ pub struct SendStats {
     pub updates: u64,
     /// Records that needed no entry of their own, because a later state of their key was sent.
     pub coalesced: u64,
+    /// Records whose keys were sent without others that belong to them, because all were too much for one batch.
+    pub split: u64,
     /// Bytes of batches sent.
     pub bytes: u64,
     /// Sweeps over the whole keyspace that were started.
@@ -268,13 +270,13 @@ impl Sender {
         {
             return Some(bytes);
         }
-        if let Some(bytes) = self.next_apart(now, node.store) {
+        if let Some(bytes) = self.next_apart(now, node) {
             return Some(bytes);
         }
         if now >= self.next_flush && self.apart.has_room() {
             let from_log = self.next_from_log(now, node);
             // Of nothing else, it may have left out what goes at once.
-            let next = from_log.or_else(|| self.next_apart(now, node.store));
+            let next = from_log.or_else(|| self.next_apart(now, node));
             if next.is_some() {
                 return next;
             }
@@ -292,6 +294,7 @@ impl Sender {
             node.store,
             &mut self.cursors,
             self.limits.batch_bytes,
+            self.apart.since(),
         ) else {
             self.is_idle = true;
             self.fall(node.log, node.lives.known());
@@ -305,6 +308,7 @@ impl Sender {
         let bytes = encode(self.next_id, built, &built.ranges);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
+        self.stats.split += built.split;
         // What is left over goes out at once; what comes next waits for company.
         self.next_flush = match built.drained {
             false => now,
@@ -318,16 +322,25 @@ impl Sender {
         Some(bytes)
     }
 
-    /// The next of what waits apart, in its present state.
-    fn next_apart<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+    /// The next of what waits apart, in its present state. What fits into no batch goes key by key.
+    fn next_apart<S: Store>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>> {
         if !self.apart_may_go() {
             return None;
         }
-        let next = self.apart.pop()?;
-        let keys: Vec<&[u8]> = next.keys.iter().map(|key| &**key).collect();
-        let built = Built::alone(store, &keys);
+        let log = (
+            node.log,
+            sent_before(node.log, &self.cursors, self.apart.since()),
+        );
+        let builder = node.builder.lock();
+        let was_split = self.apart.next_is_split();
+        let (next, built) = self
+            .apart
+            .send_next(&mut |next| builder.alone(log, node.store, next))?;
+        drop(builder);
+        self.stats.split += u64::from(next.is_split() && !was_split);
         let bytes = encode(self.next_id, &built, &next.ranges);
         self.stats.updates += built.updates;
+        self.stats.split += built.split;
         self.stats.coalesced += next.ranges.len() as u64 - 1;
         self.note_sent(now, &bytes, next.ranges, Part::Apart);
         Some(bytes)

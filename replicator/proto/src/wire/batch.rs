@@ -8,7 +8,10 @@
 //! ```
 //! Entries are laid out by [`crate::entry::layout`].
 
-use super::bytes::{Reader, Truncated, put_varint};
+use super::{
+    BATCH_BYTES_MAX,
+    bytes::{Reader, Truncated, put_varint},
+};
 use crate::{
     entry::{
         EntryRef,
@@ -21,6 +24,16 @@ use crate::{
 const ITEM_ENTRY: u8 = 0;
 const ITEM_UNIT: u8 = 1;
 const ITEM_FLUSH: u8 = 2;
+
+/// The longest number of variable length.
+const VARINT_BYTES_MAX: usize = 10;
+/// The largest part before the items: the number of ranges is a byte.
+const HEADER_BYTES_MAX: usize =
+    VARINT_BYTES_MAX + size_of::<Stamp>() + 1 + u8::MAX as usize * (1 + 2 * VARINT_BYTES_MAX);
+/// What an item takes beside its entries, and each entry beside its own bytes.
+pub const ITEM_OVERHEAD_BYTES: usize = 1 + VARINT_BYTES_MAX;
+/// The largest items, all together.
+pub const ITEMS_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES_MAX;
 
 /// A part of a lane: the numbers after `after`, up to and including `up_to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +108,7 @@ pub fn put_unit(keys: u64, out: &mut Vec<u8>) {
 /// Writes one entry of a unit.
 pub fn put_unit_entry(entry: &[u8], out: &mut Vec<u8>) {
     put_varint(entry.len() as u64, out);
-    let start = out.len();
     out.extend_from_slice(entry);
-    layout::set_of_unit(&mut out[start..], false);
 }
 
 /// Writes a flush of everything up to `version`.

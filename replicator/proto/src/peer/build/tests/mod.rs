@@ -1,0 +1,76 @@
+//! Batches that are built while clients write, and such whose units overlap or are large.
+
+mod large;
+mod overlap;
+mod region;
+
+use std::{cell::Cell, iter::once, time::Duration};
+
+use super::*;
+use crate::{
+    entry::EntryRef,
+    hlc::{Clock, Origin, Version},
+    store::Applied,
+    time::Wall,
+};
+
+const LANE: usize = 3;
+const WALL: Wall = Wall(1_000);
+
+/// A key as it is after so many writes.
+fn state(key: &[u8], writes: u64) -> Box<[u8]> {
+    let (stamp, origin) = (Stamp(writes), Origin(1));
+    layout::to_box(&EntryRef::absent(key, Version { stamp, origin }))
+}
+
+/// A keyspace of one key, which a client writes again as soon as its state was looked up.
+struct Busy<'a> {
+    log: &'a Log,
+    looks: Cell<u64>,
+}
+
+impl Store for Busy<'_> {
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+        self.looks.set(self.looks.get() + 1);
+        visit(&state(keys[0], self.looks.get()));
+        if self.looks.get() == 1 {
+            self.log.append(LANE, WALL, once(keys[0]));
+        }
+    }
+
+    fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+        Applied::default()
+    }
+
+    fn flush(&self, _: Version) {}
+
+    fn flushed(&self) -> Version {
+        Version::ZERO
+    }
+
+    fn settle(&self, _: Stamp) {}
+
+    fn settled(&self) -> Stamp {
+        Stamp::ZERO
+    }
+
+    fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn a_key_that_is_written_while_its_batch_is_built_is_looked_up_again() {
+    let log = Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20);
+    log.append(LANE, WALL, once(&b"key"[..]));
+    let looks = Cell::new(0);
+    let store = Busy { log: &log, looks };
+    let mut cursors = [Cursor::default(); LANES];
+    let mut builder = Builder::default();
+    let built = builder.build(&log, &store, &mut cursors, 1 << 16, None);
+    let built = built.unwrap();
+    // Both records are covered, so that the state after the second one must be in it.
+    assert!(built.items.ends_with(&state(b"key", 2)));
+    assert_eq!((built.updates, built.coalesced), (1, 1));
+    assert_eq!((store.looks.get(), cursors[LANE].seq), (2, 2));
+}
