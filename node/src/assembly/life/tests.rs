@@ -95,6 +95,19 @@ fn what_a_peer_heard_of_is_carried_on_when_the_clock_is_set_back_a_day() {
 }
 
 #[test]
+fn an_incarnation_that_was_carried_on_is_not_given_twice_though_no_peer_heard_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (life, _) = begin(dir.path(), NOW);
+    life.renew(Stamp::at(NOW), true);
+    let behind = |days: u64| begin(dir.path(), Wall(NOW.0 - days * 86_400_000)).0;
+    let incarnations = [1, 2, 3].map(|days| behind(days).incarnation());
+    assert_eq!(
+        incarnations,
+        [1, 2, 3].map(|more| life.incarnation() + more)
+    );
+}
+
+#[test]
 fn after_an_orderly_end_the_next_life_begins_without_a_lead() {
     let dir = tempfile::tempdir().unwrap();
     let (life, _) = begin(dir.path(), NOW);
