@@ -12,7 +12,10 @@
 //! A batch travels alone and is applied on arrival, in any order; a lost packet delays only the updates that it carried.
 
 mod build;
+mod compare;
 pub mod handshake;
+mod lists;
+mod push;
 mod receive;
 mod send;
 mod sweep;
@@ -24,23 +27,26 @@ use parking_lot::Mutex;
 
 pub use self::{
     build::Builder,
+    compare::Compares,
     receive::{ReceiveStats, Violation},
     send::SendStats,
     window::WindowLimits,
 };
 use self::{
+    compare::{Comparison, OutOfTurn, Surroundings},
     handshake::{Expected, Identity, Refusal},
     receive::Receiver,
     send::{Reader, Sender},
 };
 use crate::{
+    hlc::Stamp,
     lives::Lives,
     log::{Log, PeerIndex},
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_LIVES, WIRE_VERSION,
-        control::{self, Control, Hello, Watermark},
+        WIRE_REPAIR, WIRE_VERSION,
+        control::{Compare, Compared, Control, Hello, Watermark},
     },
 };
 
@@ -156,6 +162,8 @@ pub struct Report {
     pub window_bytes: u64,
     /// Whether a sweep over the keyspace is under way.
     pub is_sweeping: bool,
+    /// What comparisons with the peer have found.
+    pub compares: Compares,
     /// Times that the session was established.
     pub connects: u64,
     /// Counters of the sending half.
@@ -176,8 +184,11 @@ pub struct Peer {
     connects: u64,
     /// The wire version that both sides speak.
     wire: u32,
-    /// What the peer was told last of the lives that we know, and how often that had changed by then.
-    told: Option<(u64, control::Lives)>,
+    /// Whether the peer was asked for everything on this link.
+    has_asked: bool,
+    comparison: Comparison,
+    /// What repairs had changed here at the last look.
+    repaired: u64,
     sender: Sender,
     receiver: Receiver,
 }
@@ -195,7 +206,9 @@ impl Peer {
             next_watermark: now,
             connects: 0,
             wire: 0,
-            told: None,
+            has_asked: false,
+            comparison: Comparison::default(),
+            repaired: 0,
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -295,6 +308,7 @@ impl Peer {
         }
         self.sender.disconnect();
         self.receiver.disconnect();
+        self.comparison.disconnect();
     }
 
     fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
@@ -347,7 +361,7 @@ impl Peer {
             Control::Ack(ids) if self.state == State::Up => {
                 for id in ids {
                     let complete = self.sender.acknowledge(id, node, now);
-                    if let Some(known) = complete.filter(|_| self.tells_lives()) {
+                    if let Some(known) = complete.filter(|_| self.repairs()) {
                         out.push(Output::Control(Control::Sent(known).encode()));
                     }
                 }
@@ -359,32 +373,43 @@ impl Peer {
                     .observe(watermark.stamp, wall)
                     .map_err(|skew| skew.to_string())?;
                 self.receiver.hear(watermark);
-                if !self.tells_lives() {
+                if !self.repairs() {
                     // It says nothing of time while it owes a sweep.
                     node.lives.receive_what_it_can(self.index);
                 }
                 self.settle(wall, node);
                 Ok(())
             }
-            Control::Lives(lives) if self.state == State::Up => {
-                node.lives.hear(self.index, lives.known);
-                if lives.wants {
-                    self.sender.ask(node.log, node.lives.known());
-                }
+            Control::Want if self.state == State::Up => {
+                self.sender.ask(node.log, node.lives.known());
                 Ok(())
             }
             Control::Sent(known) if self.state == State::Up => {
                 node.lives.receive(self.index, known);
-                // If it was not enough, it is asked for again.
-                self.told = None;
                 Ok(())
+            }
+            frame @ (Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_))
+                if self.state == State::Up =>
+            {
+                self.compare(frame, wall, node, out)
             }
             Control::Hello(_)
             | Control::Ready
             | Control::Ack(_)
             | Control::Watermark(_)
-            | Control::Lives(_)
-            | Control::Sent(_) => Err("a control frame arrived out of turn".to_owned()),
+            | Control::Want
+            | Control::Sent(_)
+            | Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
 
@@ -405,14 +430,15 @@ impl Peer {
         )?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
-            asks: hello.wire >= WIRE_LIVES,
+            asks: hello.wire >= WIRE_REPAIR,
         };
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
-        node.lives.meet(self.index, hello.incarnation);
+        let stamp = node.log.clock().stamp(wall);
+        node.lives.meet(self.index, hello.incarnation, stamp);
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);
-        self.told = None;
+        self.has_asked = false;
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;
@@ -455,38 +481,117 @@ impl Peer {
                 Control::Ack(self.receiver.take_acks()).encode(),
             ));
         }
-        self.tell_lives(node, out);
+        if self.repairs() {
+            self.repair(wall, node, out);
+        }
         if now >= self.next_watermark {
             self.tell_time(wall, node, out);
             self.next_watermark = now + self.limits.watermark_interval;
         }
     }
 
-    /// Whether the peer says which lives it knows, and asks for what it lacks.
-    fn tells_lives(&self) -> bool {
-        self.wire >= WIRE_LIVES
+    /// Whether the peer asks for what it lacks, and compares what it holds.
+    fn repairs(&self) -> bool {
+        self.wire >= WIRE_REPAIR
     }
 
-    /// Tells the peer which lives we know, and whether we ask for what it holds, when that has changed.
-    fn tell_lives<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
-        let changes = node.lives.changes();
-        let is_told = matches!(self.told, Some((told_at, _)) if told_at == changes);
-        if is_told || !self.tells_lives() {
+    /// Asks for everything where nothing has come yet, and compares what is held here from then on.
+    fn repair<S: Store>(&mut self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
+        if node.lives.wants(self.index) {
+            if !std::mem::replace(&mut self.has_asked, true) {
+                out.push(Output::Control(Control::Want.encode()));
+            }
             return;
         }
-        let lives = control::Lives {
-            known: node.lives.known(),
-            wants: node.lives.wants(self.index),
-        };
-        if !matches!(&self.told, Some((_, told)) if *told == lives) {
-            out.push(Output::Control(Control::Lives(lives.clone()).encode()));
+        self.doubt(wall, node);
+        if self.sender.is_sweeping() || !self.sender.is_started() {
+            return;
         }
-        self.told = Some((changes, lives));
+        let heard = node.lives.heard(Stamp::at(wall));
+        let asks = node.identity.origin < self.expected.origin;
+        self.with_comparison(out, |comparison, with| {
+            comparison.proceed(asks, heard, node, with);
+            Ok(())
+        })
+        .unwrap_or_else(|never| unreachable!("nothing was heard: {never}"));
+        self.note_proof(node);
+    }
+
+    /// Takes in a frame of a comparison.
+    fn compare<S: Store>(
+        &mut self,
+        frame: Control,
+        wall: Wall,
+        node: &Node<'_, S>,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        if let Control::Compare(Compare { standing, .. })
+        | Control::Compared(Compared { standing, .. }) = &frame
+        {
+            let clock = node.log.clock();
+            let followed = clock.observe(standing.flushed.stamp, wall);
+            followed.map_err(|skew| skew.to_string())?;
+            self.receiver.flush(standing.flushed, node.store);
+        }
+        self.doubt(wall, node);
+        self.with_comparison(out, |comparison, with| match frame {
+            Control::Compare(question) => comparison.hear_question(question),
+            Control::Compared(answer) => comparison.hear_answer(&answer),
+            Control::Listing(listing) => comparison.hear_listing(&listing, node, with),
+            Control::Wanted(wanted) => comparison.hear_wish(&wanted, with),
+            Control::Pushed(listings) => comparison.hear_pushed(listings),
+            Control::Repaired(changed) => comparison.hear_repaired(changed, with),
+            Control::Hello(_)
+            | Control::Ready
+            | Control::Refuse(_)
+            | Control::Ack(_)
+            | Control::Watermark(_)
+            | Control::Want
+            | Control::Sent(_) => Err(OutOfTurn),
+        })
+        .map_err(|out_of_turn| out_of_turn.to_string())?;
+        self.note_proof(node);
+        Ok(())
+    }
+
+    /// Notes what an equality has proved.
+    fn note_proof<S>(&mut self, node: &Node<'_, S>) {
+        if let Some((epoch, theirs)) = self.comparison.take_proof() {
+            node.lives.prove(self.index, epoch, theirs);
+        }
+    }
+
+    /// Runs `act` on the comparison, and sends what it says.
+    fn with_comparison(
+        &mut self,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut Comparison, &mut Surroundings<'_>) -> Result<(), OutOfTurn>,
+    ) -> Result<(), OutOfTurn> {
+        let mut frames = Vec::new();
+        let mut with = Surroundings {
+            pushes: &mut self.sender.pushes,
+            found: self.receiver.stats.repaired + self.receiver.stats.rejected,
+            out: &mut frames,
+        };
+        act(&mut self.comparison, &mut with)?;
+        let encoded = frames.iter().map(Control::encode);
+        out.extend(encoded.map(Output::Control));
+        Ok(())
+    }
+
+    /// Notes that a repair has brought something, if one has.
+    fn doubt<S>(&mut self, wall: Wall, node: &Node<'_, S>) {
+        let repaired = self.receiver.stats.repaired;
+        if repaired > self.repaired {
+            self.repaired = repaired;
+            let now = node.log.clock().stamp(wall);
+            node.lives.doubt(self.index, now);
+        }
     }
 
     /// Tells the peer how far time has come here.
     fn tell_time<S>(&self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
-        if !self.tells_lives() && self.sender.is_sweeping() {
+        if !self.repairs() && self.sender.is_sweeping() {
             // A peer that does not know that it lacks something must not count as having heard everything.
             return;
         }
@@ -519,6 +624,7 @@ impl Peer {
             in_flight_bytes: self.sender.in_flight_bytes(),
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
+            compares: self.comparison.found,
             connects: self.connects,
             sent: self.sender.stats,
             received: self.receiver.stats,
