@@ -22,6 +22,9 @@ pub struct Status {
     pub incarnation: u64,
     /// Time since the start.
     pub uptime_ms: u64,
+    /// How far the system's clock is ahead of this node's, which follows it slowly; negative is behind.
+    #[serde(default)]
+    pub clock_error_ms: i64,
     /// Why the node is not ready to serve, in plain words; empty when it is.
     pub not_ready: Vec<String>,
     /// Keys that a client can see.
@@ -103,10 +106,14 @@ pub struct Link {
     pub address: String,
     /// Where the link stands.
     pub state: LinkState,
-    /// Why it is refused or down, with the values of both sides.
+    /// Why it is refused or down, with the values of both sides; what is wrong although it is up.
     pub reason: Option<String>,
     /// Smoothed round trip; none before the first measurement.
     pub rtt_ms: Option<f64>,
+    /// How far the other region's clock is ahead of this one's, to half of what the ways there and back differ by;
+    /// negative is behind. None before the first link; of the last one while there is none.
+    #[serde(default)]
+    pub clock_skew_ms: Option<f64>,
     /// Age of the oldest local update that the other region has not acknowledged; 0 when none.
     pub lag_ms: u64,
     /// Local updates that the other region has not acknowledged.

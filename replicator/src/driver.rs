@@ -4,9 +4,8 @@
 //! frames get on and off a link.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,9 +13,11 @@ use futures_util::FutureExt;
 use greenwich_proto::{
     lives::Lives,
     log::Log,
-    peer::{Builder, Input, Node, Outbox, Output, Peer, handshake::Identity},
+    peer::{
+        Builder, Input, Node, Outbox, Output,
+        handshake::{Contest, Identity},
+    },
     store::Store,
-    time::{Time, Wall},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -25,11 +26,15 @@ use tokio::{
 };
 
 use crate::{
-    endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint},
+    clock::{Clocks, wall},
+    dialler::Dialler,
+    endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection},
     error::{LinkError, Redial},
     link::{Event, LinkReceiver, LinkSender, LinkStats},
-    news::LinkNews,
+    news::{LinkNews, News},
+    rival::{Opened, Seat},
     timer::Timer,
+    view::PeerCell,
 };
 
 /// Pauses between dials: from the first to the longest, doubling.
@@ -37,42 +42,14 @@ const REDIAL_FIRST: Duration = Duration::from_millis(100);
 const REDIAL_SOON_MAX: Duration = Duration::from_millis(500);
 /// The pause after a refusal, which only an operator can end.
 const REDIAL_RARELY: Duration = Duration::from_secs(5);
+/// How long a link tells of another node of its region that was refused: it comes again after each pause.
+const RIVAL_SHOWN: Duration = REDIAL_RARELY.saturating_mul(3);
 /// How often the link's statistics are looked at.
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// The close code of a link that the two sides do not agree upon.
 const CLOSE_CODE_REFUSED: u32 = CLOSE_CODE_DRIVER_FIRST + 1;
 /// Events that are handled before the outputs of the session are performed.
 const EVENTS_AT_ONCE: usize = 64;
-
-/// This node's clocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clocks {
-    start: Instant,
-}
-
-impl Clocks {
-    pub(crate) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
-    }
-
-    pub(crate) fn now(&self) -> Time {
-        Time(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.start + Duration::from_micros(time.0)
-    }
-}
-
-/// The wall clock of this machine.
-pub(crate) fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
 
 /// What all drivers of a node share.
 pub(crate) struct Shared<S> {
@@ -86,78 +63,67 @@ pub(crate) struct Shared<S> {
     pub(crate) acknowledged: Arc<Notify>,
 }
 
-/// What a driver shows of its link.
-#[derive(Clone, Debug, Default)]
-pub struct LinkView {
-    /// Whether there is a QUIC connection.
-    pub is_connected: bool,
-    /// Whether the peer, or this node, turned the last connection away.
-    pub is_refused: bool,
-    /// Why there is no connection, or none that is agreed upon.
-    pub reason: Option<String>,
-    /// How the link fares; of the last one when there is none.
-    pub stats: LinkStats,
-    /// UDP payload of earlier links, sent and received.
-    pub past_bytes: (u64, u64),
-    /// Batches sent over earlier links, as they were built and as they were encoded.
-    pub past_batch_bytes: (u64, u64),
-}
-
-/// What a driver and the status page share.
-pub(crate) struct PeerCell {
-    pub(crate) peer: Mutex<Peer>,
-    pub(crate) view: Mutex<LinkView>,
-    /// The log was appended to.
-    pub(crate) appended: Notify,
+impl<S: Store> Shared<S> {
+    fn node(&self) -> Node<'_, S> {
+        Node {
+            identity: &self.identity,
+            log: &self.log,
+            store: &*self.store,
+            lives: &self.lives,
+            builder: &self.builder,
+        }
+    }
 }
 
 /// Drives one peer.
 pub(crate) struct Driver<S> {
     pub(crate) shared: Arc<Shared<S>>,
     pub(crate) cell: Arc<PeerCell>,
-    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) region: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) dialler: Dialler,
     /// Whether this side dials.
     pub(crate) dials: bool,
-    /// Connections that the peer dialled.
+    /// Connections that the peer dialled, and the one that is next to be a link.
     pub(crate) incoming: mpsc::Receiver<Connection>,
+    pub(crate) seat: Seat,
     pub(crate) shutdown: watch::Receiver<bool>,
     /// What was logged of the link.
     pub(crate) news: LinkNews,
+    pub(crate) rivals: Rivals,
+}
+
+/// What was said of connections that were turned away beside a link.
+#[derive(Default)]
+pub(crate) struct Rivals {
+    news: News,
+    /// When the last one was, while that is shown.
+    shown_since: Option<Instant>,
 }
 
 /// Why a link ended.
 enum End {
     Link(LinkError),
     Refused(String),
-    Replaced(Connection),
+    Replaced,
     Shutdown,
 }
 
 impl<S: Store> Driver<S> {
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
+        let mut shutdown = self.shutdown.clone();
         let mut pause = REDIAL_FIRST;
-        let mut replacement = None;
         loop {
-            let connection = match replacement.take() {
-                Some(connection) => Ok(connection),
-                None => tokio::select! {
-                    connection = connect(&self.endpoint, self.address, &self.region, self.dials) => connection,
-                    Some(connection) = self.incoming.recv() => Ok(connection),
-                    _ = self.shutdown.wait_for(|&stop| stop) => return,
-                },
+            let opened = tokio::select! {
+                opened = self.open() => opened,
+                _ = shutdown.wait_for(|&stop| stop) => return,
             };
-            let end = match connection {
-                Ok(connection) => self.link(connection).await,
+            let end = match opened {
+                Ok(link) => self.link(link).await,
                 Err(error) => End::Link(error),
             };
             let redial = match end {
                 End::Shutdown => return,
-                End::Replaced(connection) => {
-                    replacement = Some(connection);
-                    continue;
-                }
+                End::Replaced => continue,
                 End::Refused(reason) => {
                     self.report_refusal(&reason);
                     Redial::Rarely
@@ -168,7 +134,7 @@ impl<S: Store> Driver<S> {
                 Redial::Soon | Redial::Never => pause.min(REDIAL_SOON_MAX),
                 Redial::Rarely => REDIAL_RARELY,
             };
-            if !self.wait(pause, &mut replacement).await {
+            if !self.wait(pause).await {
                 return;
             }
             pause = if self.cell.view.lock().is_refused {
@@ -179,45 +145,76 @@ impl<S: Store> Driver<S> {
         }
     }
 
-    /// Waits before the next dial, or until the peer dials. Returns whether to go on.
-    async fn wait(&mut self, pause: Duration, replacement: &mut Option<Connection>) -> bool {
+    /// After a panic: the link is gone, and nothing that the session or the shared builder held is certain.
+    pub(crate) fn recover(&mut self, reason: &str) {
+        tracing::error!(peer = self.region, reason, "link down");
+        self.seat = Seat::default();
+        *self.shared.builder.lock() = Builder::default();
+        let (now, node) = (self.shared.clocks.now(), self.shared.node());
+        self.cell.peer.lock().reset(now, &node);
+        let mut view = self.cell.view.lock();
+        view.disconnect();
+        (view.is_refused, view.reason) = (false, Some(reason.to_owned()));
+    }
+
+    /// Waits before the next dial, unless the peer has dialled or does. Returns whether to go on.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        if !self.seat.is_free() {
+            return true;
+        }
+        let mut shutdown = self.shutdown.clone();
         tokio::select! {
             () = sleep(pause) => true,
             Some(connection) = self.incoming.recv() => {
-                *replacement = Some(connection);
+                self.take_in(connection);
                 true
             }
-            _ = self.shutdown.wait_for(|&stop| stop) => false,
+            _ = shutdown.wait_for(|&stop| stop) => false,
         }
     }
 
+    fn take_in(&mut self, connection: Connection) {
+        self.dialler.hear_from(connection.remote_addr());
+        self.seat.take_in(connection);
+    }
+
+    /// The next link: what is in the seat, or what either side dials.
+    async fn open(&mut self) -> Result<Opened, LinkError> {
+        while self.seat.is_free() {
+            let reach = async {
+                match self.dials {
+                    true => self.dialler.dial().await,
+                    false => self.dialler.watch().await,
+                }
+            };
+            tokio::select! {
+                dialled = reach => return Opened::dialled(dialled?).await,
+                Some(connection) = self.incoming.recv() => self.take_in(connection),
+            }
+        }
+        self.seat.inherit().await
+    }
+
     /// One link, from its opening to its end.
-    async fn link(&mut self, connection: Connection) -> End {
-        let opened = tokio::select! {
-            opened = connection.open_link() => opened,
-            _ = self.shutdown.wait_for(|&stop| stop) => return End::Shutdown,
-        };
-        let (mut sender, mut receiver) = match opened {
-            Ok(link) => link,
-            Err(error) => return End::Link(error),
-        };
+    async fn link(&mut self, link: Opened) -> End {
+        let Opened {
+            mut sender,
+            mut receiver,
+            remote,
+            first,
+        } = link;
+        self.dialler.note(remote);
         self.cell.view.lock().is_connected = true;
-        let end = self.converse(&mut sender, &mut receiver).await;
-        self.note_stats(sender.stats());
+        let end = self.converse(&mut sender, &mut receiver, first).await;
         {
             let mut view = self.cell.view.lock();
-            view.is_connected = false;
-            view.past_bytes.0 += view.stats.sent_bytes;
-            view.past_bytes.1 += view.stats.received_bytes;
-            (view.stats.sent_bytes, view.stats.received_bytes) = (0, 0);
-            view.past_batch_bytes.0 += view.stats.batch_bytes;
-            view.past_batch_bytes.1 += view.stats.encoded_batch_bytes;
-            (view.stats.batch_bytes, view.stats.encoded_batch_bytes) = (0, 0);
+            view.stats = sender.stats();
+            view.disconnect();
         }
         let reason = match &end {
             End::Link(error) => error.to_string(),
             End::Refused(reason) => reason.clone(),
-            End::Replaced(_) => "replaced by a newer link".to_owned(),
+            End::Replaced => "replaced by a newer link".to_owned(),
             End::Shutdown => "this node stops".to_owned(),
         };
         let code = if let End::Refused(_) = end {
@@ -230,9 +227,17 @@ impl<S: Store> Driver<S> {
         end
     }
 
-    async fn converse(&mut self, sender: &mut LinkSender, receiver: &mut LinkReceiver) -> End {
+    async fn converse(
+        &mut self,
+        sender: &mut LinkSender,
+        receiver: &mut LinkReceiver,
+        first: Option<Event>,
+    ) -> End {
         let mut out = Outbox::new();
         self.handle(Input::Connected, &mut out);
+        if let Some(Err(end)) = first.map(|first| self.take_event(first, sender, &mut out)) {
+            return end;
+        }
         let mut stats_due = Instant::now();
         let mut shutdown = self.shutdown.clone();
         let mut timer = Timer::new();
@@ -241,12 +246,9 @@ impl<S: Store> Driver<S> {
                 return end;
             }
             if Instant::now() >= stats_due {
-                let stats = sender.stats();
-                self.cell
-                    .peer
-                    .lock()
-                    .set_path(stats.congestion_window_bytes);
-                self.note_stats(stats);
+                if self.look(sender.stats()) {
+                    return End::Replaced;
+                }
                 stats_due = Instant::now() + STATS_INTERVAL;
             }
             let due = self.due().min(stats_due);
@@ -262,13 +264,68 @@ impl<S: Store> Driver<S> {
                 },
                 () = self.cell.appended.notified() => self.handle(Input::Tick, &mut out),
                 () = timer.until(due) => self.handle(Input::Tick, &mut out),
-                Some(newer) = self.incoming.recv() => return End::Replaced(newer),
+                Some(connection) = self.incoming.recv(), if self.seat.is_free() => self.take_in(connection),
+                heard = self.seat.hear() => match heard {
+                    Ok(()) => {
+                        stats_due = Instant::now();
+                        // An empty frame, to be acknowledged by whoever is still there.
+                        if let Err(error) = sender.send_control(&[]) {
+                            return End::Link(error);
+                        }
+                    }
+                    Err(error) => tracing::debug!(peer = self.region, %error, "a second link was not opened"),
+                },
                 stopped = shutdown.wait_for(|&stop| stop) => {
                     drop(stopped);
                     return End::Shutdown;
                 }
             }
         }
+    }
+
+    /// Looks at how the link fares. Returns whether the one in the seat is to take its place.
+    fn look(&mut self, stats: LinkStats) -> bool {
+        let path_bytes = stats.congestion_window_bytes;
+        self.cell.peer.lock().set_path(path_bytes);
+        self.cell.view.lock().stats = stats;
+        let said_at = self.rivals.shown_since;
+        if said_at.is_some_and(|said| said.elapsed() >= RIVAL_SHOWN) {
+            self.rivals.shown_since = None;
+            self.cell.view.lock().warning = None;
+        }
+        let Some((first, sign)) = self.seat.claim(&stats) else {
+            return false;
+        };
+        let contest = match first {
+            Event::Control(hello) => {
+                let peer = self.cell.peer.lock();
+                peer.contest(wall(), hello, sign, &self.shared.node())
+            }
+            Event::Batch(_) | Event::Notice(_) | Event::Closed(_) => {
+                Err("something else than a hello arrived first".to_owned())
+            }
+        };
+        match contest {
+            Ok(contest) => contest == Contest::Replaced,
+            Err(reason) => {
+                self.turn_away(&reason);
+                false
+            }
+        }
+    }
+
+    /// Refuses the one in the seat, and tells of it at the link that stays.
+    fn turn_away(&mut self, reason: &str) {
+        if let Some(rival) = self.seat.leave() {
+            rival.sender.close(CLOSE_CODE_REFUSED, reason);
+        }
+        let now = Instant::now();
+        if self.rivals.news.is_news(&self.region, reason, now) {
+            tracing::error!(peer = self.region, reason, "a second link was refused");
+        }
+        self.rivals.shown_since = Some(now);
+        let shown = format!("another node of this region was refused: {reason}");
+        self.cell.view.lock().warning = Some(shown);
     }
 
     /// When the session looks up by itself.
@@ -323,26 +380,9 @@ impl<S: Store> Driver<S> {
     }
 
     fn handle(&self, input: Input<'_>, out: &mut Outbox) {
-        let Shared {
-            identity,
-            log,
-            store,
-            lives,
-            builder,
-            clocks,
-            ..
-        } = &*self.shared;
-        let node = Node {
-            identity,
-            log,
-            store: &**store,
-            lives,
-            builder,
-        };
-        self.cell
-            .peer
-            .lock()
-            .handle(clocks.now(), wall(), input, &node, out);
+        let (now, node) = (self.shared.clocks.now(), self.shared.node());
+        let mut peer = self.cell.peer.lock();
+        peer.handle(now, wall(), input, &node, out);
     }
 
     fn perform(&mut self, out: &mut Outbox, sender: &mut LinkSender) -> Result<(), End> {
@@ -357,16 +397,12 @@ impl<S: Store> Driver<S> {
         Ok(())
     }
 
-    fn note_stats(&self, stats: LinkStats) {
-        self.cell.view.lock().stats = stats;
-    }
-
     fn report_up(&mut self, rtt: Duration) {
         if self.news.up() {
             tracing::info!(peer = self.region, ?rtt, "link up");
         }
         let mut view = self.cell.view.lock();
-        (view.is_refused, view.reason) = (false, None);
+        (view.is_heard, view.is_refused, view.reason) = (true, false, None);
     }
 
     fn report_refusal(&mut self, reason: &str) {
@@ -394,18 +430,5 @@ impl<S: Store> Driver<S> {
             view.reason = Some(reason);
         }
         error.redial()
-    }
-}
-
-async fn connect(
-    endpoint: &Endpoint,
-    address: SocketAddr,
-    region: &str,
-    dials: bool,
-) -> Result<Connection, LinkError> {
-    if dials {
-        endpoint.connect(address, region).await
-    } else {
-        std::future::pending().await
     }
 }

@@ -1,6 +1,6 @@
 //! A UDP socket that treats outgoing datagrams as a wide-area link would: for rehearsals on one machine, without
-//! privileges. Both ends emulate their own outgoing direction. It knows addresses and proto's link model; it does not
-//! know QUIC packets or regions.
+//! privileges. Both ends emulate their own outgoing direction. It knows names of links, the addresses at their other ends
+//! and proto's link model; it does not know QUIC packets, nor whose names they are.
 //!
 //! A datagram that is to be delayed is copied into a queue ordered by due time, from which a thread of its own sends
 //! it: the runtime's timers have a precision of a millisecond, and a busy runtime would add its own delays.
@@ -31,8 +31,8 @@ use quinn::{
 /// What to emulate towards whom, from the start. Later changes go through [`Emulation`].
 #[derive(Clone, Debug, Default)]
 pub struct EmulationConfig {
-    /// Links by the peer's address; others are not emulated until they are set.
-    pub links: Vec<(SocketAddr, LinkProfile)>,
+    /// Links by name; others are not emulated until they are set.
+    pub links: Vec<(String, LinkProfile)>,
     /// Decides every loss and every jitter.
     pub seed: u64,
 }
@@ -91,7 +91,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     seed: u64,
-    links: HashMap<SocketAddr, Lane>,
+    /// Few: found by a walk.
+    links: Vec<Lane>,
+    /// The link that leads to an address, by its place among them.
+    places: HashMap<SocketAddr, usize>,
     delayed: BinaryHeap<Reverse<Delayed>>,
     delayed_bytes: usize,
     next_order: u64,
@@ -99,6 +102,7 @@ struct State {
 }
 
 struct Lane {
+    name: String,
     link: Link,
     counters: EmulationCounters,
 }
@@ -107,6 +111,8 @@ struct Lane {
 struct Delayed {
     due: Time,
     order: u64,
+    /// Its link's place among the links.
+    link: usize,
     destination: SocketAddr,
     src_ip: Option<IpAddr>,
     ecn: Option<EcnCodepoint>,
@@ -134,60 +140,64 @@ impl Ord for Delayed {
 }
 
 /// The form in which addresses are compared: a dual-stack socket sees IPv4 peers as mapped IPv6 ones.
-fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 impl Emulation {
-    /// Sets what the link to `peer` does to datagrams sent from here on. [`LinkProfile::NONE`] ends the emulation
+    /// Sets what the link called `name` does to datagrams sent from here on. [`LinkProfile::NONE`] ends the emulation
     /// of that link; a cut stays a cut.
-    pub fn set_profile(&self, peer: SocketAddr, profile: LinkProfile) {
-        self.shared
-            .state
-            .lock()
-            .lane(peer)
-            .link
-            .set_profile(profile);
-        tracing::warn!(%peer, %profile, "emulating a network: this is a rehearsal");
+    pub fn set_profile(&self, name: &str, profile: LinkProfile) {
+        self.with(name, |lane| lane.link.set_profile(profile));
+        tracing::warn!(link = name, %profile, "emulating a network: this is a rehearsal");
     }
 
-    /// Drops everything sent to `peer` from here on.
-    pub fn cut(&self, peer: SocketAddr) {
-        self.shared.state.lock().lane(peer).link.set_cut(true);
-        tracing::warn!(%peer, "emulating a cut: nothing sent to this peer arrives");
+    /// Has datagrams to these addresses pass the link called `name`, and those to others no longer. What is under way
+    /// arrives.
+    pub fn place(&self, name: &str, addresses: &[SocketAddr]) {
+        let mut state = self.shared.state.lock();
+        let place = state.place_of(name);
+        state.places.retain(|_, other| *other != place);
+        let placed = addresses.iter().map(|address| (canonical(*address), place));
+        state.places.extend(placed);
+    }
+
+    /// Drops everything sent over the link called `name` from here on.
+    pub fn cut(&self, name: &str) {
+        self.with(name, |lane| lane.link.set_cut(true));
+        tracing::warn!(
+            link = name,
+            "emulating a cut: nothing sent to this peer arrives"
+        );
     }
 
     /// Ends a cut; the link's profile is as before.
-    pub fn heal(&self, peer: SocketAddr) {
-        self.shared.state.lock().lane(peer).link.set_cut(false);
-        tracing::warn!(%peer, "the emulated cut is healed");
+    pub fn heal(&self, name: &str) {
+        self.with(name, |lane| lane.link.set_cut(false));
+        tracing::warn!(link = name, "the emulated cut is healed");
     }
 
-    /// What the link to `peer` does at present, and whether it is cut.
+    /// What the link called `name` does at present, and whether it is cut.
     #[must_use]
-    pub fn link(&self, peer: SocketAddr) -> (LinkProfile, bool) {
-        let state = self.shared.state.lock();
-        let lane = state.links.get(&canonical(peer));
-        lane.map_or((LinkProfile::NONE, false), |lane| {
-            (lane.link.profile(), lane.link.is_cut())
-        })
+    pub fn link(&self, name: &str) -> (LinkProfile, bool) {
+        self.with(name, |lane| (lane.link.profile(), lane.link.is_cut()))
     }
 
-    /// What happened to datagrams sent to `peer`.
+    /// What happened to datagrams sent over the link called `name`.
     #[must_use]
-    pub fn counters(&self, peer: SocketAddr) -> EmulationCounters {
-        let state = self.shared.state.lock();
-        state
-            .links
-            .get(&canonical(peer))
-            .map_or_else(EmulationCounters::default, |lane| lane.counters)
+    pub fn counters(&self, name: &str) -> EmulationCounters {
+        self.with(name, |lane| lane.counters)
+    }
+
+    fn with<T>(&self, name: &str, then: impl FnOnce(&mut Lane) -> T) -> T {
+        then(self.shared.state.lock().lane(name))
     }
 
     /// What happened to datagrams on all emulated links together.
     #[must_use]
     pub fn total(&self) -> EmulationCounters {
         let mut total = EmulationCounters::default();
-        for lane in self.shared.state.lock().links.values() {
+        for lane in &self.shared.state.lock().links {
             total.add(&lane.counters);
         }
         total
@@ -203,20 +213,37 @@ impl fmt::Debug for Emulation {
 }
 
 impl State {
-    fn lane(&mut self, peer: SocketAddr) -> &mut Lane {
-        let peer = canonical(peer);
-        let seed = self.seed ^ Rng::new(u64::from(peer.port())).next_u64();
-        self.links.entry(peer).or_insert_with(|| Lane {
-            link: Link::new(LinkProfile::NONE, seed),
-            counters: EmulationCounters::default(),
+    fn lane(&mut self, name: &str) -> &mut Lane {
+        let place = self.place_of(name);
+        &mut self.links[place]
+    }
+
+    /// The place of the link of this name, which from now on there is.
+    fn place_of(&mut self, name: &str) -> usize {
+        let found = self.links.iter().position(|lane| lane.name == name);
+        found.unwrap_or_else(|| {
+            let seed = self.seed ^ Rng::new(self.links.len() as u64).next_u64();
+            self.links.push(Lane {
+                name: name.to_owned(),
+                link: Link::new(LinkProfile::NONE, seed),
+                counters: EmulationCounters::default(),
+            });
+            self.links.len() - 1
         })
     }
 
+    /// The place of the link that impairs datagrams to this address, if there is one.
+    fn impairing(&self, destination: SocketAddr) -> Option<usize> {
+        let place = *self.places.get(&canonical(destination))?;
+        let link = &self.links[place].link;
+        (link.is_cut() || !link.profile().is_none()).then_some(place)
+    }
+
     /// True when the earliest due time became earlier.
-    fn push(&mut self, now: Time, transmit: &Transmit<'_>, datagram: &[u8]) -> bool {
+    fn push(&mut self, place: usize, now: Time, transmit: &Transmit<'_>, datagram: &[u8]) -> bool {
         let full = self.delayed_bytes + datagram.len() > DELAYED_BYTES_MAX
             || self.delayed.len() >= DELAYED_DATAGRAMS_MAX;
-        let lane = self.lane(transmit.destination);
+        let lane = &mut self.links[place];
         lane.counters.offered += 1;
         let (at, duplicate_at) = match lane.link.send(now, datagram.len()) {
             Verdict::Deliver { .. } | Verdict::Drop(DropReason::Queue) if full => {
@@ -235,18 +262,19 @@ impl State {
         };
         let earliest = self.delayed.peek().map(|Reverse(first)| first.due);
         for due in std::iter::once(at).chain(duplicate_at) {
-            self.delay(due, transmit, datagram);
+            self.delay(place, due, transmit, datagram);
         }
         earliest.is_none_or(|earliest| at < earliest)
     }
 
-    fn delay(&mut self, due: Time, transmit: &Transmit<'_>, datagram: &[u8]) {
-        self.lane(transmit.destination).counters.delayed_bytes += datagram.len() as u64;
+    fn delay(&mut self, place: usize, due: Time, transmit: &Transmit<'_>, datagram: &[u8]) {
+        self.links[place].counters.delayed_bytes += datagram.len() as u64;
         self.delayed_bytes += datagram.len();
         self.next_order += 1;
         self.delayed.push(Reverse(Delayed {
             due,
             order: self.next_order,
+            link: place,
             destination: transmit.destination,
             src_ip: transmit.src_ip,
             ecn: transmit.ecn,
@@ -270,7 +298,7 @@ impl State {
     }
 
     fn record_sent(&mut self, datagram: &Delayed, taken: bool) {
-        let counters = &mut self.lane(datagram.destination).counters;
+        let counters = &mut self.links[datagram.link].counters;
         counters.delayed_bytes -= datagram.contents.len() as u64;
         match taken {
             true => counters.sent += 1,
@@ -346,9 +374,9 @@ impl EmulatedSocket {
             seed: config.seed,
             ..State::default()
         };
-        for (peer, profile) in &config.links {
-            state.lane(*peer).link.set_profile(*profile);
-            tracing::warn!(%peer, %profile, "emulating a network: this is a rehearsal");
+        for (name, profile) in &config.links {
+            state.lane(name).link.set_profile(*profile);
+            tracing::warn!(link = name, %profile, "emulating a network: this is a rehearsal");
         }
         let shared = Arc::new(Shared {
             started: Instant::now(),
@@ -374,11 +402,10 @@ impl AsyncUdpSocket for EmulatedSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        let emulated = state.links.get(&canonical(transmit.destination));
-        if emulated.is_none_or(|lane| lane.link.profile().is_none() && !lane.link.is_cut()) {
+        let Some(place) = state.impairing(transmit.destination) else {
             drop(state);
             return self.inner.try_send(transmit);
-        }
+        };
         let now = self.shared.now();
         let segment = transmit
             .segment_size
@@ -386,7 +413,7 @@ impl AsyncUdpSocket for EmulatedSocket {
             .max(1);
         let mut earlier = false;
         for datagram in transmit.contents.chunks(segment) {
-            earlier |= state.push(now, transmit, datagram);
+            earlier |= state.push(place, now, transmit, datagram);
         }
         drop(state);
         if earlier {

@@ -80,6 +80,20 @@ pub enum LinkError {
         /// Why not.
         reason: String,
     },
+    /// The peer's name has no address, or none that can be dialled.
+    #[error("cannot resolve {name}: {reason}")]
+    Name {
+        /// What is configured.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Several addresses were dialled, none with success.
+    #[error("{}", failures.iter().map(|(addr, error)| format!("{addr}: {error}")).collect::<Vec<_>>().join("; "))]
+    Dials {
+        /// Each address, and why it gave no link.
+        failures: Vec<(SocketAddr, Self)>,
+    },
     /// The peer broke the rules of QUIC.
     #[error("transport failure: {0}")]
     Transport(String),
@@ -149,8 +163,15 @@ pub enum Redial {
 impl LinkError {
     /// How soon dialling again makes sense.
     #[must_use]
-    pub const fn redial(&self) -> Redial {
+    pub fn redial(&self) -> Redial {
         match self {
+            Self::Dials { failures } => {
+                let soon = |(_, error): &(SocketAddr, Self)| error.redial() == Redial::Soon;
+                match failures.iter().any(soon) {
+                    true => Redial::Soon,
+                    false => Redial::Rarely,
+                }
+            }
             Self::ClosedByPeer { .. }
             | Self::TimedOut
             | Self::OpenTimedOut { .. }
@@ -159,6 +180,7 @@ impl LinkError {
             | Self::BatchAbandoned(_)
             | Self::Stalled(_)
             | Self::Dial { .. }
+            | Self::Name { .. }
             | Self::SendBacklog { .. }
             | Self::ControlEnded => Redial::Soon,
             Self::WrongPeer { .. }
@@ -175,6 +197,16 @@ impl LinkError {
             | Self::Compression(_)
             | Self::ReceiveBacklog { .. } => Redial::Rarely,
             Self::ClosedHere => Redial::Never,
+        }
+    }
+}
+
+impl LinkError {
+    /// What came of dialling one address after the other.
+    pub(crate) fn of_dials(mut failures: Vec<(SocketAddr, Self)>) -> Self {
+        match failures.len() {
+            1 => failures.remove(0).1,
+            _ => Self::Dials { failures },
         }
     }
 }

@@ -11,22 +11,32 @@
 
 mod authority;
 pub mod certs;
+pub mod clock;
 pub mod compression;
 mod congestion;
+mod delivery;
+mod dialler;
 mod driver;
 pub mod emulation;
 mod encoding;
 pub mod endpoint;
 pub mod error;
+pub mod files;
 pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
-mod news;
+mod names;
+pub mod news;
 mod replicator;
+mod reset_key;
+mod rival;
+mod supervisor;
 mod timer;
 mod tls;
 pub mod transport;
+mod view;
 
-pub use driver::LinkView;
+pub use delivery::Undelivered;
 pub use replicator::{PeerConfig, Replicator, ReplicatorConfig, StartError};
+pub use view::LinkView;

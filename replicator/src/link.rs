@@ -131,6 +131,8 @@ pub struct LinkStats {
     pub sent_bytes: u64,
     /// UDP payload received.
     pub received_bytes: u64,
+    /// Acknowledgements and pieces of streams received: the peer's process lives while they grow.
+    pub received_frames: u64,
     /// Batches sent, as they were handed over; counted by the sending half.
     pub batch_bytes: u64,
     /// The same batches as they were written to their streams.
@@ -153,6 +155,7 @@ impl LinkStats {
             lost_packets: stats.path.lost_packets,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
+            received_frames: stats.frame_rx.acks + stats.frame_rx.stream,
             batch_bytes: 0,
             encoded_batch_bytes: 0,
             blocked_by_peer: stats.frame_tx.data_blocked

@@ -1,7 +1,6 @@
 //! The replicator of a node: its endpoint, a driver for each peer, on a thread of their own.
 
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -12,7 +11,7 @@ use greenwich_proto::{
     lives::{Lives, Loading},
     log::{Log, PeerIndex},
     peer::{
-        Limits, Peer, Report, State,
+        Limits, Peer, Report,
         handshake::{Expected, Identity},
     },
     store::Store,
@@ -24,17 +23,19 @@ use tokio::{
 };
 
 use crate::{
-    driver::{Clocks, Driver, LinkView, PeerCell, Shared, wall},
+    clock::Clocks,
+    delivery::{Undelivered, deliver},
+    dialler::Dialler,
+    driver::{Driver, Rivals, Shared},
     endpoint::{
         BindError, CLOSE_CODE_DRIVER_FIRST, Connection, Endpoint, EndpointConfig, RefusedPeer,
     },
+    names::Name,
     news::{LinkNews, News},
+    rival::Seat,
+    supervisor::supervise,
+    view::{LinkView, PeerCell},
 };
-
-/// How long linked peers have to acknowledge what waits for them in the log when this node stops, and how often that
-/// is looked at.
-const DELIVERY_LIMIT: Duration = Duration::from_secs(1);
-const DELIVERY_LOOK: Duration = Duration::from_millis(5);
 
 /// How long peers are told that this node stops.
 const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
@@ -44,7 +45,7 @@ const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
 pub struct PeerConfig {
     /// Name and number of its region.
     pub expected: Expected,
-    /// Host and port of its replication port.
+    /// Host and port of its replication port; looked up anew with each dial.
     pub address: String,
 }
 
@@ -69,16 +70,6 @@ pub enum StartError {
     /// The replication port.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A peer's address.
-    #[error("cannot resolve the address {address:?} of peer {region}: {reason}")]
-    Address {
-        /// The peer.
-        region: String,
-        /// What is configured.
-        address: String,
-        /// Why not.
-        reason: String,
-    },
     /// The thread or its runtime.
     #[error("cannot start the replication thread")]
     Thread(#[from] std::io::Error),
@@ -93,7 +84,7 @@ pub struct Replicator {
     peers: Vec<PeerConfig>,
     acknowledged: Arc<Notify>,
     stop: watch::Sender<bool>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<Vec<Undelivered>>>,
 }
 
 impl std::fmt::Debug for Replicator {
@@ -108,7 +99,7 @@ impl Replicator {
     /// Starts replicating `log` and `store` with the configured peers.
     ///
     /// # Errors
-    /// [`StartError`] when the port, an address or the thread cannot be had.
+    /// [`StartError`] when the port or the thread cannot be had.
     pub fn start<S>(
         config: ReplicatorConfig,
         log: Arc<Log>,
@@ -158,11 +149,6 @@ impl Replicator {
             acknowledged: Arc::clone(&acknowledged),
         });
         let peers = config.peers.clone();
-        let addresses = config
-            .peers
-            .iter()
-            .map(resolve)
-            .collect::<Result<Vec<_>, _>>()?;
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let run_cells = cells.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -171,8 +157,10 @@ impl Replicator {
         let thread = thread::Builder::new()
             .name("replication".to_owned())
             .spawn(move || {
-                let run = run(config, addresses, shared, run_cells, stopped, &ready);
-                runtime.block_on(run);
+                let undelivered = runtime.block_on(run(config, shared, run_cells, stopped, &ready));
+                // A resolver that hangs must not hold up the end.
+                runtime.shutdown_background();
+                undelivered
             })?;
         match started.recv() {
             Ok(Ok(())) => Ok(Self {
@@ -219,50 +207,61 @@ impl Replicator {
             .collect()
     }
 
+    /// Whether a peer may have heard of what this node stamped since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        let was_heard = |cell: &Arc<PeerCell>| {
+            let mut view = cell.view.lock();
+            let still = view.is_connected && view.is_heard;
+            std::mem::replace(&mut view.is_heard, still)
+        };
+        // Every peer is asked: each forgets what it was asked.
+        self.cells
+            .iter()
+            .map(was_heard)
+            .fold(false, |any, one| any | one)
+    }
+
     /// How each peer's session and link fare, in the order of the configuration.
     pub fn reports(&self) -> impl Iterator<Item = (Report, LinkView)> {
         self.cells.iter().map(|cell| {
-            let report = cell.peer.lock().report(&self.log, wall());
+            let report = cell.report(&self.log);
             let view = cell.view.lock().clone();
             (report, view)
+        })
+    }
+
+    /// Stops it, as dropping it does, and tells what each peer still lacks of what was written here.
+    #[must_use]
+    pub fn stop(mut self) -> Vec<Undelivered> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<Undelivered> {
+        self.stop.send_replace(true);
+        let Some(thread) = self.thread.take() else {
+            return Vec::new();
+        };
+        thread.join().unwrap_or_else(|_| {
+            tracing::error!("the replication thread panicked");
+            Vec::new()
         })
     }
 }
 
 impl Drop for Replicator {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the replication thread panicked");
-        }
+        self.end();
     }
-}
-
-fn resolve(peer: &PeerConfig) -> Result<SocketAddr, StartError> {
-    let failed = |reason: String| StartError::Address {
-        region: peer.expected.region.clone(),
-        address: peer.address.clone(),
-        reason,
-    };
-    let mut found = peer
-        .address
-        .to_socket_addrs()
-        .map_err(|error| failed(error.to_string()))?;
-    found
-        .next()
-        .ok_or_else(|| failed("it names no address".to_owned()))
 }
 
 async fn run<S>(
     config: ReplicatorConfig,
-    addresses: Vec<SocketAddr>,
     shared: Arc<Shared<S>>,
     cells: Vec<Arc<PeerCell>>,
     mut stopped: watch::Receiver<bool>,
     ready: &std::sync::mpsc::SyncSender<Result<(), BindError>>,
-) where
+) -> Vec<Undelivered>
+where
     S: Store + Send + Sync + 'static,
 {
     let endpoint = match Endpoint::bind(config.endpoint) {
@@ -270,63 +269,45 @@ async fn run<S>(
         Err(error) => {
             // The starter waits for exactly one answer.
             let _answered = ready.send(Err(error));
-            return;
+            return Vec::new();
         }
     };
     let (end_drivers, drivers_end) = watch::channel(false);
     let mut drivers = tokio::task::JoinSet::new();
     let mut doors = Vec::new();
-    for ((peer, address), cell) in config.peers.into_iter().zip(addresses).zip(&cells) {
+    for (peer, cell) in config.peers.into_iter().zip(&cells) {
         let (door, incoming) = mpsc::channel(1);
         // Of two regions, the one with the smaller number dials.
         let dials = shared.identity.origin < peer.expected.origin;
-        doors.push((peer.expected.region.clone(), dials, door));
+        let region = peer.expected.region;
+        doors.push((region.clone(), dials, door));
+        let name = Name::new(peer.address);
         let driver = Driver {
             shared: Arc::clone(&shared),
             cell: Arc::clone(cell),
-            endpoint: Arc::clone(&endpoint),
-            region: peer.expected.region,
-            address,
+            dialler: Dialler::new(Arc::clone(&endpoint), region.clone(), name),
+            region,
             dials,
             incoming,
+            seat: Seat::default(),
             shutdown: drivers_end.clone(),
             news: LinkNews::default(),
+            rivals: Rivals::default(),
         };
-        drivers.spawn(driver.run());
+        drivers.spawn(supervise(driver));
     }
     let _answered = ready.send(Ok(()));
     tokio::select! {
         () = accept(&endpoint, &doors, &cells) => {}
         _ = stopped.wait_for(|&stop| stop) => {}
     }
-    deliver(&cells, &shared.log).await;
+    let undelivered = deliver(&cells, &shared.log).await;
     end_drivers.send_replace(true);
     drivers.join_all().await;
     endpoint.close(CLOSE_CODE_DRIVER_FIRST, "this node stops");
     // Peers that do not hear it notice by their idle time-out.
     let _told = timeout(FAREWELL_LIMIT, endpoint.wait_idle()).await;
-}
-
-/// Waits until every linked peer has acknowledged the whole log. One without a link is not waited for: it may be away
-/// for long.
-async fn deliver(cells: &[Arc<PeerCell>], log: &Log) {
-    let owed = || -> u64 {
-        let reports = cells
-            .iter()
-            .map(|cell| cell.peer.lock().report(log, wall()));
-        reports
-            .filter(|report| report.state == State::Up)
-            .map(|report| report.lag_updates)
-            .sum()
-    };
-    let delivering = async {
-        while owed() > 0 {
-            tokio::time::sleep(DELIVERY_LOOK).await;
-        }
-    };
-    if timeout(DELIVERY_LIMIT, delivering).await.is_err() {
-        tracing::warn!(updates = owed(), limit = ?DELIVERY_LIMIT, "stopped before every linked peer had everything");
-    }
+    undelivered
 }
 
 /// Hands connections that peers dialled to their drivers.

@@ -1,6 +1,7 @@
 //! The seam between the command line and the running parts of a node.
 
-mod incarnation;
+mod clocks;
+mod life;
 mod loading;
 mod memory;
 mod rates;
@@ -8,30 +9,29 @@ mod report;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{SocketAddr, ToSocketAddrs},
     process,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use anyhow::Context;
 use greenwich_proto::{
     entry::totals::Actor,
     hlc::{Clock, Origin, Stamp},
     log::Log,
-    netem::LinkProfile,
     peer::handshake::{Expected, Identity},
     store::Store,
-    time::Wall,
 };
 use greenwich_replicator::{
-    PeerConfig, Replicator, ReplicatorConfig, certs::Credentials, emulation::EmulationConfig,
-    endpoint::EndpointConfig,
+    PeerConfig, Replicator, ReplicatorConfig, Undelivered, certs::Credentials,
+    emulation::EmulationConfig, endpoint::EndpointConfig,
 };
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::interval};
+use tokio::{sync::oneshot, task::spawn_blocking, time::interval};
 
-use self::report::{RATE_INTERVAL, Reporter};
+use self::{
+    life::Life,
+    report::{RATE_INTERVAL, Reporter},
+};
 use crate::{
     admin::StatusSource,
     config::{self, Config},
@@ -46,8 +46,8 @@ pub struct Assembly {
     pub status: StatusSource,
     /// Resolves with a reason when the node cannot go on.
     pub stopped: oneshot::Receiver<String>,
-    /// Stops everything in order; returns when it is stopped.
-    pub stop: Box<dyn FnOnce() + Send>,
+    /// Stops everything in order; returns when it is stopped, with what each peer still lacks of what was written here.
+    pub stop: Box<dyn FnOnce() -> Vec<Undelivered> + Send>,
 }
 
 impl std::fmt::Debug for Assembly {
@@ -63,12 +63,10 @@ const TEND_SHARDS: usize = 32;
 
 /// Starts everything behind the client and the replication port.
 pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
-    let incarnation = incarnation::begin(&config.data_dir, wall())?;
+    let (clock, life) = begin_life(config)?;
+    let incarnation = life.incarnation();
     let origin = Origin(config.region.id);
     let peers = &config.replication.peers;
-    let clock = Clock::new(config.replication.max_skew.0);
-    // A clock that was set back must not stamp below what this region's last life stamped.
-    clock.advance(Stamp::at(Wall(incarnation)));
     let log = Arc::new(Log::new(
         clock,
         peers.len(),
@@ -114,6 +112,11 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     let measuring = tokio::spawn(measure(Arc::clone(&reporter)));
     let tending = tokio::spawn(tend(keyspace, peers.is_empty()));
     let giving_back = tokio::spawn(memory::give_back());
+    let renewing = tokio::spawn(renew(
+        Arc::clone(&life),
+        Arc::clone(&log),
+        Arc::clone(&replicator),
+    ));
     let (failed, stopped) = oneshot::channel();
     Ok(Assembly {
         status: Arc::new(move || reporter.status()),
@@ -123,12 +126,28 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
             loading.abort();
             tending.abort();
             giving_back.abort();
-            // Clients first: what they wrote last is then in the log, and dropping the replicator delivers it.
+            renewing.abort();
+            // Clients first: what they wrote last is then in the log, and stopping the replicator delivers it.
             serving.stop();
-            drop(replicator.lock().take());
             drop(failed);
+            let replicator = replicator.lock().take();
+            let undelivered = replicator.map(Replicator::stop).unwrap_or_default();
+            life.end(log.clock().newest());
+            undelivered
         }),
     })
+}
+
+/// Goes on where earlier lives of this node ended, with a clock that gives none of their stamps.
+fn begin_life(config: &Config) -> anyhow::Result<(Clock, Arc<Life>)> {
+    let max_skew = config.replication.max_skew.0;
+    let (life, after) = Life::begin(&config.data_dir, wall(), max_skew)?;
+    let life = Arc::new(life);
+    let clock = Clock::new(max_skew);
+    clock.advance(after);
+    let asked = Arc::clone(&life);
+    clock.reserve_with(life.reserved(), move |stamp| asked.reserve(stamp));
+    Ok((clock, life))
 }
 
 fn replicate(
@@ -141,15 +160,7 @@ fn replicate(
     endpoint.transport = config.replication.transport();
     endpoint.compression = config.replication.compression();
     endpoint.reset_key = Some(config.data_dir.join("reset.key"));
-    let links = config
-        .emulation
-        .iter()
-        .map(|link| emulated(config, link))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    endpoint.emulation = (!links.is_empty()).then(|| EmulationConfig {
-        links,
-        seed: seed(),
-    });
+    endpoint.emulation = emulated(config);
     let expected = |peer: &config::Peer| PeerConfig {
         expected: Expected {
             region: peer.region.clone(),
@@ -177,26 +188,14 @@ fn replicate(
     )?)
 }
 
-/// The address of an emulated link's other end, and what to do to it.
-fn emulated(
-    config: &Config,
-    link: &config::Emulation,
-) -> anyhow::Result<(SocketAddr, LinkProfile)> {
-    let peer = config
-        .replication
-        .peers
-        .iter()
-        .find(|peer| peer.region == link.peer);
-    let peer =
-        peer.with_context(|| format!("[[emulation]] names {:?}, which is not a peer", link.peer))?;
-    let address = peer
-        .address
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut found| found.next());
-    let address = address
-        .with_context(|| format!("cannot resolve {:?} of peer {}", peer.address, peer.region))?;
-    Ok((address, link.profile()))
+/// The links that are impaired, by the peer's region; `None` when there are none. The replicator finds their other ends.
+fn emulated(config: &Config) -> Option<EmulationConfig> {
+    let link = |link: &config::Emulation| (link.peer.clone(), link.profile());
+    let links: Vec<_> = config.emulation.iter().map(link).collect();
+    (!links.is_empty()).then(|| EmulationConfig {
+        links,
+        seed: seed(),
+    })
 }
 
 /// A number that nobody outside can guess.
@@ -209,6 +208,25 @@ async fn measure(reporter: Arc<Reporter>) {
     loop {
         ticks.tick().await;
         reporter.measure();
+    }
+}
+
+/// Keeps the stamps that may be given ahead of those that are.
+async fn renew(life: Arc<Life>, log: Arc<Log>, replicator: Arc<Mutex<Option<Replicator>>>) {
+    let mut ticks = interval(life.renewal_interval());
+    loop {
+        ticks.tick().await;
+        let is_heard = replicator
+            .lock()
+            .as_ref()
+            .is_some_and(Replicator::was_heard);
+        let (life, log) = (Arc::clone(&life), Arc::clone(&log));
+        // The disk may take its time, and this thread answers the admin port.
+        let renewed = spawn_blocking(move || {
+            let clock = log.clock();
+            clock.note_reserved(life.renew(clock.newest(), is_heard));
+        });
+        renewed.await.expect("writing a file does not panic");
     }
 }
 

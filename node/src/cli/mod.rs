@@ -4,7 +4,7 @@
 //! to do next, and an exit code that is not 0.
 
 mod certs;
-mod files;
+mod lock;
 mod node;
 mod nodes;
 mod ports;

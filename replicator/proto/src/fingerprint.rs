@@ -234,7 +234,7 @@ impl SlotPrint {
         }
     }
 
-    /// Everything was flushed, and the ends of entries are accounted for up to the epoch of the flush.
+    /// Everything was flushed, and the ends of entries are accounted for up to the epoch before that of the flush.
     pub fn flush(&mut self, stamp: Stamp) {
         self.toggle(self.epoch.max(epoch_of(stamp)), self.now);
     }

@@ -1,6 +1,6 @@
 //! The lives of the cluster's nodes: which are over, what each region is known to hold, and what may be forgotten.
 //!
-//! A node keeps nothing on disk. Each start is a *life* of its region, with an incarnation of its own; the next one begins
+//! A node keeps no keys on disk. Each start is a *life* of its region, with an incarnation of its own; the next one begins
 //! empty. What a life wrote before it ended may have reached some regions and not others, and nobody will send it again.
 //!
 //! # When may the dead be forgotten?

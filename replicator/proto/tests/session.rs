@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use greenwich_proto::{
     entry::layout,
-    hlc::Origin,
+    hlc::{Origin, Stamp},
+    log::{LANES, Marks, Position},
     peer::{Input, Limits, Output, State, WindowLimits},
     wire::batch::Batch,
 };
@@ -105,6 +106,82 @@ fn an_earlier_incarnation_is_refused() {
 }
 
 #[test]
+fn an_incarnation_that_lies_ahead_is_refused_and_not_remembered() {
+    let mut pair = Pair::new(&Setup::default());
+    let day = Duration::from_hours(24);
+    let right = pair.sides[0].identity.incarnation;
+    // Its clock is right by now; it was a day ahead when it started.
+    pair.sides[0].identity.incarnation = (pair.sides[0].wall + day).0;
+    pair.connect();
+    let State::Refused(reason) = pair.sides[1].peer.state() else {
+        panic!("it is taken")
+    };
+    assert_names(
+        reason,
+        &["incarnation", "87400000", "86400000 ms", "5000 ms"],
+    );
+    pair.disconnect();
+    pair.sides[0].identity.incarnation = right + 1;
+    pair.connect();
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+}
+
+#[test]
+fn how_far_a_peers_clock_is_off_is_seen_while_the_link_lasts_and_when_it_is_refused() {
+    let mut pair = Pair::new(&Setup::default());
+    let lead_of_other = |pair: &Pair, side: usize| pair.sides[side].report().clock_lead_ms;
+    assert_eq!(lead_of_other(&pair, 1), None);
+    pair.sides[0].wall = pair.sides[0].wall + Duration::from_millis(700);
+    pair.connect();
+    assert_eq!(
+        [0, 1].map(|side| lead_of_other(&pair, side)),
+        [Some(-700), Some(700)]
+    );
+    // It is set while the link is up; what was heard before counts for some seconds more.
+    pair.sides[0].wall = pair.sides[1].wall;
+    (0..30).for_each(|_| pair.settle());
+    assert_eq!(
+        [0, 1].map(|side| lead_of_other(&pair, side)),
+        [Some(0), Some(0)]
+    );
+    pair.disconnect();
+    pair.sides[0].wall = pair.sides[1].wall + Duration::from_mins(1);
+    pair.connect();
+    assert!(matches!(pair.sides[1].peer.state(), State::Refused(_)));
+    assert_eq!(lead_of_other(&pair, 1), Some(60_000));
+}
+
+#[test]
+fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
+    use greenwich_proto::wire::control::Control;
+    let mut pair = Pair::new(&Setup::default());
+    let out = pair.sides[0].handle(pair.now, Input::Connected);
+    let [Output::Control(bytes)] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    let Ok(Some(Control::Hello(mut hello))) = Control::decode(bytes) else {
+        panic!("a hello comes first")
+    };
+    hello.wire = 1;
+    let mut told = pair.sides[1].handle(pair.now, Input::Connected);
+    for frame in [Control::Hello(hello), Control::Ready] {
+        told.extend(pair.sides[1].handle(pair.now, Input::Control(&frame.encode())));
+    }
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+    let frames = told.iter().filter_map(|output| match output {
+        Output::Control(bytes) => Control::decode(bytes).unwrap(),
+        Output::Batch(_) | Output::Established | Output::Close(_) => None,
+    });
+    let is_new = |frame| {
+        matches!(
+            frame,
+            Control::Clock(_) | Control::Want | Control::Sent(_) | Control::Compare(_)
+        )
+    };
+    assert!(!frames.into_iter().any(is_new));
+}
+
+#[test]
 fn a_link_without_a_hello_is_given_up() {
     let mut pair = Pair::new(&Setup::default());
     pair.tell(0, Input::Connected);
@@ -167,6 +244,32 @@ fn a_lost_link_resumes_from_the_cursor() {
         1,
         "only the first link begins with a sweep"
     );
+}
+
+#[test]
+fn only_a_linked_peer_counts_as_holding_what_it_acknowledged() {
+    let mut pair = Pair::new(&Setup::default());
+    let mut marks = Marks::default();
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "there is no link yet");
+    pair.connect();
+    pair.sides[0].set("a", "1");
+    for lane in 0..LANES {
+        let seq = pair.sides[0].log.head(lane);
+        marks.note(Position {
+            lane,
+            seq,
+            stamp: Stamp::ZERO,
+        });
+    }
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "it is not sent yet");
+    pair.settle();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1);
+    pair.disconnect();
+    assert_eq!(pair.sides[0].log.holders(&marks), 0);
+    pair.connect();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1, "it still holds it");
+    pair.tell(0, Input::Control(b"nonsense"));
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "the link is refused");
 }
 
 #[test]
@@ -258,6 +361,107 @@ fn batches_of_large_values_end_near_their_limit_and_miss_none() {
         let arrived = pair.sides[1].store.value(&format!("k{key}"));
         assert_eq!(arrived.as_deref(), Some(value.as_str()), "k{key}");
     }
+}
+
+/// Large values, all in one lane, each with a small one after it.
+fn set_large(pair: &mut Pair) -> String {
+    let value = "v".repeat(300_000);
+    for key in 0..LARGE {
+        pair.sides[0].set(&format!("large{key}"), &value);
+        pair.sides[0].set(&format!("little{key}"), "small");
+    }
+    value
+}
+
+const LARGE: usize = 6;
+
+/// What the first side sends of its own accord: small batches and large ones.
+fn sent_batches(pair: &mut Pair) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        pair.now = pair.now + Duration::from_millis(1);
+        sent.extend(pair.sides[0].handle(pair.now, Input::Tick));
+    }
+    let batches = sent.into_iter().filter_map(|output| match output {
+        Output::Batch(batch) => Some(batch),
+        Output::Control(_) | Output::Established | Output::Close(_) => None,
+    });
+    batches.partition(|batch| batch.len() < 300_000)
+}
+
+fn assert_all_arrived(pair: &Pair, large: &str) {
+    for key in 0..LARGE {
+        let held = |name: &str| pair.sides[1].store.value(&format!("{name}{key}"));
+        assert!(held("large").as_deref() == Some(large), "large{key}");
+        assert_eq!(held("little").as_deref(), Some("small"), "little{key}");
+    }
+    assert_eq!(pair.sides[0].report().lag_updates, 0);
+}
+
+#[test]
+fn what_is_written_after_large_values_does_not_wait_for_them() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    let value = set_large(&mut pair);
+    let (small, large) = sent_batches(&mut pair);
+    assert_eq!(large.len(), 2, "the others wait");
+    for batch in &small {
+        pair.tell(1, Input::Batch(batch));
+    }
+    for key in 0..LARGE {
+        let arrived = pair.sides[1].store.value(&format!("little{key}"));
+        assert_eq!(arrived.as_deref(), Some("small"), "little{key}");
+    }
+    let owed = pair.sides[0].report().lag_updates;
+    assert_eq!(owed, 2 * LARGE as u64, "nothing was acknowledged yet");
+    for batch in &large {
+        pair.tell(1, Input::Batch(batch));
+    }
+    pair.settle();
+    assert_all_arrived(&pair, &value);
+}
+
+#[test]
+fn a_large_value_that_is_written_again_while_it_waits_travels_once_in_its_newest_state() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    set_large(&mut pair);
+    let (small, first) = sent_batches(&mut pair);
+    let newest = "n".repeat(300_000);
+    for key in 2..LARGE {
+        for _ in 0..3 {
+            pair.sides[0].set(&format!("large{key}"), &newest);
+            let (none, more) = sent_batches(&mut pair);
+            assert!(none.is_empty() && more.is_empty(), "there is no room");
+        }
+    }
+    pair.batches.clear();
+    for batch in small.iter().chain(&first) {
+        pair.tell(1, Input::Batch(batch));
+    }
+    pair.settle();
+    assert_eq!(pair.batches.len(), LARGE - 2);
+    for key in 2..LARGE {
+        let arrived = pair.sides[1].store.value(&format!("large{key}"));
+        assert!(arrived == Some(newest.clone()), "large{key}");
+    }
+    assert_eq!(pair.sides[0].report().lag_updates, 0);
+}
+
+#[test]
+fn a_lost_link_forgets_no_large_value() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    let value = set_large(&mut pair);
+    let (small, _) = sent_batches(&mut pair);
+    for batch in &small {
+        pair.tell(1, Input::Batch(batch));
+    }
+    pair.disconnect();
+    pair.connect();
+    pair.settle();
+    assert_all_arrived(&pair, &value);
+    assert_eq!(pair.sides[0].report().sent.sweeps, 1, "that of the start");
 }
 
 #[test]

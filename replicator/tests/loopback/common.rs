@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use greenwich_proto::netem::LinkProfile;
 use greenwich_replicator::{
     certs::{self, CertificateFiles, Credentials, Overwrite},
     emulation::EmulationConfig,
@@ -125,6 +126,13 @@ pub(crate) async fn connect(east: Endpoint, west: Endpoint) -> Pair {
         east,
         west,
     }
+}
+
+/// Sets what happens to datagrams that one of two endpoints with emulation sends to the other.
+pub(crate) fn impair(from: &Endpoint, to: &Endpoint, profile: LinkProfile) {
+    let (emulation, name) = (from.emulation().unwrap(), &to.name().region);
+    emulation.set_profile(name, profile);
+    emulation.place(name, &[to.local_addr().unwrap()]);
 }
 
 /// A link between two nodes of a fresh cluster.

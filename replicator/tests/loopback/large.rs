@@ -12,7 +12,7 @@ use greenwich_replicator::{
 };
 use tokio::time::Instant;
 
-use crate::common::{Pair, connect, endpoints, endpoints_of, next, pair};
+use crate::common::{Pair, connect, endpoints, endpoints_of, impair, next, pair};
 
 const MIB: usize = 1024 * 1024;
 
@@ -40,8 +40,7 @@ async fn slow_pair(rate_bytes_per_s: u64, loss: f64, change: impl Fn(&mut Endpoi
         loss,
         ..LinkProfile::with_rtt_us(20_000)
     };
-    let west_addr = west.local_addr().unwrap();
-    east.emulation().unwrap().set_profile(west_addr, one_way);
+    impair(&east, &west, one_way);
     connect(east, west).await
 }
 
@@ -210,20 +209,19 @@ async fn a_slow_and_lossy_link_is_not_given_up() {
 async fn a_large_batch_crosses_though_almost_every_second_packet_is_lost() {
     let distance = LinkProfile::with_rtt_us(200_000);
     let (east, west) = endpoints(Some(EmulationConfig::default()));
-    let (east_addr, west_addr) = (east.local_addr().unwrap(), west.local_addr().unwrap());
-    west.emulation().unwrap().set_profile(east_addr, distance);
-    east.emulation().unwrap().set_profile(west_addr, distance);
+    impair(&west, &east, distance);
+    impair(&east, &west, distance);
     let Pair {
         mut dialler,
         mut acceptor,
         east,
-        west: _west,
+        west,
     } = connect(east, west).await;
     let lossy = LinkProfile {
         loss: 0.4,
         ..distance
     };
-    east.emulation().unwrap().set_profile(west_addr, lossy);
+    impair(&east, &west, lossy);
     let large = patterned(10 * MIB);
     dialler.0.send_batch(large.clone()).unwrap();
     let event = tokio::select! {

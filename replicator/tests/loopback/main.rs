@@ -10,7 +10,9 @@ mod violations;
 use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
-use common::{Cluster, Pair, batch, connect, endpoints, endpoints_of, loopback, next, pair};
+use common::{
+    Cluster, Pair, batch, connect, endpoints, endpoints_of, impair, loopback, next, pair,
+};
 use greenwich_proto::netem::LinkProfile;
 use greenwich_replicator::{
     certs::Overwrite,
@@ -315,13 +317,12 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn an_emulated_link_delays_and_loses_and_every_batch_arrives() {
     let (east, west) = endpoints(Some(EmulationConfig::default()));
-    let (east_addr, west_addr) = (east.local_addr().unwrap(), west.local_addr().unwrap());
     let one_way = LinkProfile {
         loss: 0.01,
         ..LinkProfile::with_rtt_us(40_000)
     };
-    east.emulation().unwrap().set_profile(west_addr, one_way);
-    west.emulation().unwrap().set_profile(east_addr, one_way);
+    impair(&east, &west, one_way);
+    impair(&west, &east, one_way);
     let Pair {
         mut dialler,
         mut acceptor,
@@ -336,7 +337,7 @@ async fn an_emulated_link_delays_and_loses_and_every_batch_arrives() {
         send_batches(&mut dialler.0, BATCHES),
         receive_batches(&mut acceptor.1, BATCHES),
     );
-    let counters = east.emulation().unwrap().counters(west_addr);
+    let counters = east.emulation().unwrap().counters("eu-west");
     assert!(counters.dropped_by_loss > 0, "{counters:?}");
     assert!(
         counters.sent > 10 * counters.dropped_by_loss,
@@ -355,24 +356,24 @@ async fn a_cut_stops_everything_and_healing_brings_it() {
         east,
         west,
     } = pair(Some(EmulationConfig::default())).await;
-    let west_addr = west.local_addr().unwrap();
     let emulation = east.emulation().unwrap();
-    emulation.cut(west_addr);
-    assert_eq!(emulation.link(west_addr), (LinkProfile::NONE, true));
+    emulation.place("eu-west", &[west.local_addr().unwrap()]);
+    emulation.cut("eu-west");
+    assert_eq!(emulation.link("eu-west"), (LinkProfile::NONE, true));
     dialler.0.send_batch(Bytes::from_static(b"late")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
-    while emulation.counters(west_addr).dropped_by_cut < 2 {
+    while emulation.counters("eu-west").dropped_by_cut < 2 {
         assert!(
             Instant::now() < deadline,
             "{:?}",
-            emulation.counters(west_addr)
+            emulation.counters("eu-west")
         );
         tokio::select! {
             event = acceptor.1.next() => panic!("crossed a cut: {event:?}"),
             () = tokio::time::sleep(Duration::from_millis(5)) => {}
         }
     }
-    emulation.heal(west_addr);
+    emulation.heal("eu-west");
     assert!(matches!(next(&mut acceptor.1).await, Event::Batch(bytes) if bytes == "late"));
 }
 

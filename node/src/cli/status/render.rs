@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use super::super::nodes::Answer;
 use super::table;
-use crate::status::{EmulatedLink, Link, LinkState, RESTART_NOTE, Status};
+use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.
 pub(super) fn render(answers: &[Answer]) -> String {
@@ -60,6 +60,7 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
         "link",
         "state",
         "round trip",
+        "clock",
         "lag",
         "behind",
         "in flight",
@@ -74,6 +75,7 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
                 state(link),
                 link.rtt_ms
                     .map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms")),
+                link.clock_skew_ms.map_or_else(|| "-".into(), clock),
                 format!("{} ms", link.lag_ms),
                 format!("{} updates", link.lag_updates),
                 bytes(link.in_flight_bytes),
@@ -138,10 +140,7 @@ fn updates(status: &Status) -> Option<String> {
 }
 
 fn trouble(status: &Status, link: &Link) -> Option<String> {
-    let reason = link
-        .reason
-        .as_ref()
-        .filter(|_| link.state != LinkState::Up)?;
+    let reason = link.reason.as_ref()?;
     Some(format!(
         "{} to {} is {}: {reason}.",
         status.region,
@@ -153,6 +152,11 @@ fn trouble(status: &Status, link: &Link) -> Option<String> {
 fn state(link: &Link) -> String {
     let sweeping = if link.sweeping { ", sweeping" } else { "" };
     format!("{}{sweeping}", link.state.name())
+}
+
+/// How far the peer's clock is ahead; a fraction of a millisecond says nothing.
+fn clock(skew_ms: f64) -> String {
+    format!("{:+} ms", skew_ms.round() as i64)
 }
 
 fn bytes(count: u64) -> String {
@@ -183,7 +187,7 @@ fn emulation(link: &EmulatedLink) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Updates;
+    use crate::status::{LinkState, Updates};
 
     fn answers() -> Vec<Answer> {
         let status = Status {
@@ -196,6 +200,7 @@ mod tests {
                 state: LinkState::Refused,
                 reason: Some("lanes: 16 here, 8 there".into()),
                 rtt_ms: Some(80.25),
+                clock_skew_ms: Some(-700.4),
                 lag_ms: 41,
                 lag_updates: 7,
                 in_flight_bytes: 1536,
@@ -232,6 +237,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_link_that_is_up_is_told() {
+        let mut answers = answers();
+        let link = &mut answers[0].status.as_mut().unwrap().links[0];
+        (link.state, link.reason) = (LinkState::Up, Some("two nodes claim eu-west".into()));
+        let text = render(&answers);
+        let line = "us-east to eu-west is up: two nodes claim eu-west.";
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
     fn regions_links_and_troubles_are_told_with_units() {
         let text = render(&answers());
         for part in [
@@ -239,6 +254,7 @@ mod tests {
             "1m 1s",
             "no answer",
             "80.2 ms",
+            "-700 ms",
             "41 ms",
             "7 updates",
             "1.5 KiB",

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::apart::{Apart, RANGES_MAX};
 use crate::{
     entry::layout,
     hlc::Stamp,
@@ -31,6 +32,8 @@ pub struct Builder {
 pub(super) struct Built {
     pub(super) items: Vec<u8>,
     pub(super) ranges: Vec<Range>,
+    /// Records that it leaves out, because their keys are too large for company.
+    pub(super) apart: Vec<Apart>,
     /// Dead bases up to here may have been dropped when the items were collected.
     pub(super) forgotten: Stamp,
     /// Whether the lanes had no more than this.
@@ -42,7 +45,8 @@ pub(super) struct Built {
 }
 
 impl Builder {
-    /// Moves the cursors over the log and collects the state of what changed, up to about `limit_bytes`.
+    /// Moves the cursors over the log and collects the state of what changed, up to about `limit_bytes`. What is larger
+    /// by itself is left out.
     pub(super) fn build<S: Store>(
         &mut self,
         log: &Log,
@@ -96,13 +100,7 @@ impl Builder {
             let is_drained =
                 self.collect_lane(log, store, lane, &mut cursors[lane], limit_bytes)?;
             self.last.drained &= is_drained;
-            if cursors[lane].seq > start {
-                self.last.ranges.push(Range {
-                    lane,
-                    after: start,
-                    up_to: cursors[lane].seq,
-                });
-            }
+            self.last.cover(lane, start, cursors[lane].seq);
         }
         self.to = cursors;
         Ok(())
@@ -123,24 +121,22 @@ impl Builder {
                 seen, keys, last, ..
             } = self;
             keys.clear();
-            let mut seq = cursor.seq;
             log.read(lane, cursor, |record| {
                 is_full = last.items.len() >= limit_bytes;
                 if is_full || keys.records.len() == AT_ONCE {
                     return false;
                 }
-                seq += 1;
                 match record.change {
                     Change::Entry(entry) => carry(entry, seen, last),
                     // Keys are locked once the lane is not.
-                    Change::Keys(list) => keys.push(seq, list),
+                    Change::Keys(list) => keys.push(record.first, list),
                 }
                 true
             })?;
             if self.keys.records.is_empty() {
                 return Ok(!is_full);
             }
-            if let Some(unread) = self.look_up(store, limit_bytes) {
+            if let Some(unread) = self.look_up(store, lane, limit_bytes) {
                 // What was carried behind it is sent again, which changes nothing.
                 *cursor = Cursor::after(unread - 1);
                 return Ok(false);
@@ -149,7 +145,7 @@ impl Builder {
     }
 
     /// Takes the present state of the copied keys. Returns the number of the first record that found no room.
-    fn look_up<S: Store>(&mut self, store: &S, limit_bytes: usize) -> Option<u64> {
+    fn look_up<S: Store>(&mut self, store: &S, lane: usize, limit_bytes: usize) -> Option<u64> {
         let Self {
             seen, keys, last, ..
         } = self;
@@ -159,18 +155,62 @@ impl Builder {
         let full = last.items.len() + limit_bytes;
         let mut start = 0;
         for &(seq, end) in &keys.records {
-            if last.items.len() >= full {
+            if last.items.len() >= full || last.apart.len() >= RANGES_MAX {
                 return Some(seq);
             }
-            export(store, &all[start..end], seen, last);
+            let keys = &all[start..end];
+            if !export(store, keys, limit_bytes, seen, last) {
+                let after = seq - 1;
+                let range = Range {
+                    lane,
+                    after,
+                    up_to: after + keys.len() as u64,
+                };
+                let keys = keys.iter().map(|&key| key.into()).collect();
+                last.apart.push(Apart { range, keys });
+            }
             start = end;
         }
         None
     }
 }
 
-/// Adds the present state of keys that changed together, or of one that changed alone.
-fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built) {
+impl Built {
+    /// The present state of keys that travel by themselves.
+    pub(super) fn alone<S: Store>(store: &S, keys: &[&[u8]]) -> Self {
+        let mut alone = Self {
+            forgotten: store.settled(),
+            ..Self::default()
+        };
+        export(store, keys, usize::MAX, &mut Seen::default(), &mut alone);
+        alone
+    }
+
+    /// It covers what was read of a lane, but for the records that it leaves out.
+    fn cover(&mut self, lane: usize, mut after: u64, up_to: u64) {
+        let ranges = &mut self.ranges;
+        let mut cover = |after, up_to| {
+            let range = Range { lane, after, up_to };
+            ranges.extend((up_to > after).then_some(range));
+        };
+        for Apart { range, .. } in self.apart.iter().filter(|it| it.range.lane == lane) {
+            cover(after, range.after);
+            after = range.up_to;
+        }
+        cover(after, up_to);
+    }
+}
+
+/// Adds the present state of keys that changed together, or of one that changed alone. Returns false, and adds nothing,
+/// when that is larger than `limit_bytes`.
+fn export<S: Store>(
+    store: &S,
+    keys: &[&[u8]],
+    limit_bytes: usize,
+    seen: &mut Seen,
+    last: &mut Built,
+) -> bool {
+    let mut fits = true;
     match keys {
         [] => batch::put_flush(store.flushed(), &mut last.items),
         [key] if seen.is_exported(key) => last.coalesced += 1,
@@ -180,6 +220,9 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
                 // What a unit wrote travels with the unit's own record.
                 if layout::is_of_unit(entry) {
                     last.coalesced += 1;
+                } else if entry.len() > limit_bytes {
+                    fits = false;
+                    seen.take_back(key, earlier);
                 } else {
                     let item = put(entry, earlier, last);
                     seen.export(key, Some(item));
@@ -190,9 +233,15 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
             let mut entries = Vec::new();
             let mut count = 0;
             store.export(keys, &mut |entry| {
-                batch::put_unit_entry(entry, &mut entries);
-                count += 1;
+                fits &= entry.len() <= limit_bytes.saturating_sub(entries.len());
+                if fits {
+                    batch::put_unit_entry(entry, &mut entries);
+                    count += 1;
+                }
             });
+            if !fits {
+                return false;
+            }
             batch::put_unit(count, &mut last.items);
             last.items.extend_from_slice(&entries);
             last.updates += count;
@@ -201,6 +250,7 @@ fn export<S: Store>(store: &S, keys: &[&[u8]], seen: &mut Seen, last: &mut Built
             }
         }
     }
+    fits
 }
 
 /// Adds a carried entry.
@@ -230,7 +280,7 @@ fn put(entry: &[u8], earlier: Option<Item>, last: &mut Built) -> Item {
 struct Keys {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// The number of each record, and how many of the keys end with it.
+    /// The first number of each record, and how many of the keys end with it.
     records: Vec<(u64, usize)>,
 }
 
@@ -269,6 +319,9 @@ enum Taken {
     /// pass: while the batch is built, the key may be written again.
     Exported(u32, Option<Item>),
 }
+
+/// Passes are counted from 1.
+const NO_PASS: u32 = 0;
 
 /// The keys that are in the batch already.
 #[derive(Debug, Default)]
@@ -315,6 +368,11 @@ impl Seen {
         let earlier = self.item(key);
         self.insert(key, Taken::Exported(self.pass, item));
         earlier
+    }
+
+    /// The key was looked up in this pass and left out: each of its records is to be looked at.
+    fn take_back(&mut self, key: &[u8], earlier: Option<Item>) {
+        self.insert(key, Taken::Exported(NO_PASS, earlier));
     }
 
     fn insert(&mut self, key: &[u8], taken: Taken) {

@@ -111,6 +111,33 @@ pub enum Refusal {
         /// The latest known.
         known: u64,
     },
+    /// The peer started later than its clock and ours can differ. Remembered, it would shut out every later life of the
+    /// peer until that time has come.
+    #[error(
+        "incarnation: the peer says that it started at {theirs} ms, {} ms ahead of our clock, {} ms are allowed; \
+         its clock was ahead when it started: restart it once its clock is right",
+        ahead.as_millis(), allowed.as_millis()
+    )]
+    IncarnationAhead {
+        /// The peer's.
+        theirs: u64,
+        /// How far ahead of our wall clock that is.
+        ahead: Duration,
+        /// How far ahead it may be.
+        allowed: Duration,
+    },
+    /// Another process of the region has a link that lives.
+    #[error(
+        "two nodes claim {region}: one that started at {live} ms has a living link, another one started at {theirs} ms; stop one of them, or give it a region of its own"
+    )]
+    Claimed {
+        /// The region.
+        region: String,
+        /// The incarnation with the link.
+        live: u64,
+        /// The other one.
+        theirs: u64,
+    },
     /// The peer says that it applied more than was ever written here.
     #[error(
         "resume: the peer says that it has applied {theirs} records of lane {lane}, ours has {ours}"
@@ -126,6 +153,47 @@ pub enum Refusal {
     /// The peer's clock runs ahead.
     #[error(transparent)]
     Skew(#[from] Skew),
+}
+
+/// What was heard on a link since its rival, another one of the same region, said hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Something: there is a process behind it.
+    Life,
+    /// Nothing yet.
+    None,
+    /// Nothing for longer than a link with a process behind it is ever silent.
+    Silence,
+}
+
+/// What becomes of a link that has a rival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contest {
+    /// The rival takes its place.
+    Replaced,
+    /// It is too early to say.
+    Open,
+}
+
+/// Which of two links of one region stays: the present one, of incarnation `live`, or its rival, whose hello is in order
+/// otherwise. A region is one process. When that has dialled again, it has noticed a loss that was not noticed here. When
+/// another one dials, the region was restarted, unless there is life on the present link.
+pub(super) fn contest(
+    region: &str,
+    live: u64,
+    theirs: u64,
+    sign: Sign,
+) -> Result<Contest, Refusal> {
+    match sign {
+        _ if theirs == live => Ok(Contest::Replaced),
+        Sign::Silence => Ok(Contest::Replaced),
+        Sign::None => Ok(Contest::Open),
+        Sign::Life => Err(Refusal::Claimed {
+            region: region.to_owned(),
+            live,
+            theirs,
+        }),
+    }
 }
 
 /// Checks everything in a hello that does not depend on the log.
@@ -173,10 +241,43 @@ pub(super) fn check(
             known: known_incarnation,
         });
     }
-    let (wall, allowed) = clock;
+    check_clock(hello, clock)
+}
+
+/// Checks what the peer's clock says now, and what it said when the peer started.
+fn check_clock(hello: &Hello, (wall, allowed): (Wall, Duration)) -> Result<(), Refusal> {
     let ahead = hello.wall - wall;
     if ahead > allowed {
         return Err(Skew { ahead, allowed }.into());
     }
+    let ahead = Wall(hello.incarnation) - wall;
+    if ahead > allowed {
+        return Err(Refusal::IncarnationAhead {
+            theirs: hello.incarnation,
+            ahead,
+            allowed,
+        });
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_dials_again_replaces_its_own_link_whatever_is_heard_on_it() {
+        for sign in [Sign::Life, Sign::None, Sign::Silence] {
+            assert_eq!(contest("eu", 7, 7, sign), Ok(Contest::Replaced));
+        }
+    }
+
+    #[test]
+    fn a_later_process_replaces_a_silent_link_and_no_living_one() {
+        assert_eq!(contest("eu", 7, 8, Sign::Silence), Ok(Contest::Replaced));
+        assert_eq!(contest("eu", 7, 8, Sign::None), Ok(Contest::Open));
+        let refused = contest("eu", 7, 8, Sign::Life).unwrap_err().to_string();
+        let claims = "two nodes claim eu: one that started at 7 ms has a living link, another one started at 8 ms";
+        assert!(refused.starts_with(claims), "{refused}");
+    }
 }

@@ -11,12 +11,15 @@
 //!
 //! A batch travels alone and is applied on arrival, in any order; a lost packet delays only the updates that it carried.
 
+mod apart;
 mod build;
 mod compare;
 pub mod handshake;
+mod lead;
 mod lists;
 mod push;
 mod receive;
+mod repair;
 mod send;
 mod sweep;
 mod window;
@@ -33,20 +36,20 @@ pub use self::{
     window::WindowLimits,
 };
 use self::{
-    compare::{Comparison, OutOfTurn, Surroundings},
-    handshake::{Expected, Identity, Refusal},
+    compare::Comparison,
+    handshake::{Contest, Expected, Identity, Refusal, Sign},
+    lead::Lead,
     receive::Receiver,
     send::{Reader, Sender},
 };
 use crate::{
-    hlc::Stamp,
     lives::Lives,
     log::{Log, PeerIndex},
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_REPAIR, WIRE_VERSION,
-        control::{Compare, Compared, Control, Hello, Watermark},
+        WIRE_CLOCKS, WIRE_REPAIR, WIRE_VERSION,
+        control::{Control, Hello, Watermark},
     },
 };
 
@@ -166,6 +169,9 @@ pub struct Report {
     pub compares: Compares,
     /// Times that the session was established.
     pub connects: u64,
+    /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the
+    /// word took. Negative is behind; of the last link when there is none.
+    pub clock_lead_ms: Option<i64>,
     /// Counters of the sending half.
     pub sent: SendStats,
     /// Counters of the receiving half.
@@ -189,6 +195,7 @@ pub struct Peer {
     comparison: Comparison,
     /// What repairs had changed here at the last look.
     repaired: u64,
+    lead: Lead,
     sender: Sender,
     receiver: Receiver,
 }
@@ -209,9 +216,50 @@ impl Peer {
             has_asked: false,
             comparison: Comparison::default(),
             repaired: 0,
+            lead: Lead::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
+    }
+
+    /// Starts over without a link, as one that has heard nothing of its peer: after a panic, nothing that it knew is
+    /// certain. What it counted stays.
+    pub fn reset<S>(&mut self, now: Time, node: &Node<'_, S>) {
+        let mut fresh = Self::new(self.index, self.expected.clone(), self.limits, now);
+        fresh.connects = self.connects;
+        fresh.sender.stats = self.sender.stats;
+        fresh.receiver.stats = self.receiver.stats;
+        *self = fresh;
+        node.lives.part(self.index);
+        node.log.set_linked(self.index, false);
+    }
+
+    /// What is to become of the present link, since the peer opened another one and said `hello` on it first. The error
+    /// says why that one is to be refused.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn contest<S>(
+        &self,
+        wall: Wall,
+        hello: &[u8],
+        sign: Sign,
+        node: &Node<'_, S>,
+    ) -> Result<Contest, String> {
+        let control = Control::decode(hello).map_err(|error| error.to_string())?;
+        let Some(Control::Hello(hello)) = control else {
+            return Err("a control frame arrived before the hello".to_owned());
+        };
+        let live = self.receiver.incarnation();
+        let clock = (wall, node.log.clock().max_skew());
+        handshake::check(&hello, node.identity, &self.expected, live, clock)
+            .and_then(|()| match self.state {
+                State::Up => {
+                    handshake::contest(&self.expected.region, live, hello.incarnation, sign)
+                }
+                State::Down | State::Handshaking | State::Refused(_) => Ok(Contest::Replaced),
+            })
+            .map_err(|refusal| refusal.to_string())
     }
 
     /// Which region the peer is.
@@ -261,6 +309,7 @@ impl Peer {
             self.refuse(reason, node.lives, out);
         }
         self.proceed(now, wall, node, out);
+        node.log.set_linked(self.index, self.state == State::Up);
     }
 
     /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
@@ -337,6 +386,9 @@ impl Peer {
         };
         match frame {
             Control::Hello(hello) if self.state == State::Handshaking => {
+                // Of a refused clock, too, it shows how far it is off.
+                self.lead = Lead::default();
+                self.lead.hear(hello.wall, wall);
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
@@ -398,6 +450,10 @@ impl Peer {
             {
                 self.compare(frame, wall, node, out)
             }
+            Control::Clock(theirs) if self.state == State::Up => {
+                self.lead.hear(theirs, wall);
+                Ok(())
+            }
             Control::Hello(_)
             | Control::Ready
             | Control::Ack(_)
@@ -409,7 +465,8 @@ impl Peer {
             | Control::Listing(_)
             | Control::Wanted(_)
             | Control::Pushed(_)
-            | Control::Repaired(_) => Err("a control frame arrived out of turn".to_owned()),
+            | Control::Repaired(_)
+            | Control::Clock(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
 
@@ -486,6 +543,9 @@ impl Peer {
         }
         if now >= self.next_watermark {
             self.tell_time(wall, node, out);
+            if self.wire >= WIRE_CLOCKS {
+                out.push(Output::Control(Control::Clock(wall).encode()));
+            }
             self.next_watermark = now + self.limits.watermark_interval;
         }
     }
@@ -493,100 +553,6 @@ impl Peer {
     /// Whether the peer asks for what it lacks, and compares what it holds.
     fn repairs(&self) -> bool {
         self.wire >= WIRE_REPAIR
-    }
-
-    /// Asks for everything where nothing has come yet, and compares what is held here from then on.
-    fn repair<S: Store>(&mut self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
-        if node.lives.wants(self.index) {
-            if !std::mem::replace(&mut self.has_asked, true) {
-                out.push(Output::Control(Control::Want.encode()));
-            }
-            return;
-        }
-        self.doubt(wall, node);
-        if self.sender.is_sweeping() || !self.sender.is_started() {
-            return;
-        }
-        let heard = node.lives.heard(Stamp::at(wall));
-        let asks = node.identity.origin < self.expected.origin;
-        self.with_comparison(out, |comparison, with| {
-            comparison.proceed(asks, heard, node, with);
-            Ok(())
-        })
-        .unwrap_or_else(|never| unreachable!("nothing was heard: {never}"));
-        self.note_proof(node);
-    }
-
-    /// Takes in a frame of a comparison.
-    fn compare<S: Store>(
-        &mut self,
-        frame: Control,
-        wall: Wall,
-        node: &Node<'_, S>,
-        out: &mut Outbox,
-    ) -> Result<(), String> {
-        if let Control::Compare(Compare { standing, .. })
-        | Control::Compared(Compared { standing, .. }) = &frame
-        {
-            let clock = node.log.clock();
-            let followed = clock.observe(standing.flushed.stamp, wall);
-            followed.map_err(|skew| skew.to_string())?;
-            self.receiver.flush(standing.flushed, node.store);
-        }
-        self.doubt(wall, node);
-        self.with_comparison(out, |comparison, with| match frame {
-            Control::Compare(question) => comparison.hear_question(question),
-            Control::Compared(answer) => comparison.hear_answer(&answer),
-            Control::Listing(listing) => comparison.hear_listing(&listing, node, with),
-            Control::Wanted(wanted) => comparison.hear_wish(&wanted, with),
-            Control::Pushed(listings) => comparison.hear_pushed(listings),
-            Control::Repaired(changed) => comparison.hear_repaired(changed, with),
-            Control::Hello(_)
-            | Control::Ready
-            | Control::Refuse(_)
-            | Control::Ack(_)
-            | Control::Watermark(_)
-            | Control::Want
-            | Control::Sent(_) => Err(OutOfTurn),
-        })
-        .map_err(|out_of_turn| out_of_turn.to_string())?;
-        self.note_proof(node);
-        Ok(())
-    }
-
-    /// Notes what an equality has proved.
-    fn note_proof<S>(&mut self, node: &Node<'_, S>) {
-        if let Some((epoch, theirs)) = self.comparison.take_proof() {
-            node.lives.prove(self.index, epoch, theirs);
-        }
-    }
-
-    /// Runs `act` on the comparison, and sends what it says.
-    fn with_comparison(
-        &mut self,
-        out: &mut Outbox,
-        act: impl FnOnce(&mut Comparison, &mut Surroundings<'_>) -> Result<(), OutOfTurn>,
-    ) -> Result<(), OutOfTurn> {
-        let mut frames = Vec::new();
-        let mut with = Surroundings {
-            pushes: &mut self.sender.pushes,
-            found: self.receiver.stats.repaired + self.receiver.stats.rejected,
-            out: &mut frames,
-        };
-        act(&mut self.comparison, &mut with)?;
-        let encoded = frames.iter().map(Control::encode);
-        out.extend(encoded.map(Output::Control));
-        Ok(())
-    }
-
-    /// Notes that a repair has brought something, if one has.
-    fn doubt<S>(&mut self, wall: Wall, node: &Node<'_, S>) {
-        let repaired = self.receiver.stats.repaired;
-        if repaired > self.repaired {
-            self.repaired = repaired;
-            let now = node.log.clock().stamp(wall);
-            node.lives.doubt(self.index, now);
-        }
     }
 
     /// Tells the peer how far time has come here.
@@ -611,7 +577,7 @@ impl Peer {
         let mut lag_updates = 0;
         let mut oldest = None;
         for (lane, applied) in self.sender.applied() {
-            lag_updates += log.head(lane) - applied.min(log.head(lane));
+            lag_updates += log.count_after(lane, applied);
             let stamp = log.stamp_after(lane, applied);
             oldest = stamp.into_iter().chain(oldest).min();
         }
@@ -626,6 +592,7 @@ impl Peer {
             is_sweeping: self.sender.is_sweeping(),
             compares: self.comparison.found,
             connects: self.connects,
+            clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,
             received: self.receiver.stats,
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Limits, Node,
+    apart::Queue,
+    build::Built,
     handshake::Refusal,
     push::Pushes,
     sweep::{Piece, Place, Sweep},
@@ -52,6 +54,8 @@ struct InFlight {
 pub(super) enum Part {
     /// The log.
     Log,
+    /// Records of it that are too large for company.
+    Apart,
     /// The sweep under way, from this place.
     Sweep(Place),
     /// The end of so many laps of the same: nothing follows.
@@ -77,6 +81,8 @@ pub(super) struct Sender {
     cursors: [Cursor; LANES],
     applied: [Ranges; LANES],
     in_flight: BTreeMap<u64, InFlight>,
+    /// Records that were read and not yet sent, because they are too large for company.
+    apart: Queue,
     window: Window,
     sweep: Option<Sweep>,
     pub(super) pushes: Pushes,
@@ -99,6 +105,7 @@ impl Sender {
             cursors: [Cursor::default(); LANES],
             applied: Default::default(),
             in_flight: BTreeMap::new(),
+            apart: Queue::default(),
             window: Window::new(limits.window, now),
             sweep: None,
             pushes: Pushes::default(),
@@ -143,6 +150,7 @@ impl Sender {
             log.acknowledge(self.peer, lane, applied);
         }
         self.in_flight.clear();
+        self.apart.clear();
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
         let is_owed = !reader.asks && !(has_heard && reader.is_known);
@@ -178,8 +186,9 @@ impl Sender {
         }
     }
 
-    /// Moves the cursors to the end of the log. Returns what a sweep has to stand for.
+    /// Moves the cursors to the end of the log. Returns what a sweep has to stand for: what waits apart, too.
     fn cover(&mut self, log: &Log) -> Vec<Range> {
+        self.apart.clear();
         let cover = |lane| {
             let up_to = log.head(lane);
             self.cursors[lane] = Cursor::after(up_to);
@@ -208,11 +217,11 @@ impl Sender {
         if !self.is_started || !self.window.has_room() {
             return None;
         }
-        if self.background_may_go() {
+        if self.background_may_go() || self.apart_may_go() {
             return Some(Time(0));
         }
-        let unread = || (0..LANES).any(|lane| log.head(lane) > self.cursors[lane].seq);
-        (!self.is_idle || unread()).then_some(self.next_flush)
+        let unread = || (0..LANES).any(|lane| log.count_after(lane, self.cursors[lane].seq) > 0);
+        (self.apart.has_room() && (!self.is_idle || unread())).then_some(self.next_flush)
     }
 
     /// Whether the last look at the log found nothing.
@@ -225,9 +234,20 @@ impl Sender {
         self.sweep.as_ref().is_some_and(Sweep::is_due) || self.pushes.is_due()
     }
 
-    /// Whether a piece of it may go out: a part of the window stays free for what is written meanwhile.
+    /// Whether a piece of it, which may be large, may go out: a part of the window stays free for what is written
+    /// meanwhile.
     fn background_may_go(&self) -> bool {
-        self.has_background() && (self.window.has_room_to_spare() || self.background_is_short())
+        let has_room = self.window.has_room_to_spare() || self.background_is_short();
+        self.has_background() && has_room && self.window.has_room_for_large()
+    }
+
+    /// Whether the next of what waits apart may go out. Beside a sweep it goes one at a time, so that neither takes all the
+    /// room that there is for what is large.
+    fn apart_may_go(&self) -> bool {
+        let is_apart = |batch: &InFlight| batch.part == Part::Apart;
+        !self.apart.is_empty()
+            && self.window.has_room_for_large()
+            && !(self.has_background() && self.in_flight.values().any(is_apart))
     }
 
     /// Whether the log took so much of what went out that the sweep comes first.
@@ -250,18 +270,23 @@ impl Sender {
         }
     }
 
-    /// The log goes first, and a sweep takes what it leaves; but never less than its part.
+    /// What waits apart has room for little at a time, and the link lets others pass it. Then the log goes first, and a
+    /// sweep takes what it leaves; but never less than its part.
     fn next<S: Store>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>> {
         if self.background_is_short()
             && let Some(bytes) = self.next_in_background(now, node.store)
         {
             return Some(bytes);
         }
-        if now >= self.next_flush {
+        if let Some(bytes) = self.next_apart(now, node.store) {
+            return Some(bytes);
+        }
+        if now >= self.next_flush && self.apart.has_room() {
             let from_log = self.next_from_log(now, node);
-            self.is_idle = from_log.is_none();
-            if from_log.is_some() {
-                return from_log;
+            // Of nothing else, it may have left out what goes at once.
+            let next = from_log.or_else(|| self.next_apart(now, node.store));
+            if next.is_some() {
+                return next;
             }
         }
         self.next_in_background(now, node.store)
@@ -278,15 +303,16 @@ impl Sender {
             &mut self.cursors,
             self.limits.batch_bytes,
         ) else {
+            self.is_idle = true;
             self.fall(node.log, node.lives.known());
             return None;
         };
+        self.is_idle = built.ranges.is_empty() && built.apart.is_empty();
+        built.apart.iter().for_each(|apart| self.apart.push(apart));
         if built.ranges.is_empty() {
             return None;
         }
-        let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * built.ranges.len());
-        batch::put_header(self.next_id, built.forgotten, &built.ranges, &mut bytes);
-        bytes.extend_from_slice(&built.items);
+        let bytes = encode(self.next_id, built, &built.ranges);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
         // What is left over goes out at once; what comes next waits for company.
@@ -294,10 +320,26 @@ impl Sender {
             false => now,
             true => now + self.limits.flush_interval,
         };
-        if self.has_background() {
+        // One that waits for room for what is large loses nothing to the log.
+        if self.has_background() && self.window.has_room_for_large() {
             self.background_short += bytes.len() as u64 / SWEEP_PART;
         }
         self.note_sent(now, &bytes, built.ranges.clone(), Part::Log);
+        Some(bytes)
+    }
+
+    /// The next of what waits apart, in its present state.
+    fn next_apart<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+        if !self.apart_may_go() {
+            return None;
+        }
+        let next = self.apart.pop()?;
+        let keys: Vec<&[u8]> = next.keys.iter().map(|key| &**key).collect();
+        let built = Built::alone(store, &keys);
+        let bytes = encode(self.next_id, &built, &next.ranges);
+        self.stats.updates += built.updates;
+        self.stats.coalesced += next.ranges.len() as u64 - 1;
+        self.note_sent(now, &bytes, next.ranges, Part::Apart);
         Some(bytes)
     }
 
@@ -352,7 +394,7 @@ impl Sender {
                 .acknowledge(self.peer, range.lane, applied.cumulative());
         }
         match batch.part {
-            Part::Log => None,
+            Part::Log | Part::Apart => None,
             Part::Sweep(_) => {
                 self.sweep.as_mut()?.acknowledge();
                 None
@@ -377,13 +419,14 @@ impl Sender {
     pub(super) fn disconnect(&mut self) {
         let lost = self.in_flight.values().find_map(|batch| match batch.part {
             Part::Sweep(place) => Some(place),
-            Part::Log | Part::SweepEnd(_) | Part::Push => None,
+            Part::Log | Part::Apart | Part::SweepEnd(_) | Part::Push => None,
         });
         if let Some(sweep) = &mut self.sweep {
             sweep.go_back(lost);
         }
         self.pushes = Pushes::default();
         self.in_flight.clear();
+        self.apart.clear();
         self.window.lose_all();
         self.is_started = false;
     }
@@ -409,4 +452,11 @@ impl Sender {
     pub(super) fn applied(&self) -> impl Iterator<Item = (usize, u64)> {
         self.applied.iter().map(Ranges::cumulative).enumerate()
     }
+}
+
+fn encode(id: u64, built: &Built, ranges: &[Range]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * ranges.len());
+    batch::put_header(id, built.forgotten, ranges, &mut bytes);
+    bytes.extend_from_slice(&built.items);
+    bytes
 }

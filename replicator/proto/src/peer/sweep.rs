@@ -205,7 +205,7 @@ mod tests {
     fn places(sweep: &mut Sweep, count: usize) -> Vec<Place> {
         let mut next = || match sweep.next(&Ten, 1)?.part {
             Part::Sweep(place) => Some(place),
-            Part::Log | Part::SweepEnd(_) | Part::Push => None,
+            Part::Log | Part::Apart | Part::SweepEnd(_) | Part::Push => None,
         };
         (0..count).map_while(|_| next()).collect()
     }

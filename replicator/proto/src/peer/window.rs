@@ -15,10 +15,10 @@ const RATE_ROUNDS: usize = 10;
 /// How long the smallest round trip counts.
 const ROUND_TRIP_SPAN: Duration = Duration::from_secs(10);
 
-/// A batch that is larger counts as no more than this, and says nothing about the path: the link lets the small ones
-/// behind it pass, so updates go on while a large value is under way.
+/// A batch that is larger does not count, and says nothing about the path: the link lets the small ones behind it pass, so
+/// updates go on while a large value is under way. On a slow path the window is smaller than any part of one.
 const COUNTED_BYTES_MAX: u64 = 256 * 1024;
-/// Such batches that may be in flight together.
+/// Such batches that may be in flight together: one is on its way, and the next one follows it without a pause.
 const LARGE_IN_FLIGHT_MAX: usize = 2;
 
 /// What is not urgent takes three of four parts of the window at most.
@@ -47,7 +47,7 @@ pub(super) struct Sent {
 pub(super) struct Window {
     limits: WindowLimits,
     in_flight: u64,
-    /// What of it counts.
+    /// What of it counts: all but the large batches.
     counted: u64,
     large_in_flight: usize,
     delivered: u64,
@@ -81,7 +81,12 @@ impl Window {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.counted < self.size_bytes() && self.large_in_flight < LARGE_IN_FLIGHT_MAX
+        self.counted < self.size_bytes()
+    }
+
+    /// Whether there is room for a batch of any size.
+    pub(super) fn has_room_for_large(&self) -> bool {
+        self.has_room() && self.large_in_flight < LARGE_IN_FLIGHT_MAX
     }
 
     /// Whether there is room that what is urgent will not need.
@@ -117,8 +122,10 @@ impl Window {
             self.delivered_at = now;
         }
         self.in_flight += bytes;
-        self.counted += bytes.min(COUNTED_BYTES_MAX);
-        self.large_in_flight += usize::from(bytes > COUNTED_BYTES_MAX);
+        match bytes > COUNTED_BYTES_MAX {
+            true => self.large_in_flight += 1,
+            false => self.counted += bytes,
+        }
         Sent {
             bytes,
             at: now,
@@ -129,11 +136,11 @@ impl Window {
 
     pub(super) fn acknowledge(&mut self, sent: Sent, now: Time) {
         self.in_flight -= sent.bytes;
-        self.counted -= sent.bytes.min(COUNTED_BYTES_MAX);
         if sent.bytes > COUNTED_BYTES_MAX {
             self.large_in_flight -= 1;
             return;
         }
+        self.counted -= sent.bytes;
         self.delivered += sent.bytes;
         self.delivered_at = now;
         self.sample_round_trip(now.since(sent.at), now);
@@ -208,14 +215,15 @@ mod tests {
     #[test]
     fn a_large_batch_leaves_room_for_small_ones_and_teaches_nothing() {
         let mut window = Window::new(LIMITS, Time(0));
-        window.limits.min_bytes = 1024 * 1024;
+        window.set_path(400);
         let before = window.size_bytes();
         let large = window.send(500 * 1024 * 1024, Time(0));
-        assert!(window.has_room());
+        assert!(window.has_room_for_large());
         let another = window.send(500 * 1024 * 1024, Time(1));
-        assert!(!window.has_room(), "a third one has to wait");
+        assert!(!window.has_room_for_large(), "a third one has to wait");
+        assert!(window.has_room(), "small ones do not");
         window.acknowledge(large, Time(60_000_000));
-        assert!(window.has_room());
+        assert!(window.has_room_for_large());
         window.acknowledge(another, Time(60_000_001));
         assert_eq!((window.in_flight_bytes(), window.size_bytes()), (0, before));
     }

@@ -63,7 +63,7 @@ impl From<Truncated> for BatchError {
 pub fn put_header(id: u64, forgotten: Stamp, ranges: &[Range], out: &mut Vec<u8>) {
     put_varint(id, out);
     out.extend_from_slice(&forgotten.0.to_le_bytes());
-    out.push(u8::try_from(ranges.len()).expect("at most one range a lane"));
+    out.push(u8::try_from(ranges.len()).expect("a builder makes few ranges"));
     for range in ranges {
         out.push(u8::try_from(range.lane).expect("lanes are few"));
         put_varint(range.after, out);

@@ -73,10 +73,12 @@ pub enum Control {
     Pushed(u64),
     /// The repair after a comparison has ended at the sender, which had so many entries changed by it.
     Repaired(u64),
+    /// What the sender's clock says. A stamp does not: it follows the most advanced clock.
+    Clock(Wall),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -90,6 +92,7 @@ const KINDS: [&str; 13] = [
     "Wanted",
     "Pushed",
     "Repaired",
+    "Clock",
 ];
 
 /// What the sender held at the end of an epoch.
