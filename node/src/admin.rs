@@ -44,8 +44,11 @@ struct Limits {
     connection_time: Duration,
 }
 
+/// Connections to the admin port at the same time.
+pub const CONNECTIONS_MAX: usize = 128;
+
 const LIMITS: Limits = Limits {
-    connections: 128,
+    connections: CONNECTIONS_MAX,
     connection_time: Duration::from_secs(10),
 };
 

@@ -51,6 +51,11 @@ const NODE: &[Metric<Status>] = &[
         Gauge(|s| real(s.incarnation)),
     ),
     metric(
+        "greenwich_node_clock_error_seconds",
+        "How far the system's clock is ahead of the node's",
+        Gauge(|s| s.clock_error_ms as f64 / 1e3),
+    ),
+    metric(
         "greenwich_keyspace_keys",
         "Keys that a client can see",
         Gauge(|s| real(s.keys)),
@@ -128,6 +133,11 @@ const LINK: &[Metric<Link>] = &[
         "greenwich_link_rtt_seconds",
         "Smoothed round trip; NaN before the first",
         Gauge(|l| l.rtt_ms.map_or(f64::NAN, |ms| ms / 1e3)),
+    ),
+    metric(
+        "greenwich_link_clock_skew_seconds",
+        "How far the peer's clock is ahead; NaN before the first link",
+        Gauge(|l| l.clock_skew_ms.map_or(f64::NAN, |ms| ms / 1e3)),
     ),
     metric(
         "greenwich_link_lag_seconds",
@@ -208,6 +218,26 @@ const LINK: &[Metric<Link>] = &[
         "greenwich_link_sweeps",
         "Sweeps over all keys that were begun for the peer",
         Counter(|l| l.sweeps),
+    ),
+    metric(
+        "greenwich_link_equal_as_of_seconds",
+        "Both regions held the same of what was written up to then, as Unix time; 0 before the first such comparison",
+        Gauge(|l| seconds(l.compared.equal_as_of_ms.unwrap_or(0))),
+    ),
+    metric(
+        "greenwich_link_comparisons",
+        "Comparisons with the peer that ended",
+        Counter(|l| l.compared.rounds),
+    ),
+    metric(
+        "greenwich_link_different_comparisons",
+        "Comparisons that found something missing on either side",
+        Counter(|l| l.compared.different),
+    ),
+    metric(
+        "greenwich_link_repaired_entries",
+        "Entries that were missing on either side and are not any more",
+        Counter(|l| l.compared.repaired),
     ),
     metric(
         "greenwich_link_reconnects",
@@ -335,6 +365,7 @@ mod tests {
                 region: "eu-west".into(),
                 state: LinkState::Up,
                 lag_ms: 40,
+                clock_skew_ms: Some(-250.0),
                 updates: crate::status::Updates {
                     coalesced: 7,
                     ..Default::default()
@@ -356,6 +387,7 @@ mod tests {
         }
         for line in [
             "greenwich_node_uptime_seconds{region=\"us-east\"} 1.5",
+            "greenwich_link_clock_skew_seconds{region=\"us-east\",peer=\"eu-west\"} -0.25",
             "greenwich_link_up{region=\"us-east\",peer=\"eu-west\"} 1.0",
             "greenwich_link_lag_seconds{region=\"us-east\",peer=\"eu-west\"} 0.04",
             "greenwich_link_coalesced_updates_total{region=\"us-east\",peer=\"eu-west\"} 7",

@@ -22,6 +22,9 @@ pub struct Status {
     pub incarnation: u64,
     /// Time since the start.
     pub uptime_ms: u64,
+    /// How far the system's clock is ahead of this node's, which follows it slowly; negative is behind.
+    #[serde(default)]
+    pub clock_error_ms: i64,
     /// Why the node is not ready to serve, in plain words; empty when it is.
     pub not_ready: Vec<String>,
     /// Keys that a client can see.
@@ -107,6 +110,10 @@ pub struct Link {
     pub reason: Option<String>,
     /// Smoothed round trip; none before the first measurement.
     pub rtt_ms: Option<f64>,
+    /// How far the other region's clock is ahead of this one's, to half of what the ways there and back differ by;
+    /// negative is behind. None before the first link; of the last one while there is none.
+    #[serde(default)]
+    pub clock_skew_ms: Option<f64>,
     /// Age of the oldest local update that the other region has not acknowledged; 0 when none.
     pub lag_ms: u64,
     /// Local updates that the other region has not acknowledged.
@@ -126,6 +133,9 @@ pub struct Link {
     pub sweeping: bool,
     /// Sweeps over all keys that were begun for the peer: its first link, a restart, a fall off the log.
     pub sweeps: u64,
+    /// What comparisons with the peer have found.
+    #[serde(default)]
+    pub compared: Compared,
     /// Times that the link came up again after it was up.
     pub reconnects: u64,
     /// Impairment of what this node sends; none outside a rehearsal.
@@ -184,6 +194,20 @@ pub struct Updates {
     pub applied: u64,
     /// Received and changed nothing: the entry was as new or newer.
     pub superseded: u64,
+}
+
+/// What comparisons of the two regions have found since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Compared {
+    /// Both regions held the same of everything that was written up to then, in milliseconds since the Unix epoch; none
+    /// before the first such comparison.
+    pub equal_as_of_ms: Option<u64>,
+    /// Comparisons that ended.
+    pub rounds: u64,
+    /// Of them, those that found something missing on either side.
+    pub different: u64,
+    /// Entries that were missing on either side and are not any more.
+    pub repaired: u64,
 }
 
 /// Impairment of a link in a rehearsal.

@@ -252,7 +252,13 @@ fn a_killed_node_is_reported_and_can_be_started_by_hand() {
     let mut up = Up::start(directory.path(), 27_000, &[]);
     let record = up.record();
     let pids = up.pids();
+    let mut client = connect(record["regions"][1]["redis"].as_str().unwrap());
+    assert_eq!(ask(&mut client, b"SET k v\r\n"), "+OK\r\n");
+    assert_eq!(ask(&mut client, b"WAIT 1 0\r\n"), ":1\r\n");
     kill("KILL", pids[0]);
+    until("WAIT to count no dead region", || {
+        ask(&mut client, b"WAIT 1 1\r\n") == ":0\r\n"
+    });
     let answers = |up: &Up| -> Value { serde_json::from_slice(&up.status().stdout).unwrap() };
     until("the report", || {
         up.complained().contains("It comes back empty")

@@ -7,9 +7,7 @@
 //! | `REGION.pem`, `REGION-key.pem` | a node's certificate, valid two years | key 0600 |
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -26,6 +24,7 @@ use rcgen::{
 
 use crate::{
     authority::Authority,
+    files::{self, write_whole},
     identity::{BadName, NodeName, check_name, cluster_of_ca, cluster_uri},
 };
 
@@ -76,9 +75,6 @@ const NODE_DAYS: u32 = 730;
 
 /// Certificates are valid from a day ago, so that a machine whose clock is behind can use a fresh one.
 const BACKDATED: Duration = DAY;
-
-const KEY_MODE: u32 = 0o600;
-const CERTIFICATE_MODE: u32 = 0o644;
 
 /// Where a node's credentials are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,26 +262,18 @@ fn write_pair(
     key_pem: &str,
     overwrite: Overwrite,
 ) -> Result<(), CertError> {
-    for path in [certificate, key] {
-        match (path.exists(), overwrite) {
-            (true, Overwrite::No) => return Err(CertError::Exists(path.to_owned())),
-            (true, Overwrite::Yes) => fs::remove_file(path).map_err(|e| file_error(path, e))?,
-            (false, _) => {}
-        }
+    if let Overwrite::No = overwrite
+        && let Some(path) = [certificate, key].into_iter().find(|path| path.exists())
+    {
+        return Err(CertError::Exists(path.to_owned()));
     }
-    write_new(key, key_pem.as_bytes(), KEY_MODE)?;
-    write_new(certificate, pem.as_bytes(), CERTIFICATE_MODE)
-}
-
-/// The mode is set as the file is made, so that a key is never readable by others, not even for a moment.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), CertError> {
-    let open = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path);
-    let written = open.and_then(|mut file| file.write_all(content));
-    written.map_err(|source| file_error(path, source))
+    for (path, pem, mode) in [
+        (key, key_pem, files::PRIVATE),
+        (certificate, pem, files::PUBLIC),
+    ] {
+        write_whole(path, pem.as_bytes(), mode).map_err(|source| file_error(path, source))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -305,7 +293,7 @@ mod tests {
         assert_eq!(name.to_string(), "greenwich://shop/eu-west");
         for key in [&files.key, &ca_key_path(dir.path())] {
             let mode = fs::metadata(key).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, KEY_MODE, "{}", key.display());
+            assert_eq!(mode & 0o777, files::PRIVATE, "{}", key.display());
         }
     }
 

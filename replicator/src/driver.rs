@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    clocks::{Clocks, wall},
+    clock::{Clocks, wall},
     dialler::Dialler,
     endpoint::{CLOSE_CODE_DRIVER_FIRST, Connection},
     error::{LinkError, Redial},
@@ -150,8 +150,8 @@ impl<S: Store> Driver<S> {
         tracing::error!(peer = self.region, reason, "link down");
         self.seat = Seat::default();
         *self.shared.builder.lock() = Builder::default();
-        let now = self.shared.clocks.now();
-        self.cell.peer.lock().reset(now, &self.shared.lives);
+        let (now, node) = (self.shared.clocks.now(), self.shared.node());
+        self.cell.peer.lock().reset(now, &node);
         let mut view = self.cell.view.lock();
         view.disconnect();
         (view.is_refused, view.reason) = (false, Some(reason.to_owned()));
@@ -402,7 +402,7 @@ impl<S: Store> Driver<S> {
             tracing::info!(peer = self.region, ?rtt, "link up");
         }
         let mut view = self.cell.view.lock();
-        (view.is_refused, view.reason) = (false, None);
+        (view.is_heard, view.is_refused, view.reason) = (true, false, None);
     }
 
     fn report_refusal(&mut self, reason: &str) {

@@ -2,10 +2,8 @@
 //! does not know what is said.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -14,10 +12,6 @@ use std::{
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use greenwich_proto::wire;
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, VarInt, rustls::pki_types::CertificateDer};
-use ring::{
-    hmac,
-    rand::{SecureRandom, SystemRandom},
-};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
@@ -29,6 +23,7 @@ use crate::{
     error::{LinkError, is_no_certificate},
     identity::{BadName, NodeName},
     link::LinkLimits,
+    reset_key,
     tls::{self, TlsError},
     transport::TransportConfig,
 };
@@ -42,8 +37,7 @@ pub struct EndpointConfig {
     pub credentials: Arc<Credentials>,
     /// QUIC's settings.
     pub transport: TransportConfig,
-    /// Where the key for stateless resets is kept, made if missing: with it, peers learn of a restart in one round
-    /// trip instead of the idle time-out.
+    /// Where the key for stateless resets is kept, made if missing.
     pub reset_key: Option<PathBuf>,
     /// The longest batch that a link takes or sends, in bytes. What waits to be sent is limited to this and 128 MiB, what
     /// has arrived of unfinished batches to this and 64 MiB; neither is allocated ahead. It must hold the largest entry
@@ -91,12 +85,12 @@ pub enum BindError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The reset key cannot be read or made.
-    #[error("reset key {}: {reason}", path.display())]
+    #[error("cannot keep the reset key in {}", path.display())]
     ResetKey {
         /// Which file.
         path: PathBuf,
         /// Why not.
-        reason: String,
+        source: io::Error,
     },
 }
 
@@ -144,7 +138,13 @@ impl Endpoint {
             .transport_config(Arc::clone(&transport))
             .max_incoming(HANDSHAKES_WAITING_MAX);
         let endpoint_config = match &config.reset_key {
-            Some(path) => quinn::EndpointConfig::new(Arc::new(reset_key(path)?)),
+            Some(path) => {
+                let key = reset_key::load(path).map_err(|source| BindError::ResetKey {
+                    path: path.clone(),
+                    source,
+                })?;
+                quinn::EndpointConfig::new(Arc::new(key))
+            }
             None => quinn::EndpointConfig::default(),
         };
         let opened = open_socket(addr, config.emulation.as_ref());
@@ -445,37 +445,4 @@ fn open_socket(addr: SocketAddr, emulation: Option<&EmulationConfig>) -> io::Res
     let inner = TokioRuntime.wrap_udp_socket(socket.try_clone()?)?;
     let (socket, handle) = EmulatedSocket::new(socket, inner, emulation)?;
     Ok((Arc::new(socket), Some(handle)))
-}
-
-const RESET_KEY_BYTES: usize = 64;
-
-fn reset_key(path: &Path) -> Result<hmac::Key, BindError> {
-    let failed = |reason: String| BindError::ResetKey {
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes = match fs::read(path) {
-        Ok(bytes) if bytes.len() == RESET_KEY_BYTES => bytes,
-        Ok(bytes) => {
-            return Err(failed(format!(
-                "expected {RESET_KEY_BYTES} bytes, found {}",
-                bytes.len()
-            )));
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let mut fresh = vec![0; RESET_KEY_BYTES];
-            let filled = SystemRandom::new().fill(&mut fresh);
-            filled.map_err(|_| failed("no randomness".to_owned()))?;
-            let open = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path);
-            open.and_then(|mut file| io::Write::write_all(&mut file, &fresh))
-                .map_err(|e| failed(e.to_string()))?;
-            fresh
-        }
-        Err(e) => return Err(failed(e.to_string())),
-    };
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }

@@ -11,7 +11,7 @@
 
 mod authority;
 pub mod certs;
-mod clocks;
+pub mod clock;
 pub mod compression;
 mod congestion;
 mod delivery;
@@ -21,13 +21,15 @@ pub mod emulation;
 mod encoding;
 pub mod endpoint;
 pub mod error;
+pub mod files;
 pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
 mod names;
-mod news;
+pub mod news;
 mod replicator;
+mod reset_key;
 mod rival;
 mod supervisor;
 mod timer;

@@ -14,14 +14,14 @@ const SAID_MAX: usize = 64;
 
 /// Sources and reasons that were said.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub struct News {
     said: HashMap<(String, String), Instant>,
 }
 
 impl News {
     /// Whether `reason` is worth saying of `source` at `now`; if so, it counts as said. Reasons that differ in nothing but
     /// numbers, such as the exact skew of a clock, are the same.
-    pub(crate) fn is_news(&mut self, source: &str, reason: &str, now: Instant) -> bool {
+    pub fn is_news(&mut self, source: &str, reason: &str, now: Instant) -> bool {
         self.said
             .retain(|_, said| now.saturating_duration_since(*said) < QUIET);
         let what = (

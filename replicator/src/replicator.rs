@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    clocks::Clocks,
+    clock::Clocks,
     delivery::{Undelivered, deliver},
     dialler::Dialler,
     driver::{Driver, Rivals, Shared},
@@ -205,6 +205,20 @@ impl Replicator {
         missing
             .map(|PeerIndex(at)| self.peers[at].expected.region.as_str())
             .collect()
+    }
+
+    /// Whether a peer may have heard of what this node stamped since this was asked last.
+    pub fn was_heard(&self) -> bool {
+        let was_heard = |cell: &Arc<PeerCell>| {
+            let mut view = cell.view.lock();
+            let still = view.is_connected && view.is_heard;
+            std::mem::replace(&mut view.is_heard, still)
+        };
+        // Every peer is asked: each forgets what it was asked.
+        self.cells
+            .iter()
+            .map(was_heard)
+            .fold(false, |any, one| any | one)
     }
 
     /// How each peer's session and link fare, in the order of the configuration.

@@ -7,13 +7,15 @@ use greenwich_proto::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{clocks::wall, link::LinkStats};
+use crate::{clock::wall, link::LinkStats};
 
 /// What a driver shows of its link.
 #[derive(Clone, Debug, Default)]
 pub struct LinkView {
     /// Whether there is a QUIC connection.
     pub is_connected: bool,
+    /// Whether the peer agreed to the present link, or since [`crate::Replicator::was_heard`] last asked to another.
+    pub is_heard: bool,
     /// Whether the peer, or this node, turned the last connection away.
     pub is_refused: bool,
     /// Why there is no connection, or none that is agreed upon.

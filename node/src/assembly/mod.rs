@@ -1,6 +1,7 @@
 //! The seam between the command line and the running parts of a node.
 
-mod incarnation;
+mod clocks;
+mod life;
 mod loading;
 mod memory;
 mod rates;
@@ -19,16 +20,18 @@ use greenwich_proto::{
     log::Log,
     peer::handshake::{Expected, Identity},
     store::Store,
-    time::Wall,
 };
 use greenwich_replicator::{
     PeerConfig, Replicator, ReplicatorConfig, Undelivered, certs::Credentials,
     emulation::EmulationConfig, endpoint::EndpointConfig,
 };
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::interval};
+use tokio::{sync::oneshot, task::spawn_blocking, time::interval};
 
-use self::report::{RATE_INTERVAL, Reporter};
+use self::{
+    life::Life,
+    report::{RATE_INTERVAL, Reporter},
+};
 use crate::{
     admin::StatusSource,
     config::{self, Config},
@@ -60,12 +63,10 @@ const TEND_SHARDS: usize = 32;
 
 /// Starts everything behind the client and the replication port.
 pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
-    let incarnation = incarnation::begin(&config.data_dir, wall())?;
+    let (clock, life) = begin_life(config)?;
+    let incarnation = life.incarnation();
     let origin = Origin(config.region.id);
     let peers = &config.replication.peers;
-    let clock = Clock::new(config.replication.max_skew.0);
-    // A clock that was set back must not stamp below what this region's last life stamped.
-    clock.advance(Stamp::at(Wall(incarnation)));
     let log = Arc::new(Log::new(
         clock,
         peers.len(),
@@ -111,6 +112,11 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     let measuring = tokio::spawn(measure(Arc::clone(&reporter)));
     let tending = tokio::spawn(tend(keyspace, peers.is_empty()));
     let giving_back = tokio::spawn(memory::give_back());
+    let renewing = tokio::spawn(renew(
+        Arc::clone(&life),
+        Arc::clone(&log),
+        Arc::clone(&replicator),
+    ));
     let (failed, stopped) = oneshot::channel();
     Ok(Assembly {
         status: Arc::new(move || reporter.status()),
@@ -120,13 +126,28 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
             loading.abort();
             tending.abort();
             giving_back.abort();
+            renewing.abort();
             // Clients first: what they wrote last is then in the log, and stopping the replicator delivers it.
             serving.stop();
             drop(failed);
             let replicator = replicator.lock().take();
-            replicator.map(Replicator::stop).unwrap_or_default()
+            let undelivered = replicator.map(Replicator::stop).unwrap_or_default();
+            life.end(log.clock().newest());
+            undelivered
         }),
     })
+}
+
+/// Goes on where earlier lives of this node ended, with a clock that gives none of their stamps.
+fn begin_life(config: &Config) -> anyhow::Result<(Clock, Arc<Life>)> {
+    let max_skew = config.replication.max_skew.0;
+    let (life, after) = Life::begin(&config.data_dir, wall(), max_skew)?;
+    let life = Arc::new(life);
+    let clock = Clock::new(max_skew);
+    clock.advance(after);
+    let asked = Arc::clone(&life);
+    clock.reserve_with(life.reserved(), move |stamp| asked.reserve(stamp));
+    Ok((clock, life))
 }
 
 fn replicate(
@@ -187,6 +208,25 @@ async fn measure(reporter: Arc<Reporter>) {
     loop {
         ticks.tick().await;
         reporter.measure();
+    }
+}
+
+/// Keeps the stamps that may be given ahead of those that are.
+async fn renew(life: Arc<Life>, log: Arc<Log>, replicator: Arc<Mutex<Option<Replicator>>>) {
+    let mut ticks = interval(life.renewal_interval());
+    loop {
+        ticks.tick().await;
+        let is_heard = replicator
+            .lock()
+            .as_ref()
+            .is_some_and(Replicator::was_heard);
+        let (life, log) = (Arc::clone(&life), Arc::clone(&log));
+        // The disk may take its time, and this thread answers the admin port.
+        let renewed = spawn_blocking(move || {
+            let clock = log.clock();
+            clock.note_reserved(life.renew(clock.newest(), is_heard));
+        });
+        renewed.await.expect("writing a file does not panic");
     }
 }
 

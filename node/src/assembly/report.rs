@@ -6,17 +6,17 @@ use std::{
 };
 
 use greenwich_proto::peer::{Report, State};
-use greenwich_replicator::{LinkView, Replicator};
+use greenwich_replicator::{LinkView, Replicator, clock::wall_error_ms};
 use parking_lot::Mutex;
 
-use super::{configured_status, loading, rates::Rate};
+use super::{clocks::ClockWatch, configured_status, loading, rates::Rate};
 use crate::{
     config::Config,
     keyspace::Keyspace,
     server::{Server, process},
     status::{
-        Batches, Clients, Commands, Flow, Link, LinkState, Lookups, Memory, Status, UpdateLog,
-        Updates,
+        Batches, Clients, Commands, Compared, Flow, Link, LinkState, Lookups, Memory, Status,
+        UpdateLog, Updates,
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Reporter {
     pub(super) keyspace: Arc<Keyspace>,
     pub(super) replicator: Arc<Mutex<Option<Replicator>>>,
     rates: Mutex<Rates>,
+    clocks: Mutex<ClockWatch>,
 }
 
 /// Sent and received bytes of each link.
@@ -52,6 +53,8 @@ impl Reporter {
             .iter()
             .map(|_| (Rate::start(0, started), Rate::start(0, started)));
         let rates = Mutex::new(links.collect());
+        let replication = &config.replication;
+        let clocks = ClockWatch::new(replication.max_skew.0, replication.peers.len());
         Self {
             config,
             incarnation,
@@ -60,10 +63,11 @@ impl Reporter {
             keyspace,
             replicator,
             rates,
+            clocks: Mutex::new(clocks),
         }
     }
 
-    /// Measures the rates, and tells the server how the links are. To be called about every [`RATE_INTERVAL`].
+    /// Measures the rates, looks at the clocks, and tells the server how the links are. To be called about every [`RATE_INTERVAL`].
     pub(super) fn measure(&self) {
         let now = Instant::now();
         let links = self.links();
@@ -74,7 +78,13 @@ impl Reporter {
             sent.look(sent_total, now);
             received.look(received_total, now);
         }
-        self.server.tell_links(self.describe_all(&links, &rates));
+        let described = self.describe_all(&links, &rates);
+        {
+            let mut clocks = self.clocks.lock();
+            clocks.look_at_own(wall_error_ms());
+            clocks.look_at_peers(&described);
+        }
+        self.server.tell_links(described);
     }
 
     /// The configured links with how they are.
@@ -115,6 +125,7 @@ impl Reporter {
         let rates = self.rates.lock();
         status.incarnation = self.incarnation;
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        status.clock_error_ms = wall_error_ms();
         status.keys = usage.keys as u64;
         status.memory = Memory {
             resident_bytes: process::resident_bytes(),
@@ -163,6 +174,9 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     link.rtt_ms = view
         .is_connected
         .then_some(view.stats.rtt.as_secs_f64() * 1e3);
+    // On average, what the peer said was half a round trip on its way.
+    let way_ms = view.stats.rtt.as_secs_f64() * 1e3 / 2.0;
+    link.clock_skew_ms = report.clock_lead_ms.map(|lead_ms| lead_ms as f64 + way_ms);
     link.lag_ms = report.lag_ms;
     link.lag_updates = report.lag_updates;
     link.in_flight_bytes = report.in_flight_bytes;
@@ -189,6 +203,12 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     };
     link.sweeping = report.is_sweeping;
     link.sweeps = report.sent.sweeps;
+    link.compared = Compared {
+        equal_as_of_ms: report.compares.equal_as_of.map(|stamp| stamp.wall().0),
+        rounds: report.compares.rounds,
+        different: report.compares.different,
+        repaired: report.compares.repaired,
+    };
     link.reconnects = report.connects.saturating_sub(1);
 }
 

@@ -12,10 +12,11 @@ use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use super::signals::StopSignals;
-use super::{files, ports, say};
+use super::{lock, ports, say};
 use crate::admin;
 use crate::assembly::{self, Assembly};
 use crate::config::{Config, Format, Level, Log};
+use crate::server::descriptors;
 
 /// After a stop is asked for, the process ends at the latest after this, whatever still runs.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ pub(super) fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     }
     start_log(&config.log);
     let lock_file = config.data_dir.join("node.lock");
-    let locked = files::lock(&lock_file).with_context(|| {
+    let locked = lock::acquire(&lock_file).with_context(|| {
         format!(
             "cannot use the data directory {}",
             config.data_dir.display()
@@ -59,11 +60,39 @@ pub(super) fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         );
     };
     ports::check(&ports::claims(&config))?;
+    make_room_for_clients(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(serve(Arc::new(config), args.exit_with_stdin))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the process have as many files open as the system allows, and says so when that is not enough.
+fn make_room_for_clients(config: &Config) -> anyhow::Result<()> {
+    if let Err(error) = descriptors::raise_limit() {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let limit = descriptors::limit();
+    let configured = config.client.max_clients;
+    let possible = descriptors::clients_possible(config);
+    let needed = configured.saturating_add(descriptors::reserve(config));
+    if possible == 0 {
+        bail!(
+            "this process may have {limit} files open, which leaves none for clients: allow {needed} (ulimit -n, \
+             LimitNOFILE=)"
+        );
+    }
+    if possible < configured {
+        warn!(
+            limit,
+            needed,
+            "client.max_clients is {configured}, but the limit of open files leaves {possible}: so many are allowed"
+        );
+    } else {
+        info!(limit, "limit of open files");
+    }
+    Ok(())
 }
 
 async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()> {

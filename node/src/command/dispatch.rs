@@ -1,6 +1,6 @@
 //! From a request to its row and its reply, with the checks of redis-server in its order.
 
-use std::{mem, sync::atomic::Ordering::Relaxed};
+use std::{mem, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use greenwich_proto::{
     entry::KEY_BYTES_MAX,
@@ -48,7 +48,7 @@ fn admit_and_run(
     let admitted = match admit(server, client, reply.version(), request) {
         Ok(row) => row,
         Err(_) if is_http(&request[0]) => {
-            hang_up(client, reply);
+            hang_up(server, client, reply);
             return Ok(());
         }
         Err(error) if request[0].eq_ignore_ascii_case(b"exec") => {
@@ -167,8 +167,12 @@ fn is_http(name: &[u8]) -> bool {
 /// Ends a connection on which a browser speaks: a page of anybody's could make it send commands in the body of a
 /// request.
 #[cold]
-fn hang_up(client: &mut Client, reply: &mut Reply) {
-    tracing::warn!("HTTP on the Redis port: the connection is closed");
+fn hang_up(server: &Server, client: &mut Client, reply: &mut Reply) {
+    let address = client.handle.address;
+    let source = address.ip().to_string();
+    if server.news.lock().is_news(&source, "HTTP", Instant::now()) {
+        tracing::warn!(%address, "HTTP on the Redis port: the connection is closed");
+    }
     client.is_leaving = true;
     reply.truncate(0);
 }

@@ -4,7 +4,6 @@ use std::{
     fmt::{self, Display, Write as _},
     process,
     sync::atomic::Ordering::Relaxed,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{Command, CommandError, Context, Flags, Group, Keys, connection::REDIS_VERSION};
@@ -74,9 +73,6 @@ fn info(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandEr
 
 fn server(ctx: &Context<'_, '_>, lines: &mut Lines) {
     let uptime = ctx.server.started.elapsed().as_secs();
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     lines.add("redis_version", REDIS_VERSION);
     lines.add("redis_mode", "standalone");
     lines.add("os", own_process::system());
@@ -85,7 +81,7 @@ fn server(ctx: &Context<'_, '_>, lines: &mut Lines) {
     lines.add("process_id", process::id());
     lines.add("run_id", ctx.server.run_id());
     lines.add("tcp_port", ctx.server.address().port());
-    lines.add("server_time_usec", since_epoch.as_micros());
+    lines.add("server_time_usec", own_process::wall_micros());
     lines.add("uptime_in_seconds", uptime);
     lines.add("uptime_in_days", uptime / 86_400);
     lines.add("hz", 10);

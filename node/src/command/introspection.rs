@@ -1,9 +1,7 @@
 //! TIME and ROLE.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::{Command, CommandError, Context, Flags, Group, Keys, help};
-use crate::resp::Request;
+use crate::{resp::Request, server::process};
 
 const FLAGS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 
@@ -37,13 +35,12 @@ pub(super) const ROWS: &[Command] = &[
 ];
 
 fn time(ctx: &mut Context<'_, '_>, _request: Request<'_>) -> Result<(), CommandError> {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    // The clock that deadlines are compared with, not the system's.
+    let micros = process::wall_micros();
     ctx.reply.array(2);
-    ctx.reply.bulk(since_epoch.as_secs().to_string().as_bytes());
-    ctx.reply
-        .bulk(since_epoch.subsec_micros().to_string().as_bytes());
+    for part in [micros / 1_000_000, micros % 1_000_000] {
+        ctx.reply.bulk(part.to_string().as_bytes());
+    }
     Ok(())
 }
 

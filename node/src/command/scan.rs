@@ -9,10 +9,12 @@ use super::{
     parse::integer,
     rows::{READ, READ_FAST, WRITE, generic, server},
 };
-use crate::resp::Request;
+use crate::{keyspace::ScanLimits, resp::Request};
 
 /// Keys that a step of SCAN looks at unless it is told.
 const COUNT_DEFAULT: usize = 10;
+/// Bytes of keys after which a step of SCAN ends, whatever it was told: it holds them until they are sent.
+const SCAN_BYTES_MAX: usize = 1 << 20;
 
 pub(super) const ROWS: &[Command] = &[
     generic(
@@ -100,7 +102,11 @@ fn scan(context: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), Comma
     let cursor = parse_cursor(&request[1]);
     let cursor = cursor.ok_or_else(|| CommandError::text("ERR invalid cursor"))?;
     let options = ScanOptions::parse(request)?;
-    let page = context.access.scan(cursor, options.count, |key, _| {
+    let limits = ScanLimits {
+        keys: options.count,
+        bytes: SCAN_BYTES_MAX.min(context.server.limits.reply_bytes_max / 2),
+    };
+    let page = context.access.scan(cursor, limits, |key, _| {
         options.wants_strings && options.pattern.matches(key)
     });
     context.reply.array(2);

@@ -64,7 +64,8 @@ documented! {
         pub bind: SocketAddr,
         /// Threads that serve clients; 0 means one a core, less one that is left to replication.
         pub threads: usize,
-        /// Connections at one time; one more is answered with an error and closed.
+        /// Connections at one time; one more is answered with an error and closed. Fewer where the
+        /// limit of open files does not allow as many, which is logged.
         pub max_clients: usize,
         /// Password that clients give with AUTH. Without one, every client is let in.
         pub password: Option<Secret>,

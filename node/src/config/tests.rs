@@ -57,6 +57,7 @@ fn every_default_is_what_the_printed_configuration_says() {
             "in_flight_min = \"1MiB\"",
             "in_flight_max = \"64MiB\"",
             "max_skew = \"5s\"",
+            "loading_patience = \"10s\"",
             "[log]",
             "level = \"info\"",
             "format = \"text\"",

@@ -8,7 +8,11 @@ use greenwich_proto::{
 };
 use parking_lot::MutexGuard;
 
-use super::{Keyspace, Lookups, SHARDS, Slot, View, shard::Shard, slot::Record};
+use super::{
+    Keyspace, Lookups, SHARDS, Slot, View,
+    shard::{Remains, Shard},
+    slot::Record,
+};
 
 /// Access to the keyspace for one command, or for the commands of one transaction.
 pub struct Access<'a> {
@@ -32,6 +36,8 @@ struct Held<'a> {
     shards: Vec<(usize, MutexGuard<'a, Shard>)>,
     keys: &'a [&'a [u8]],
     position: Option<Position>,
+    /// What was flushed, to be freed when nothing is locked any more.
+    taken: Vec<Remains>,
 }
 
 impl Held<'_> {
@@ -189,6 +195,7 @@ impl<'a> Access<'a> {
             shards,
             keys: &keys,
             position: None,
+            taken: Vec::new(),
         };
         let mut inner = Access {
             space,
@@ -199,6 +206,8 @@ impl<'a> Access<'a> {
         };
         let result = act(&mut inner);
         self.lookups += inner.lookups;
+        let taken = inner.held.take().map(|held| held.taken);
+        space.free_later(taken.unwrap_or_default());
         result
     }
 
@@ -218,7 +227,8 @@ impl<'a> Access<'a> {
             };
             *flushed = version;
             for (_, shard) in &mut held.shards {
-                shard.clear(version);
+                held.taken
+                    .extend(Some(shard.clear(version)).filter(|taken| !taken.is_nothing()));
             }
         });
     }

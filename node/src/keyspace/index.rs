@@ -4,7 +4,14 @@
 //! without a look at the entries. Collisions go to the next slot (linear probing). Entries leave in bulk, when husks
 //! are forgotten, and then the table is built anew: there is no removal of one.
 //!
+//! A walk goes from home to home in the order of the tags with their bits reversed (redis-server's order, too). In that
+//! order the tags that share a home stand together, whatever the number of slots, so a walk may go on in a table of
+//! another size. And it is not the order of the slots: keys that are walked over, removed and written again do not crowd
+//! in one part of a table that grows.
+//!
 //! Does not know keys: a caller compares what lies behind a handle.
+
+use std::ops::ControlFlow;
 
 use super::arena::Handle;
 
@@ -84,13 +91,55 @@ impl Index {
         self.slots.iter().filter_map(|slot| slot.handle)
     }
 
-    /// Keeps the handles that `keep` returns, and gives back the memory of a table that has become much too large.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(Handle) -> Option<Handle>) {
+    /// Visits the handles whose tags, reversed, are at least `position`, in the order of their homes, until `visit` breaks
+    /// off; those with the same home still follow. Returns the position to go on from, or `None` at the end.
+    pub(super) fn walk(
+        &self,
+        position: u32,
+        mut visit: impl FnMut(Handle) -> ControlFlow<()>,
+    ) -> Option<u32> {
+        let bits = self.slots.len().checked_ilog2()?;
+        // A home is the lowest bits of a tag, and so the highest of a position.
+        let below_home = u32::MAX >> bits;
+        let mut from = position;
+        loop {
+            let home = (from & !below_home).reverse_bits() as usize;
+            let flow = self.visit_home(home, from, &mut visit);
+            match (from | below_home).checked_add(1) {
+                Some(next) if flow.is_continue() => from = next,
+                next => return next,
+            }
+        }
+    }
+
+    fn visit_home(
+        &self,
+        home: usize,
+        position: u32,
+        visit: &mut impl FnMut(Handle) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
+        let mut at = home;
+        while let Slot {
+            tag,
+            handle: Some(handle),
+        } = self.slots[at]
+        {
+            if self.home(tag) == home && tag.0.reverse_bits() >= position {
+                flow = visit(handle);
+            }
+            at = self.next(at);
+        }
+        flow
+    }
+
+    /// Keeps the handles that `keep` wants, and gives back the memory of a table that has become much too large.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(Handle) -> bool) {
         let before = self.len;
         for slot in &mut self.slots {
-            if let Some(handle) = slot.handle {
-                slot.handle = keep(handle);
-                self.len -= usize::from(slot.handle.is_none());
+            if slot.handle.is_some_and(|handle| !keep(handle)) {
+                slot.handle = None;
+                self.len -= 1;
             }
         }
         if self.len < before {
@@ -173,11 +222,50 @@ mod tests {
             prop_assert_eq!(index.iter().count(), tags.len());
             let stays = |at: usize| kept[at % kept.len()];
             let position = |handle| handles.iter().position(|held| *held == handle).unwrap();
-            index.retain(|handle| stays(position(handle)).then_some(handle));
+            index.retain(|handle| stays(position(handle)));
             for (at, handle) in handles.iter().enumerate() {
                 prop_assert_eq!(finds(&index, at), stays(at).then_some(*handle));
             }
             prop_assert_eq!(index.len(), (0..tags.len()).filter(|at| stays(*at)).count());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_visits_what_stays_once_while_the_table_grows_and_shrinks(
+            stays in prop::collection::vec(prop_oneof![0..6u32, u32::MAX - 3..=u32::MAX, any::<u32>()], 0..100),
+            // What each step wants, how many come after it, and whether those that came before leave.
+            steps in prop::collection::vec((0..20usize, 0..200u32, any::<bool>()), 0..30),
+        ) {
+            let handles = handles(stays.len() + 1);
+            let mut index = Index::default();
+            for (tag, handle) in stays.iter().zip(&handles) {
+                index.insert(Tag(*tag), *handle);
+            }
+            let guest = handles[stays.len()];
+            let mut visits = vec![0; stays.len()];
+            // After these steps, the rest in one: guests that keep coming could outrun a walk.
+            let mut steps = steps.into_iter();
+            let (mut position, mut rounds) = (Some(0), 0);
+            while let Some(from) = position {
+                let (mut wanted, come, leave) = steps.next().unwrap_or((usize::MAX, 0, false));
+                position = index.walk(from, |handle| {
+                    if let Some(at) = handles[..stays.len()].iter().position(|held| *held == handle) {
+                        visits[at] += 1;
+                    }
+                    wanted = wanted.saturating_sub(1);
+                    if wanted == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                prop_assert!(position.is_none_or(|next| next > from));
+                if leave {
+                    index.retain(|handle| handle != guest);
+                }
+                rounds += 1;
+                for n in 0..come {
+                    index.insert(Tag((n + rounds * 1000).wrapping_mul(0x9E37_79B9)), guest);
+                }
+            }
+            prop_assert_eq!(visits, vec![1; stays.len()]);
         }
     }
 
@@ -204,7 +292,7 @@ mod tests {
             index.insert(Tag(tag), *handle);
         }
         let before = index.slots.len();
-        index.retain(|handle| (handle == handles[0]).then_some(handle));
+        index.retain(|handle| handle == handles[0]);
         assert!(index.slots.len() < before / 100);
         assert_eq!(
             index.find(Tag(0), |_| true).map(|slot| index.handle(slot)),

@@ -20,6 +20,7 @@ mod arena;
 mod index;
 mod lookups;
 mod prints;
+mod remains;
 mod scan;
 mod shard;
 mod slot;
@@ -47,13 +48,20 @@ use greenwich_proto::{
 };
 use parking_lot::Mutex;
 
-pub use self::{access::Access, lookups::Lookups, scan::ScanPage, slot::Slot, view::View};
+pub use self::{
+    access::Access,
+    lookups::Lookups,
+    scan::{ScanLimits, ScanPage},
+    slot::Slot,
+    view::View,
+};
 use index::Tag;
 use prints::SLOTS_OF_SHARD;
+use remains::Waiting;
 use shard::Shard;
 
-/// The number of shards: enough that two cores rarely meet in one, and that a step of SCAN, which looks at a whole
-/// shard, stays short at many millions of keys.
+/// The number of shards: enough that two cores rarely meet in one, and that what looks at a whole shard under its lock
+/// stays short at many millions of keys.
 const SHARDS: usize = 1024;
 
 /// Every key of a region.
@@ -65,6 +73,7 @@ pub struct Keyspace {
     settled: AtomicU64,
     flushed: Mutex<Version>,
     expired: AtomicU64,
+    remains: Waiting,
 }
 
 impl fmt::Debug for Keyspace {
@@ -104,6 +113,7 @@ impl Keyspace {
             settled: AtomicU64::new(0),
             flushed: Mutex::new(Version::ZERO),
             expired: AtomicU64::new(0),
+            remains: Waiting::default(),
         }
     }
 
@@ -163,11 +173,6 @@ struct Place {
 }
 
 impl Place {
-    /// Bits of a position: as many as a number in JavaScript holds, because clients read cursors as numbers.
-    const POSITION_BITS: u32 = 53;
-    const SHARD_SHIFT: u32 = Self::POSITION_BITS - SHARDS.trailing_zeros();
-    const TAG_SHIFT: u32 = Self::SHARD_SHIFT - Tag::BITS;
-
     fn of(key: &[u8], hasher: &FixedState) -> Self {
         Self {
             key: KeyHash::of(key),
@@ -184,27 +189,8 @@ impl Place {
         self.tag
     }
 
-    /// The order of SCAN, and of the shards.
-    const fn position(self) -> u64 {
-        Self::start_of(self.shard()) | (self.tag.0 as u64) << Self::TAG_SHIFT
-    }
-
-    /// Some position, each as probable as the others.
-    const fn position_at(random: u64) -> u64 {
-        random >> (u64::BITS - Self::POSITION_BITS)
-    }
-
     const fn shard(self) -> usize {
         self.key.slot() / SLOTS_OF_SHARD
-    }
-
-    const fn shard_at(position: u64) -> usize {
-        (position >> Self::SHARD_SHIFT) as usize
-    }
-
-    /// The first position of a shard.
-    const fn start_of(shard: usize) -> u64 {
-        (shard as u64) << Self::SHARD_SHIFT
     }
 
     const fn lane(self) -> usize {

@@ -49,7 +49,7 @@ impl Prints {
         self.accounted = up_to;
     }
 
-    /// Everything was flushed, and deadlines up to then are accounted for.
+    /// Everything was flushed, and deadlines of earlier epochs are accounted for.
     pub(super) fn flush(&mut self, stamp: Stamp) {
         self.slots.iter_mut().for_each(|slot| slot.flush(stamp));
         self.next_end = u64::MAX;

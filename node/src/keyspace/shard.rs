@@ -1,10 +1,12 @@
 //! One shard: a table of encoded entries, counters about them, and their fingerprints.
 
+use std::{borrow::Cow, mem, ops::ControlFlow};
+
 use foldhash::fast::FixedState;
 use greenwich_proto::{
     entry::{EntryRef, layout},
     fingerprint::{Presence, epoch_of},
-    hlc::{Stamp, Version},
+    hlc::Version,
     time::Wall,
 };
 
@@ -88,11 +90,6 @@ impl Expiries {
         entry.deadline.at.is_some_and(is_in_time) && entry.has_value()
     }
 
-    /// So many due entries leave.
-    fn owe(&mut self, due: usize) {
-        self.owed += i64::try_from(due).expect("a shard has fewer entries");
-    }
-
     /// Whether something is to be counted beside the entries that are due.
     pub(super) fn owes(&self) -> bool {
         self.owed != 0
@@ -101,7 +98,7 @@ impl Expiries {
     /// The expiries that were not counted yet, where `due` entries in the shard are due.
     fn settle(&mut self, due: usize) -> u64 {
         let due = i64::try_from(due).expect("a shard has fewer entries");
-        let expired = due + std::mem::take(&mut self.owed);
+        let expired = due + mem::take(&mut self.owed);
         self.counted = self.seen;
         u64::try_from(expired).unwrap_or_default()
     }
@@ -170,6 +167,16 @@ impl Shard {
         self.index.iter().map(|handle| self.arena.get(handle))
     }
 
+    /// As [`Index::walk`].
+    pub(super) fn walk(
+        &self,
+        position: u32,
+        mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Option<u32> {
+        self.index
+            .walk(position, |handle| visit(self.arena.get(handle)))
+    }
+
     /// Writes an entry that borrows nothing from this shard. One of the same size is overwritten in place.
     pub(super) fn put(&mut self, place: Place, entry: &EntryRef<'_>, of_unit: bool, now: Wall) {
         self.tally.expiries.see(now);
@@ -202,36 +209,28 @@ impl Shard {
         self.tally.add(entry, len);
         self.prints
             .change(place.key, old, Presence::of(place.key, entry));
-        self.next_deadline = entry
-            .deadline
-            .at
-            .into_iter()
-            .chain(self.next_deadline)
-            .min();
+        self.see_deadline(entry.deadline.at);
         self.compact();
     }
 
-    /// Deletes everything with a flush, which is newer than all of it.
-    pub(super) fn clear(&mut self, version: Version) {
-        self.account(epoch_of(version.stamp));
-        self.prints.flush(version.stamp);
-        let mut expiries = self.tally.expiries;
-        if self.next_deadline.is_some_and(|at| at <= expiries.seen) {
-            let is_due = |entry: &&[u8]| expiries.is_due(&layout::view(entry));
-            expiries.owe(self.iter().filter(is_due).count());
-        }
-        self.tally = Tally {
-            expiries,
-            ..Tally::default()
-        };
-        self.index = Index::default();
-        self.arena = Arena::default();
-        self.flushed = version;
-        self.next_deadline = None;
+    /// Adds an encoded entry whose key is not there. The fingerprints count it already.
+    fn put_back(&mut self, bytes: &[u8]) {
+        let entry = layout::view(bytes);
+        let tag = Place::tag_of(entry.key, &self.hasher);
+        let handle = self
+            .arena
+            .insert(bytes.len(), |out| out.extend_from_slice(bytes));
+        self.index.insert(tag, handle);
+        self.tally.add(&entry, bytes.len());
+        self.see_deadline(entry.deadline.at);
     }
 
-    /// Keeps, changes or removes each entry as `judge` says.
-    pub(super) fn retain(&mut self, mut judge: impl FnMut(&[u8]) -> Verdict) {
+    fn see_deadline(&mut self, at: Option<Wall>) {
+        self.next_deadline = at.into_iter().chain(self.next_deadline).min();
+    }
+
+    /// Removes the entries that `keep` does not want: those that add nothing to the fingerprints.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let Self {
             index,
             arena,
@@ -241,26 +240,66 @@ impl Shard {
         } = self;
         index.retain(|handle| {
             let entry = arena.get(handle);
-            let (new, kept) = match judge(entry) {
-                Verdict::Keep => return Some(handle),
-                Verdict::Forget => {
-                    debug_assert_eq!(prints.share_of(entry), 0, "it is forgotten too early");
-                    (None, None)
-                }
-                Verdict::Flush(stamp) => (Some(Presence::flushed(stamp)), None),
-                Verdict::Replace(bytes) => (Some(presence_of(&bytes).1), Some(bytes)),
-            };
-            if let Some(new) = new {
-                let (key, old) = presence_of(entry);
-                prints.change(key, old, new);
+            let is_kept = keep(entry);
+            if !is_kept {
+                debug_assert_eq!(prints.share_of(entry), 0, "it is forgotten too early");
+                tally.remove(&layout::view(entry), entry.len());
+                arena.free(handle);
             }
-            tally.remove(&layout::view(entry), entry.len());
-            arena.free(handle);
-            let bytes = kept?;
-            tally.add(&layout::view(&bytes), bytes.len());
-            Some(arena.insert(bytes.len(), |out| out.extend_from_slice(&bytes)))
+            is_kept
         });
         self.compact();
+    }
+
+    /// Takes all entries out with a flush that is newer than all of them, in a time that does not depend on their number
+    /// unless deadlines of earlier epochs were not accounted for. They are to be counted and freed where nobody waits for
+    /// the shard.
+    pub(super) fn clear(&mut self, version: Version) -> Remains {
+        // What ends in the epoch of the flush ends with it.
+        self.account(epoch_of(version.stamp).saturating_sub(1));
+        self.prints.flush(version.stamp);
+        self.take(version)
+    }
+
+    /// Takes all entries out with a flush, as [`Self::clear`] does, but puts back what `keep` makes of some of them: what
+    /// it borrows is as it was.
+    pub(super) fn clear_except(
+        &mut self,
+        version: Version,
+        keep: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>,
+    ) -> Remains {
+        let remains = self.take(version);
+        for bytes in remains.iter() {
+            let kept = keep(bytes);
+            if !matches!(kept, Some(Cow::Borrowed(_))) {
+                let (key, old) = presence_of(bytes);
+                let flushed = Presence::flushed(version.stamp);
+                let new = kept.as_deref().map_or(flushed, |kept| presence_of(kept).1);
+                self.prints.change(key, old, new);
+            }
+            if let Some(kept) = kept {
+                self.put_back(&kept);
+            }
+        }
+        remains
+    }
+
+    fn take(&mut self, version: Version) -> Remains {
+        let kept = Expiries {
+            owed: 0,
+            ..self.tally.expiries
+        };
+        let emptied = Tally {
+            expiries: kept,
+            ..Tally::default()
+        };
+        self.flushed = version;
+        Remains {
+            index: mem::take(&mut self.index),
+            arena: mem::take(&mut self.arena),
+            expiries: mem::replace(&mut self.tally, emptied).expiries,
+            next_deadline: self.next_deadline.take(),
+        }
     }
 
     /// Accounts for deadlines up to the end of an epoch in the fingerprints.
@@ -301,12 +340,35 @@ impl Shard {
     }
 }
 
-/// What becomes of an entry.
-pub(super) enum Verdict {
-    Keep,
-    Replace(Box<[u8]>),
-    /// Clients have not seen it for long, and nobody needs to hear of it any more.
-    Forget,
-    /// A flush with this stamp deletes it.
-    Flush(Stamp),
+/// What was taken out of a shard.
+#[derive(Debug)]
+pub(super) struct Remains {
+    index: Index,
+    arena: Arena,
+    expiries: Expiries,
+    /// None of them had an earlier deadline.
+    next_deadline: Option<Wall>,
+}
+
+impl Remains {
+    /// Whether there is nothing to count and nothing to free.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.index.len() == 0 && !self.expiries.owes()
+    }
+
+    /// The values among them that had expired in the shard and were not counted there.
+    pub(super) fn expired(mut self) -> u64 {
+        let seen = self.expiries.seen;
+        let due = if self.next_deadline.is_some_and(|at| at <= seen) {
+            let is_due = |entry: &&[u8]| self.expiries.is_due(&layout::view(entry));
+            self.iter().filter(is_due).count()
+        } else {
+            0
+        };
+        self.expiries.settle(due)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.index.iter().map(|handle| self.arena.get(handle))
+    }
 }

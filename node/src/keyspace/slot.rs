@@ -1,8 +1,6 @@
 //! One key under its lock: what a command may do to it. Each method is one accepted write: it is stamped, logged and
 //! merged into what was there before the lock is given back.
 
-use std::iter;
-
 use greenwich_proto::{
     decimal::Decimal,
     entry::{
@@ -211,7 +209,11 @@ fn stamp(
     record: &mut Record<'_>,
 ) -> Version {
     let position = match record {
-        Record::Alone => space.log.append(place.lane(), now, iter::once(key)),
+        Record::Alone => space.log.append_key(place.lane(), now, key),
+        Record::Unit {
+            keys: [key],
+            position,
+        } => *position.get_or_insert_with(|| space.log.append_key(place.lane(), now, key)),
         Record::Unit { keys, position } => *position
             .get_or_insert_with(|| space.log.append(place.lane(), now, keys.iter().copied())),
     };

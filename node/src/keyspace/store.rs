@@ -1,6 +1,6 @@
 //! The keyspace as replication sees it.
 
-use std::sync::atomic::Ordering;
+use std::{borrow::Cow, sync::atomic::Ordering};
 
 use greenwich_proto::{
     entry::{
@@ -14,11 +14,7 @@ use greenwich_proto::{
     time::Wall,
 };
 
-use super::{
-    Keyspace, SHARDS,
-    prints::SLOTS_OF_SHARD,
-    shard::{Shard, Verdict},
-};
+use super::{Keyspace, SHARDS, prints::SLOTS_OF_SHARD, shard::Shard};
 
 impl Keyspace {
     /// Joins one entry into its locked shard. Returns whether it changed anything.
@@ -68,6 +64,27 @@ impl Keyspace {
                 .expect("the shards of all keys are locked");
             visit(&mut guards[at]);
         })
+    }
+}
+
+/// What is left of an entry after everything up to `version` was flushed.
+fn after_flush(bytes: &[u8], version: Version) -> Option<Cow<'_, [u8]>> {
+    let entry = layout::view(bytes);
+    // What counts on the flush itself came after it.
+    let is_later =
+        entry.version > version || (entry.version == version && !entry.totals.is_empty());
+    if is_later {
+        Some(Cow::Borrowed(bytes))
+    } else if entry.deadline.version > version {
+        // A deadline set in ignorance of the flush counts for what is written between the two.
+        let absent = EntryRef::absent(entry.key, version);
+        let bytes = layout::to_box(&EntryRef {
+            deadline: entry.deadline,
+            ..absent
+        });
+        Some(Cow::Owned(bytes.into()))
+    } else {
+        None
     }
 }
 
@@ -132,26 +149,11 @@ impl Store for Keyspace {
             if shard.flushed >= version {
                 continue;
             }
-            shard.flushed = version;
-            let judge = |entry: &[u8]| {
-                let entry = layout::view(entry);
-                // What counts on the flush itself came after it.
-                let is_later = entry.version > version
-                    || (entry.version == version && !entry.totals.is_empty());
-                if is_later {
-                    Verdict::Keep
-                } else if entry.deadline.version > version {
-                    // A deadline set in ignorance of the flush counts for what is written between the two.
-                    let absent = EntryRef::absent(entry.key, version);
-                    Verdict::Replace(layout::to_box(&EntryRef {
-                        deadline: entry.deadline,
-                        ..absent
-                    }))
-                } else {
-                    Verdict::Flush(version.stamp)
-                }
-            };
-            shard.retain(judge);
+            let taken = shard.clear_except(version, |bytes| after_flush(bytes, version));
+            drop(shard);
+            if !taken.is_nothing() {
+                self.free_later(vec![taken]);
+            }
         }
         let mut flushed = self.flushed.lock();
         *flushed = version.max(*flushed);

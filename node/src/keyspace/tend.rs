@@ -1,18 +1,17 @@
 //! What happens to keys while nobody asks for them: what has been deleted or has expired is forgotten once every region
-//! has heard of it, and what has expired is counted and leaves the fingerprints.
+//! has heard of it, what has expired is counted and leaves the fingerprints, and what was flushed is freed.
 
 use std::sync::atomic::Ordering;
 
 use greenwich_proto::{entry::layout, fingerprint::epoch_at, hlc::Stamp, time::Wall};
 
-use super::{
-    Keyspace, SHARDS,
-    shard::{Shard, Verdict},
-};
+use super::{Keyspace, SHARDS, shard::Shard};
 
 impl Keyspace {
-    /// Tends the `count` shards from `first` on, around the end. Returns the shard to go on from.
+    /// Tends the `count` shards from `first` on, around the end, and frees what flushes took out of as many. Returns the
+    /// shard to go on from.
     pub fn tend(&self, now: Wall, first: usize, count: usize) -> usize {
+        self.free(count);
         let settled = self.settled_stamp();
         for shard in (first..first + count).map(|shard| shard % SHARDS) {
             let mut shard = self.shards[shard].lock();
@@ -34,20 +33,20 @@ impl Keyspace {
         shard.tally.expiries.see(now);
         let expiries = shard.tally.expiries;
         let mut due = 0;
-        let judge = |bytes: &[u8]| {
+        let keep = |bytes: &[u8]| {
             let entry = layout::view(bytes);
             if entry
                 .forgettable_after(now, margin)
                 .is_some_and(|stamp| stamp <= settled)
             {
-                return Verdict::Forget;
+                return false;
             }
             // An expired value stays whole: a later deadline, set elsewhere before it expired, may still bring it back.
             due += usize::from(expiries.is_due(&entry));
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
-            Verdict::Keep
+            true
         };
-        shard.retain(judge);
+        shard.retain(keep);
         shard.next_deadline = next_deadline;
         // Those that were removed here are among what the shard owed.
         let expired = shard.tally.settle(due);

@@ -1,7 +1,9 @@
 //! The keyspace on its own, and two keyspaces that exchange what they hold.
 
+mod flush;
 mod late;
 mod prints;
+mod walk;
 
 use std::{sync::Arc, time::Duration};
 
@@ -217,43 +219,6 @@ fn an_expired_value_that_must_be_kept_is_no_key() {
 }
 
 #[test]
-fn a_flush_deletes_what_was_written_before_it_and_nothing_else() {
-    let (a, b) = (keyspace(1), keyspace(2));
-    set(&b, NOW, "before", "v", None);
-    at(&a, LATER, |access| access.flush());
-    add(&a, LATER, "after", 4);
-    exchange(&a, &b, LATER);
-    b.flush(a.flushed());
-    assert_eq!(
-        (get(&a, LATER, "before"), get(&b, LATER, "before")),
-        (None, None)
-    );
-    assert_both(&a, &b, LATER, "after", "4");
-}
-
-#[test]
-fn whoever_reads_the_record_of_a_flush_finds_its_version() {
-    let space = keyspace(1);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..200 {
-                at(&space, NOW, |access| access.flush());
-            }
-        });
-        let mut cursor = Cursor::default();
-        while cursor.seq < 200 {
-            let mut newest = Stamp::ZERO;
-            let read = space.log().read(0, &mut cursor, |record| {
-                newest = record.stamp;
-                true
-            });
-            assert_eq!(read, Ok(()));
-            assert!(space.flushed().stamp >= newest);
-        }
-    });
-}
-
-#[test]
 fn what_is_written_together_has_one_stamp_and_one_record() {
     let space = keyspace(1);
     let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
@@ -282,35 +247,6 @@ fn what_is_written_together_has_one_stamp_and_one_record() {
 }
 
 #[test]
-fn a_walk_visits_every_key_that_stays_exactly_once_while_others_come_and_go() {
-    let space = keyspace(1);
-    for n in 0..5_000 {
-        set(&space, NOW, &format!("stay:{n}"), "v", None);
-    }
-    let (mut cursor, mut seen, mut round) = (0, Vec::new(), 0);
-    loop {
-        let page = at(&space, NOW, |access| access.scan(cursor, 37, |_, _| true));
-        seen.extend(
-            page.keys
-                .into_iter()
-                .filter(|key| key.starts_with(b"stay:")),
-        );
-        for n in 0..50 {
-            set(&space, NOW, &format!("come:{round}:{n}"), "v", None);
-            delete(&space, NOW, &format!("come:{}:{n}", round / 2));
-        }
-        (cursor, round) = (page.cursor, round + 1);
-        if cursor == 0 {
-            break;
-        }
-    }
-    assert_eq!(seen.len(), 5_000);
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen.len(), 5_000);
-}
-
-#[test]
 fn counters_follow_the_keys() {
     let space = keyspace(1);
     set(&space, NOW, "a", "v", None);
@@ -322,19 +258,6 @@ fn counters_follow_the_keys() {
     let mut bytes = 0;
     space.sweep(0, usize::MAX, &mut |entry| bytes += entry.len());
     assert_eq!(usage.entry_bytes, bytes);
-}
-
-#[test]
-fn a_random_key_is_a_live_one() {
-    let space = keyspace(1);
-    assert_eq!(at(&space, NOW, |access| access.key_near(3)), None);
-    set(&space, NOW, "only", "v", None);
-    for random in [0, 1 << 20, u64::MAX] {
-        assert_eq!(
-            at(&space, NOW, |access| access.key_near(random)).as_deref(),
-            Some(&b"only"[..])
-        );
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod buffers;
 mod channels;
 mod connection;
 mod counters;
+pub mod descriptors;
 mod listen;
 pub mod process;
 mod serve;
@@ -19,6 +20,7 @@ use std::{
     time::Instant,
 };
 
+use greenwich_replicator::news::News;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -51,6 +53,8 @@ pub struct Server {
     pub counters: Counters,
     /// To be notified (`notify_waiters`) when a peer has acknowledged writes, from any thread.
     pub acknowledged: Arc<Notify>,
+    /// What was logged of late about clients.
+    pub news: Mutex<News>,
     /// Whether the node waits for what its peers hold: commands about keys are refused meanwhile.
     pub is_loading: AtomicBool,
     /// When the server was made.
@@ -102,7 +106,7 @@ impl Server {
                 reply_bytes_max: output_bytes_max.max(request.bulk_bytes_max + 1024),
             },
             settings: Settings::new(
-                client.max_clients,
+                (client.max_clients, descriptors::clients_possible(config)),
                 client.idle_timeout.0.as_secs(),
                 client.password.as_ref().map(|password| password.0.as_str()),
             ),
@@ -113,6 +117,7 @@ impl Server {
             links: Mutex::default(),
             counters: Counters::new(client.thread_count()),
             acknowledged,
+            news: Mutex::default(),
             is_loading: AtomicBool::new(false),
             started: Instant::now(),
         }

@@ -1,20 +1,8 @@
 //! What the system says: the time, and about this process. Zero where it says nothing.
 
-use std::{
-    fs,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fs;
 
-use greenwich_proto::time::Wall;
-
-/// The wall clock.
-#[must_use]
-pub fn wall() -> Wall {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
+pub use greenwich_replicator::clock::{wall, wall_micros};
 
 /// Memory that the system counts as resident.
 #[must_use]

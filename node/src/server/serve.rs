@@ -128,10 +128,17 @@ impl ClientThread {
                 Ok((stream, address)) => self.admit(stream, address),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept a connection");
+                    self.report(&error);
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    fn report(&self, error: &io::Error) {
+        let mut news = self.server.news.lock();
+        if news.is_news("accept", &error.to_string(), Instant::now()) {
+            warn!(%error, "cannot accept connections; they wait");
         }
     }
 

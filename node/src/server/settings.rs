@@ -12,6 +12,8 @@ use parking_lot::RwLock;
 pub struct Settings {
     /// Connections at one time.
     pub clients_max: AtomicUsize,
+    /// As many as the system has files for.
+    pub clients_possible: usize,
     /// A client that sends nothing for as many seconds is disconnected; 0: never.
     pub idle_seconds_max: AtomicU64,
     password: RwLock<Option<Arc<str>>>,
@@ -19,11 +21,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// With the values of the configuration.
+    /// With the values of the configuration, and no more clients than possible.
     #[must_use]
-    pub fn new(clients_max: usize, idle_seconds_max: u64, password: Option<&str>) -> Self {
+    pub fn new(
+        (clients_max, clients_possible): (usize, usize),
+        idle_seconds_max: u64,
+        password: Option<&str>,
+    ) -> Self {
         let settings = Self {
-            clients_max: AtomicUsize::new(clients_max),
+            clients_max: AtomicUsize::new(clients_max.min(clients_possible)),
+            clients_possible,
             idle_seconds_max: AtomicU64::new(idle_seconds_max),
             password: RwLock::new(None),
             asks_password: AtomicBool::new(false),

@@ -4,7 +4,7 @@ use std::{io::Write, sync::atomic::Ordering, time::Duration};
 
 use crate::common::{TestServer, eventually};
 use greenwich::config::{Bytes, Period, Secret};
-use greenwich_proto::log::PeerIndex;
+use greenwich_proto::log::{LANES, PeerIndex};
 
 #[test]
 fn one_client_more_than_allowed_is_told_so() {
@@ -176,9 +176,10 @@ fn wait_counts_the_regions_that_acknowledge() {
             .load(Ordering::Relaxed)
     });
     let log = server.server.keyspace.log();
-    for lane in 0..greenwich_proto::log::LANES {
+    for lane in 0..LANES {
         log.acknowledge(PeerIndex(0), lane, 1);
     }
+    log.set_linked(PeerIndex(0), true);
     server.server.acknowledged.notify_waiters();
     client.expect(":1\r\n+PONG\r\n");
     client.ask("WAIT 2 20", ":1\r\n");
@@ -188,6 +189,25 @@ fn wait_counts_the_regions_that_acknowledge() {
     eventually("a client that leaves waits no longer", || {
         server.server.clients_connected() == 0
     });
+}
+
+#[test]
+fn wait_counts_no_region_whose_link_is_down() {
+    let server = TestServer::with(2, |_| {});
+    let log = server.server.keyspace.log();
+    let mut client = server.client();
+    client.ask("SET k v", "+OK\r\n");
+    for (peer, lane) in (0..2).flat_map(|peer| (0..LANES).map(move |lane| (peer, lane))) {
+        log.acknowledge(PeerIndex(peer), lane, 1);
+    }
+    client.ask("WAIT 2 1", ":0\r\n");
+    log.set_linked(PeerIndex(0), true);
+    log.set_linked(PeerIndex(1), true);
+    client.ask("WAIT 2 0", ":2\r\n");
+    log.set_linked(PeerIndex(1), false);
+    client.ask("WAIT 2 1", ":1\r\n");
+    client.send("MULTI\r\nWAIT 2 0\r\nEXEC\r\n");
+    client.expect("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
 }
 
 #[test]

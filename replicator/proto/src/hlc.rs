@@ -7,7 +7,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -103,6 +106,19 @@ pub struct Skew {
 pub struct Clock {
     last: AtomicU64,
     max_skew: Duration,
+    /// The first stamp that may not be issued before more were reserved.
+    reserved: AtomicU64,
+    reserve: OnceLock<Reserve>,
+}
+
+/// Makes sure that a later life of the node issues neither this stamp nor an earlier one. Returns the first stamp of which
+/// that is not sure.
+struct Reserve(Box<dyn Fn(Stamp) -> Stamp + Send + Sync>);
+
+impl fmt::Debug for Reserve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reserve")
+    }
 }
 
 impl Clock {
@@ -112,7 +128,32 @@ impl Clock {
         Self {
             last: AtomicU64::new(0),
             max_skew,
+            reserved: AtomicU64::new(u64::MAX),
+            reserve: OnceLock::new(),
         }
+    }
+
+    /// Issues stamps before `until` only, and beyond that those that `reserve` has made room for, by its result. It is
+    /// called under the locks of whoever wants a stamp. At most one function, set once.
+    pub fn reserve_with(
+        &self,
+        until: Stamp,
+        reserve: impl Fn(Stamp) -> Stamp + Send + Sync + 'static,
+    ) {
+        let set = self.reserve.set(Reserve(Box::new(reserve)));
+        assert!(set.is_ok(), "one function reserves stamps");
+        self.reserved.store(until.0, Ordering::Release);
+    }
+
+    /// Stamps before `until` may be issued: room was made ahead of time.
+    pub fn note_reserved(&self, until: Stamp) {
+        self.reserved.fetch_max(until.0, Ordering::AcqRel);
+    }
+
+    /// The latest stamp that was issued or observed.
+    #[must_use]
+    pub fn newest(&self) -> Stamp {
+        Stamp(self.last.load(Ordering::Acquire))
     }
 
     /// The largest lead of a remote stamp over the local wall clock that is followed.
@@ -131,7 +172,18 @@ impl Clock {
         {
             Ok(last) | Err(last) => last,
         };
-        Stamp(physical.max(last.saturating_add(1)))
+        let stamp = Stamp(physical.max(last.saturating_add(1)));
+        if stamp.0 >= self.reserved.load(Ordering::Acquire) {
+            self.reserve(stamp);
+        }
+        stamp
+    }
+
+    #[cold]
+    fn reserve(&self, stamp: Stamp) {
+        if let Some(Reserve(reserve)) = self.reserve.get() {
+            self.note_reserved(reserve(stamp));
+        }
     }
 
     /// Makes later stamps later than `remote`, unless it lies too far ahead of the wall.
@@ -158,6 +210,8 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -181,6 +235,31 @@ mod tests {
             clock.observe(Stamp(remote), Wall(wall)).unwrap();
             prop_assert!(clock.stamp(Wall(wall)) > Stamp(remote));
         }
+    }
+
+    #[test]
+    fn no_stamp_is_issued_before_it_is_reserved() {
+        let clock = Clock::new(Duration::from_secs(5));
+        let (wall, step) = (Wall(1_000), Duration::from_millis(100));
+        let reserved = Arc::new(AtomicU64::new(Stamp::at(wall).0));
+        let asked = Arc::new(AtomicU64::new(0));
+        let counted = (Arc::clone(&reserved), Arc::clone(&asked));
+        clock.reserve_with(Stamp::at(wall), move |stamp| {
+            let until = Stamp::at(stamp.wall() + step);
+            counted.0.store(until.0, Ordering::Release);
+            counted.1.fetch_add(1, Ordering::AcqRel);
+            until
+        });
+        for passed in 0..1_000 {
+            let stamp = clock.stamp(wall + Duration::from_millis(passed));
+            assert!(stamp.0 < reserved.load(Ordering::Acquire));
+        }
+        assert_eq!(asked.load(Ordering::Acquire), 10, "once a step");
+        // What a peer says is followed, and reserved before it is issued.
+        let ahead = Stamp::at(wall + Duration::from_secs(5));
+        clock.observe(ahead, wall).unwrap();
+        assert!(clock.stamp(wall) > ahead && clock.newest().0 < reserved.load(Ordering::Acquire));
+        assert_eq!(asked.load(Ordering::Acquire), 11);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`time`], [`hlc`] | two clocks as types; stamps and versions |
+//! | [`time`], [`slew`], [`hlc`] | two clocks as types; a wall that does not jump; stamps and versions |
 //! | [`entry`], [`decimal`] | what a region holds of a key, its bytes, its join |
 //! | [`slots`], [`fingerprint`] | what regions compare: parts of the keyspace, and hashes of what is in them |
 //! | [`log`] | what changed here, and how far each peer has read it |
@@ -30,6 +30,7 @@ pub mod netem;
 pub mod peer;
 pub mod ranges;
 pub mod rng;
+pub mod slew;
 pub mod slots;
 pub mod store;
 pub mod time;

@@ -32,7 +32,8 @@ impl Add<Duration> for Time {
     }
 }
 
-/// Milliseconds since the Unix epoch, for stamps and deadlines. It may jump.
+/// Milliseconds since the Unix epoch, for stamps and deadlines. A node's goes on steadily ([`crate::slew`]); nobody says
+/// that it is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Wall(pub u64);

@@ -131,6 +131,7 @@ fn control() -> impl Strategy<Value = Control> {
         Just(Control::Ready),
         ".{0,40}".prop_map(Control::Refuse),
         prop::collection::vec(any::<u64>(), 0..40).prop_map(Control::Ack),
+        any::<u64>().prop_map(|wall| Control::Clock(Wall(wall))),
         (any::<[u64; LANES]>(), any::<u64>(), any::<u64>()).prop_map(|(heads, stamp, holds)| {
             Control::Watermark(Watermark {
                 heads,

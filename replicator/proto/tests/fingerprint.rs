@@ -338,7 +338,7 @@ proptest! {
         for held in entry_by_entry.held.iter_mut().filter_map(Option::take) {
             entry_by_entry.slot.change(presence(&held), Presence::flushed(flush), entry_by_entry.accounted);
         }
-        replica.account(EPOCHS);
+        replica.account(EPOCHS - 1);
         entry_by_entry.accounted = replica.accounted;
         replica.held = Default::default();
         replica.slot.flush(flush);

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use common::{Owned, entry};
 use greenwich_proto::{
+    decimal::Decimal,
     entry::{
         Body, EntryRef,
         join::{Forgotten, Joined, join},
         layout,
+        totals::{Actor, Total, Totals},
     },
-    hlc::Stamp,
+    hlc::{Origin, Stamp, Version},
     time::Wall,
 };
 use proptest::prelude::*;
@@ -42,6 +44,57 @@ fn covers(upper: &EntryRef<'_>, lower: &EntryRef<'_>) -> bool {
     (upper.version, upper.body) >= (lower.version, lower.body)
         && upper.deadline >= lower.deadline
         && totals
+}
+
+/// As many totals as one entry holds, of the incarnations from `first` on, counted in their order.
+fn full(first: u64) -> Vec<u8> {
+    let count = Totals::COUNT_MAX as u64;
+    (first..first + count)
+        .flat_map(|incarnation| {
+            let actor = Actor {
+                origin: Origin(1),
+                incarnation,
+            };
+            let total = Total {
+                actor,
+                stamp: Stamp(incarnation),
+                sum: Decimal::from(1),
+            };
+            let mut bytes = Vec::new();
+            Totals::EMPTY.encode_with(&total, &mut bytes);
+            bytes
+        })
+        .collect()
+}
+
+#[test]
+fn a_join_of_more_totals_than_an_entry_holds_keeps_the_newest() {
+    let (older, newer) = (full(1), full(4));
+    let entry = |totals| EntryRef {
+        totals: Totals::from_bytes(totals).unwrap(),
+        ..EntryRef::absent(common::KEY, Version::ZERO)
+    };
+    let (older, newer) = (entry(&older), entry(&newer));
+    let result = join(Some(&older), &newer, Forgotten::default());
+    assert_eq!(
+        result,
+        Some(Joined::Incoming),
+        "the oldest three are dropped"
+    );
+    let mut counted_again = Vec::new();
+    let latest = Total {
+        stamp: Stamp(1_000_000),
+        ..older.totals.iter().next().unwrap()
+    };
+    newer.totals.encode_with(&latest, &mut counted_again);
+    let counted_again = Totals::from_bytes(&counted_again).expect("no more than an entry holds");
+    assert_eq!(counted_again.of(latest.actor), latest.sum);
+    let dropped = newer.totals.iter().next().unwrap().actor;
+    assert_eq!(
+        counted_again.of(dropped),
+        Decimal::ZERO,
+        "the oldest one went for it"
+    );
 }
 
 proptest! {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use greenwich_proto::{
     entry::layout,
-    hlc::Origin,
+    hlc::{Origin, Stamp},
+    log::{LANES, Marks, Position},
     peer::{Input, Limits, Output, State, WindowLimits},
     wire::batch::Batch,
 };
@@ -105,6 +106,82 @@ fn an_earlier_incarnation_is_refused() {
 }
 
 #[test]
+fn an_incarnation_that_lies_ahead_is_refused_and_not_remembered() {
+    let mut pair = Pair::new(&Setup::default());
+    let day = Duration::from_hours(24);
+    let right = pair.sides[0].identity.incarnation;
+    // Its clock is right by now; it was a day ahead when it started.
+    pair.sides[0].identity.incarnation = (pair.sides[0].wall + day).0;
+    pair.connect();
+    let State::Refused(reason) = pair.sides[1].peer.state() else {
+        panic!("it is taken")
+    };
+    assert_names(
+        reason,
+        &["incarnation", "87400000", "86400000 ms", "5000 ms"],
+    );
+    pair.disconnect();
+    pair.sides[0].identity.incarnation = right + 1;
+    pair.connect();
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+}
+
+#[test]
+fn how_far_a_peers_clock_is_off_is_seen_while_the_link_lasts_and_when_it_is_refused() {
+    let mut pair = Pair::new(&Setup::default());
+    let lead_of_other = |pair: &Pair, side: usize| pair.sides[side].report().clock_lead_ms;
+    assert_eq!(lead_of_other(&pair, 1), None);
+    pair.sides[0].wall = pair.sides[0].wall + Duration::from_millis(700);
+    pair.connect();
+    assert_eq!(
+        [0, 1].map(|side| lead_of_other(&pair, side)),
+        [Some(-700), Some(700)]
+    );
+    // It is set while the link is up; what was heard before counts for some seconds more.
+    pair.sides[0].wall = pair.sides[1].wall;
+    (0..30).for_each(|_| pair.settle());
+    assert_eq!(
+        [0, 1].map(|side| lead_of_other(&pair, side)),
+        [Some(0), Some(0)]
+    );
+    pair.disconnect();
+    pair.sides[0].wall = pair.sides[1].wall + Duration::from_mins(1);
+    pair.connect();
+    assert!(matches!(pair.sides[1].peer.state(), State::Refused(_)));
+    assert_eq!(lead_of_other(&pair, 1), Some(60_000));
+}
+
+#[test]
+fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
+    use greenwich_proto::wire::control::Control;
+    let mut pair = Pair::new(&Setup::default());
+    let out = pair.sides[0].handle(pair.now, Input::Connected);
+    let [Output::Control(bytes)] = out.as_slice() else {
+        panic!("{out:?}")
+    };
+    let Ok(Some(Control::Hello(mut hello))) = Control::decode(bytes) else {
+        panic!("a hello comes first")
+    };
+    hello.wire = 1;
+    let mut told = pair.sides[1].handle(pair.now, Input::Connected);
+    for frame in [Control::Hello(hello), Control::Ready] {
+        told.extend(pair.sides[1].handle(pair.now, Input::Control(&frame.encode())));
+    }
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+    let frames = told.iter().filter_map(|output| match output {
+        Output::Control(bytes) => Control::decode(bytes).unwrap(),
+        Output::Batch(_) | Output::Established | Output::Close(_) => None,
+    });
+    let is_new = |frame| {
+        matches!(
+            frame,
+            Control::Clock(_) | Control::Want | Control::Sent(_) | Control::Compare(_)
+        )
+    };
+    assert!(!frames.into_iter().any(is_new));
+}
+
+#[test]
 fn a_link_without_a_hello_is_given_up() {
     let mut pair = Pair::new(&Setup::default());
     pair.tell(0, Input::Connected);
@@ -167,6 +244,32 @@ fn a_lost_link_resumes_from_the_cursor() {
         1,
         "only the first link begins with a sweep"
     );
+}
+
+#[test]
+fn only_a_linked_peer_counts_as_holding_what_it_acknowledged() {
+    let mut pair = Pair::new(&Setup::default());
+    let mut marks = Marks::default();
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "there is no link yet");
+    pair.connect();
+    pair.sides[0].set("a", "1");
+    for lane in 0..LANES {
+        let seq = pair.sides[0].log.head(lane);
+        marks.note(Position {
+            lane,
+            seq,
+            stamp: Stamp::ZERO,
+        });
+    }
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "it is not sent yet");
+    pair.settle();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1);
+    pair.disconnect();
+    assert_eq!(pair.sides[0].log.holders(&marks), 0);
+    pair.connect();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1, "it still holds it");
+    pair.tell(0, Input::Control(b"nonsense"));
+    assert_eq!(pair.sides[0].log.holders(&marks), 0, "the link is refused");
 }
 
 #[test]

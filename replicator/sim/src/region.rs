@@ -8,7 +8,7 @@ use greenwich_proto::{
     entry::{EntryRef, layout, totals::Actor},
     hlc::{Clock, Origin, Version},
     lives::Lives,
-    log::{LANES, Log, Marks, PeerIndex},
+    log::{Log, Marks, PeerIndex},
     peer::{
         Builder, Input, Node, Outbox, Peer,
         handshake::{Expected, Identity},
@@ -72,10 +72,8 @@ fn peer_index(at: usize, of: usize) -> usize {
 pub struct Performed {
     /// The keys that it changed; a FLUSHALL changes every key.
     pub changed: Vec<Changed>,
-    /// The last number of every lane of the log before it, and after.
-    pub before: [u64; LANES],
-    /// See above.
-    pub after: [u64; LANES],
+    /// Where its writes stand in the log.
+    pub marks: Marks,
 }
 
 /// A key that a command changed.
@@ -280,27 +278,22 @@ impl<S: Store> Region<S> {
         })
     }
 
-    /// The last number of every lane of its log.
-    #[must_use]
-    pub fn heads(&self) -> [u64; LANES] {
-        std::array::from_fn(|lane| self.log.head(lane))
-    }
-
     /// Runs a client's command, for which `all` are all keys.
     pub fn perform(&self, now: Time, operation: &Operation, all: &[Key]) -> Performed {
-        let before = self.heads();
-        let changed = self.execute(self.clock.read(now), operation, all);
-        let after = self.heads();
-        Performed {
-            changed,
-            before,
-            after,
-        }
+        let mut marks = Marks::default();
+        let changed = self.execute(self.clock.read(now), operation, all, &mut marks);
+        Performed { changed, marks }
     }
 
-    fn execute(&self, wall: Wall, operation: &Operation, all: &[Key]) -> Vec<Changed> {
+    fn execute(
+        &self,
+        wall: Wall,
+        operation: &Operation,
+        all: &[Key],
+        marks: &mut Marks,
+    ) -> Vec<Changed> {
         match operation {
-            Operation::Set(key, value, expiry) => self.change(*key, wall, |slot| {
+            Operation::Set(key, value, expiry) => self.change(*key, wall, marks, |slot| {
                 let deadline = match expiry {
                     Expiry::None => None,
                     Expiry::After(ttl_ms) => Some(wall + Duration::from_millis(*ttl_ms)),
@@ -309,26 +302,26 @@ impl<S: Store> Region<S> {
                 slot.set(value.as_bytes(), deadline);
                 Some(Done::Base(Some(value.clone().into_bytes()), deadline))
             }),
-            Operation::Delete(key) => self.change(*key, wall, |slot| {
+            Operation::Delete(key) => self.change(*key, wall, marks, |slot| {
                 slot.delete().then_some(Done::Base(None, None))
             }),
-            Operation::Expire(key, ttl_ms) => self.change(*key, wall, |slot| {
+            Operation::Expire(key, ttl_ms) => self.change(*key, wall, marks, |slot| {
                 let at = Some(wall + Duration::from_millis(*ttl_ms));
                 slot.set_deadline(at).then_some(Done::Deadline(at))
             }),
-            Operation::Persist(key) => self.change(*key, wall, |slot| {
+            Operation::Persist(key) => self.change(*key, wall, marks, |slot| {
                 let is_mortal = slot.view().is_some_and(|view| view.deadline().is_some());
                 (is_mortal && slot.set_deadline(None)).then_some(Done::Deadline(None))
             }),
             Operation::Increment(key, amount) => {
-                self.change(*key, wall, |slot| count(slot, *amount))
+                self.change(*key, wall, marks, |slot| count(slot, *amount))
             }
             Operation::Append(key, suffix) => {
-                self.change(*key, wall, |slot| Some(append(slot, suffix)))
+                self.change(*key, wall, marks, |slot| Some(append(slot, suffix)))
             }
             Operation::SetGroup(group, token) => {
                 let keys: Vec<Key> = (0..GROUP_KEYS).map(|at| Key::Token(*group, at)).collect();
-                self.change_together(&keys, wall, |_, slot| {
+                self.change_together(&keys, wall, marks, |_, slot| {
                     slot.set(token.as_bytes(), None);
                     Some(Done::Base(Some(token.clone().into_bytes()), None))
                 })
@@ -339,18 +332,18 @@ impl<S: Store> Region<S> {
                 if self.read_together(&keys, wall).contains(&None) {
                     return Vec::new();
                 }
-                self.change_together(&keys, wall, |_, slot| {
+                self.change_together(&keys, wall, marks, |_, slot| {
                     slot.delete().then_some(Done::Base(None, None))
                 })
             }
             Operation::Transfer(group, amount) => {
                 let keys = [Key::Account(*group, 0), Key::Account(*group, 1)];
-                self.change_together(&keys, wall, |at, slot| {
+                self.change_together(&keys, wall, marks, |at, slot| {
                     count(slot, if at == 0 { -amount } else { *amount })
                 })
             }
             Operation::Flush => {
-                Access::new(&self.keyspace, wall, &mut Marks::default()).flush();
+                Access::new(&self.keyspace, wall, marks).flush();
                 let effect = || Effect::Base {
                     version: self.flushed(),
                     body: None,
@@ -370,11 +363,10 @@ impl<S: Store> Region<S> {
         &self,
         key: Key,
         wall: Wall,
+        marks: &mut Marks,
         act: impl FnOnce(&mut Slot<'_>) -> Option<Done>,
     ) -> Vec<Changed> {
-        let mut marks = Marks::default();
-        let done =
-            Access::new(&self.keyspace, wall, &mut marks).update(&key.bytes(self.padding), act);
+        let done = Access::new(&self.keyspace, wall, marks).update(&key.bytes(self.padding), act);
         done.map(|done| Changed {
             key,
             effect: self.effect(key, done),
@@ -387,13 +379,13 @@ impl<S: Store> Region<S> {
         &self,
         keys: &[Key],
         wall: Wall,
+        marks: &mut Marks,
         act: impl Fn(usize, &mut Slot<'_>) -> Option<Done>,
     ) -> Vec<Changed> {
         let bytes: Vec<Vec<u8>> = keys.iter().map(|key| key.bytes(self.padding)).collect();
         let names: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-        let mut marks = Marks::default();
         let done: Vec<_> =
-            Access::new(&self.keyspace, wall, &mut marks).together(&names, &names, |access| {
+            Access::new(&self.keyspace, wall, marks).together(&names, &names, |access| {
                 names
                     .iter()
                     .enumerate()

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Answer, table};
+use super::super::nodes::Answer;
+use super::table;
 use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.
@@ -59,6 +60,7 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
         "link",
         "state",
         "round trip",
+        "clock",
         "lag",
         "behind",
         "in flight",
@@ -73,6 +75,7 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
                 state(link),
                 link.rtt_ms
                     .map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms")),
+                link.clock_skew_ms.map_or_else(|| "-".into(), clock),
                 format!("{} ms", link.lag_ms),
                 format!("{} updates", link.lag_updates),
                 bytes(link.in_flight_bytes),
@@ -151,6 +154,11 @@ fn state(link: &Link) -> String {
     format!("{}{sweeping}", link.state.name())
 }
 
+/// How far the peer's clock is ahead; a fraction of a millisecond says nothing.
+fn clock(skew_ms: f64) -> String {
+    format!("{:+} ms", skew_ms.round() as i64)
+}
+
 fn bytes(count: u64) -> String {
     ByteSize(count).display().iec().to_string()
 }
@@ -192,6 +200,7 @@ mod tests {
                 state: LinkState::Refused,
                 reason: Some("lanes: 16 here, 8 there".into()),
                 rtt_ms: Some(80.25),
+                clock_skew_ms: Some(-700.4),
                 lag_ms: 41,
                 lag_updates: 7,
                 in_flight_bytes: 1536,
@@ -245,6 +254,7 @@ mod tests {
             "1m 1s",
             "no answer",
             "80.2 ms",
+            "-700 ms",
             "41 ms",
             "7 updates",
             "1.5 KiB",

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use greenwich_replicator::certs::{
-    CertificateFiles, Credentials, Overwrite, create_ca, issue_node,
+use greenwich_replicator::{
+    certs::{CertificateFiles, Credentials, Overwrite, create_ca, issue_node},
+    files,
 };
 
 use super::plan::{Plan, RegionPlan};
 use super::record::Record;
-use crate::cli::files::{self, Lock};
+use crate::cli::lock::{self, Lock};
 use crate::cli::ports;
 
 /// Checks that nothing is in the way, and writes certificates and configurations. The data
@@ -27,7 +28,7 @@ pub(crate) fn prepare(plan: &Plan) -> anyhow::Result<Lock> {
 
 fn lock_data(plan: &Plan) -> anyhow::Result<Lock> {
     let data = plan.data.display();
-    let locked = files::lock(&plan.lock()).with_context(|| {
+    let locked = lock::acquire(&plan.lock()).with_context(|| {
         format!("cannot write to the data directory {data} (choose another with --data)")
     })?;
     match locked {
@@ -100,6 +101,6 @@ fn write_config(region: &RegionPlan) -> anyhow::Result<()> {
         region.config.to_commented_toml()
     );
     fs::create_dir_all(&region.directory)
-        .and_then(|()| files::write_whole(&file, &text))
+        .and_then(|()| files::write_whole(&file, text.as_bytes(), files::PUBLIC))
         .with_context(|| format!("cannot write {}", file.display()))
 }

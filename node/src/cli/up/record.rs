@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use greenwich_replicator::files;
 use serde::{Deserialize, Serialize};
 
 use super::plan::record_file;
-use crate::cli::files;
 
 /// Raised when a field changes its meaning; added fields do not raise it.
 const VERSION: u32 = 1;
@@ -48,7 +48,7 @@ impl Record {
 
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
-        files::write_whole(&record_file(data), &(text + "\n"))
+        files::write_whole(&record_file(data), (text + "\n").as_bytes(), files::PUBLIC)
     }
 
     /// `None` when nothing was started there.

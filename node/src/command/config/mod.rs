@@ -139,6 +139,9 @@ fn set(ctx: &mut Context<'_, '_>, request: Request<'_>) -> Result<(), CommandErr
         if parameter.set.is_none() && value != (parameter.value)(ctx.server) {
             return Err(cannot_set(name, "can't set immutable config"));
         }
+        if let Some(why) = (parameter.objection)(ctx.server, &value) {
+            return Err(cannot_set(name, &why));
+        }
         changes.push((parameter, value));
     }
     for (parameter, value) in &changes {

@@ -9,6 +9,8 @@ pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) value: fn(&Server) -> String,
+    /// Why it cannot have a value of its kind.
+    pub(super) objection: fn(&Server, &str) -> Option<String>,
     /// Sets it to a value of its kind.
     pub(super) set: Option<fn(&Server, &str)>,
 }
@@ -38,6 +40,7 @@ const fn fixed(name: &'static str, kind: Kind, value: fn(&Server) -> String) -> 
         name,
         kind,
         value,
+        objection: |_, _| None,
         set: None,
     }
 }
@@ -62,15 +65,26 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         server.counters.thread_count().to_string()
     }),
     Parameter {
-        name: "maxclients",
-        kind: Kind::Integer(1, u32::MAX as i64),
-        value: |server| server.settings.clients_max.load(Relaxed).to_string(),
+        objection: |server, value| {
+            let possible = server.settings.clients_possible;
+            let is_possible = value
+                .parse()
+                .is_ok_and(|clients: usize| clients <= possible);
+            (!is_possible).then(|| {
+                format!(
+                    "The operating system is not able to handle the specified number of clients, try with {possible}"
+                )
+            })
+        },
         set: Some(|server, value| {
             server
                 .settings
                 .clients_max
                 .store(value.parse().unwrap_or(usize::MAX), Relaxed);
         }),
+        ..fixed("maxclients", Kind::Integer(1, u32::MAX as i64), |server| {
+            server.settings.clients_max.load(Relaxed).to_string()
+        })
     },
     fixed("maxmemory", Kind::Memory, |_| "0".into()),
     fixed("maxmemory-policy", Kind::OneOf(POLICIES), |_| {
@@ -83,32 +97,30 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         server.limits.request.bulk_bytes_max.to_string()
     }),
     Parameter {
-        name: "requirepass",
-        kind: Kind::Text,
-        value: |server| {
+        set: Some(|server, value| server.settings.set_password(value)),
+        ..fixed("requirepass", Kind::Text, |server| {
             server
                 .settings
                 .password()
                 .as_deref()
                 .unwrap_or_default()
                 .to_owned()
-        },
-        set: Some(|server, value| server.settings.set_password(value)),
+        })
     },
     fixed("save", Kind::Text, |_| String::new()),
     fixed("tcp-backlog", Kind::Integer(0, i32::MAX as i64), |_| {
         crate::server::BACKLOG.to_string()
     }),
     Parameter {
-        name: "timeout",
-        kind: Kind::Integer(0, i32::MAX as i64),
-        value: |server| server.settings.idle_seconds_max.load(Relaxed).to_string(),
         set: Some(|server, value| {
             server
                 .settings
                 .idle_seconds_max
                 .store(value.parse().unwrap_or(0), Relaxed)
         }),
+        ..fixed("timeout", Kind::Integer(0, i32::MAX as i64), |server| {
+            server.settings.idle_seconds_max.load(Relaxed).to_string()
+        })
     },
 ];
 

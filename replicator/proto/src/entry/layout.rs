@@ -308,7 +308,7 @@ fn encode_parts(entry: &EntryRef<'_>, mut put: impl FnMut(&[u8])) {
     put(entry.key);
     if flags & HAS_TOTALS != 0 {
         let count = entry.totals.as_bytes().len() / Totals::ENTRY_BYTES;
-        let count = u16::try_from(count).expect("a region restarts less often than this");
+        let count = u16::try_from(count).expect("whoever makes totals keeps no more");
         put(&count.to_le_bytes());
         put(entry.totals.as_bytes());
     }

@@ -2,6 +2,10 @@
 //!
 //! Only the node that owns a total changes it, and every change carries a later stamp, so the newest is the largest
 //! in the sense of the join. A restarted node is a new incarnation and starts a new total.
+//!
+//! Their number is bounded by what the layout can count. Of more, the newest stay, by the order of stamp and actor. That
+//! keeps the join a semilattice: joins only move totals up in that order, so what is dropped once stays below as many
+//! others, and is among the newest of no later join either.
 
 use std::cmp::Ordering;
 
@@ -75,14 +79,18 @@ impl<'a> Totals<'a> {
     /// Bytes of one encoded total: origin, incarnation, stamp, sum.
     pub const ENTRY_BYTES: usize = 1 + 8 + 8 + 16;
 
+    /// The largest number of totals. A region would have to restart as often, and count on one key in each life.
+    pub const COUNT_MAX: usize = u16::MAX as usize;
+
     /// No total: a plain value.
     pub const EMPTY: Self = Self(&[]);
 
-    /// Checks that `bytes` are whole totals in strictly increasing order of their actors.
+    /// Checks that `bytes` are whole totals in strictly increasing order of their actors, and not too many.
     #[must_use]
     pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
         let totals = Self(bytes);
-        let whole = bytes.len().is_multiple_of(TOTAL_BYTES);
+        let whole =
+            bytes.len().is_multiple_of(TOTAL_BYTES) && bytes.len() / TOTAL_BYTES <= Self::COUNT_MAX;
         (whole && totals.iter().is_sorted_by(|a, b| a.actor < b.actor)).then_some(totals)
     }
 
@@ -117,8 +125,13 @@ impl<'a> Totals<'a> {
             .map_or(Decimal::ZERO, |total| total.sum)
     }
 
-    /// Writes these totals with `total` in place of its actor's.
+    /// Writes these totals with `total`, which is newer than all of them, in place of its actor's.
     pub fn encode_with(&self, total: &Total, out: &mut Vec<u8>) {
+        self.encode_all_with(total, out);
+        keep_newest(out, Self::COUNT_MAX);
+    }
+
+    fn encode_all_with(&self, total: &Total, out: &mut Vec<u8>) {
         let mut pending = Some(total);
         for kept in self.iter() {
             if pending.is_some_and(|total| total.actor <= kept.actor) {
@@ -135,8 +148,17 @@ impl<'a> Totals<'a> {
         }
     }
 
-    /// Writes the newest total of every actor of either side.
+    /// Writes the newest total of every actor of either side; of too many, the newest.
     pub(crate) fn encode_join(&self, other: &Self, out: &mut Vec<u8>) {
+        self.encode_join_within(other, Self::COUNT_MAX, out);
+    }
+
+    fn encode_join_within(&self, other: &Self, count_max: usize, out: &mut Vec<u8>) {
+        self.encode_all_joined(other, out);
+        keep_newest(out, count_max);
+    }
+
+    fn encode_all_joined(&self, other: &Self, out: &mut Vec<u8>) {
         let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
         loop {
             let order = match (left.peek(), right.peek()) {
@@ -155,5 +177,81 @@ impl<'a> Totals<'a> {
             };
             total.expect("peeked").encode(out);
         }
+    }
+}
+
+/// Of more than `count_max` encoded totals, leaves the newest, in the order of their actors.
+fn keep_newest(encoded: &mut Vec<u8>, count_max: usize) {
+    let count = encoded.len() / TOTAL_BYTES;
+    if count <= count_max {
+        return;
+    }
+    let age = |total: Total| (total.stamp, total.actor);
+    let mut ages: Vec<_> = Totals(encoded).iter().map(age).collect();
+    let (_, &mut oldest_kept, _) = ages.select_nth_unstable(count - count_max);
+    let mut kept = Vec::with_capacity(count_max * TOTAL_BYTES);
+    Totals(encoded)
+        .iter()
+        .filter(|&total| age(total) >= oldest_kept)
+        .for_each(|total| total.encode(&mut kept));
+    *encoded = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As many totals as the tests keep.
+    const FEW: usize = 3;
+
+    fn encoded(totals: &[(u8, u64, i64)]) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        for &(origin, stamp, sum) in totals {
+            let (origin, stamp, sum) = (Origin(origin), Stamp(stamp), Decimal::from(sum));
+            let actor = Actor {
+                origin,
+                incarnation: 1,
+            };
+            let mut one = Vec::new();
+            Total { actor, stamp, sum }.encode(&mut one);
+            encoded = joined(&encoded, &one);
+        }
+        encoded
+    }
+
+    fn joined(a: &[u8], b: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        Totals(a).encode_join_within(&Totals(b), FEW, &mut out);
+        out
+    }
+
+    fn any_totals() -> impl Strategy<Value = Vec<u8>> {
+        let total = (1u8..9, 1u64..6, -2i64..3);
+        prop::collection::vec(total, 0..8).prop_map(|totals| encoded(&totals))
+    }
+
+    proptest! {
+        #[test]
+        fn a_join_of_too_many_totals_is_a_semilattice(a in any_totals(), b in any_totals(), c in any_totals()) {
+            let both = joined(&a, &b);
+            prop_assert!(Totals::from_bytes(&both).is_some());
+            prop_assert!(both.len() <= FEW * TOTAL_BYTES);
+            prop_assert_eq!(&both, &joined(&b, &a));
+            prop_assert_eq!(joined(&both, &c), joined(&a, &joined(&b, &c)));
+            prop_assert_eq!(&joined(&both, &a), &both);
+            prop_assert_eq!(&joined(&a, &a), &a);
+        }
+    }
+
+    #[test]
+    fn of_too_many_totals_the_newest_stay() {
+        let kept = encoded(&[(1, 4, 10), (2, 1, 20), (3, 3, 30), (4, 2, 40)]);
+        let origins: Vec<u8> = Totals(&kept)
+            .iter()
+            .map(|total| total.actor.origin.0)
+            .collect();
+        assert_eq!(origins, [1, 3, 4]);
     }
 }

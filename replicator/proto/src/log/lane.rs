@@ -1,27 +1,21 @@
-//! One lane of the log: a bounded queue of records in segments of bytes.
+//! One lane of the log: a queue of records in segments of bytes, numbered from 1 without gaps.
 //!
-//! A record mostly says *that* keys changed, not how: whoever reads it takes the keys' state at that time. A small plain
-//! value is carried along, so that its reader need not look for it all over memory.
-//!
-//! ```text
-//!  record = stamp u64 · keys u16 · keys × (length u16 · bytes)          no key at all: everything was flushed
-//!         | stamp u64 · 65535 u16 · length u16 · entry
-//! ```
+//! A record mostly says *that* keys changed, not how: whoever reads it takes the keys' state at that time. So a key that
+//! changes again while nobody has read its record shares its number. A small plain value is carried along, so that its
+//! reader need not look for it all over memory.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
+use super::{
+    budget::Budget,
+    recent::{Guess, Place, Recent},
+    record::{self, CARRIED_BYTES_MAX, HEADER_BYTES, Record},
+};
 use crate::{
     entry::{EntryRef, layout},
     hlc::Stamp,
-    wire::bytes::{Reader, Truncated},
+    wire::bytes::Reader,
 };
-
-/// The largest entry that a record carries. A larger one is looked up when it is sent, and then only once.
-pub const CARRIED_BYTES_MAX: usize = 1024;
-
-/// Values are carried while the lane is filled up to one part in this many. A reader that is further behind takes the
-/// keys' newest state, which has often replaced several of theirs, and a long log takes little memory.
-const CARRYING_PART: usize = 16;
 
 /// Bytes of one segment, the unit in which memory is taken and given back.
 const SEGMENT_BYTES: usize = 32 * 1024;
@@ -43,67 +37,6 @@ impl Cursor {
     }
 }
 
-/// Instead of a number of keys: the record carries an entry.
-const CARRIES_ENTRY: u16 = u16::MAX;
-
-/// One record, borrowed from its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// When the keys changed.
-    pub stamp: Stamp,
-    /// What changed.
-    pub change: Change<'a>,
-}
-
-/// What a record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
-    /// Keys that changed together. None at all: everything was flushed.
-    Keys(KeyList<'a>),
-    /// One key, with the encoded entry that it became.
-    Entry(&'a [u8]),
-}
-
-/// Keys that changed together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyList<'a>(&'a [u8]);
-
-impl<'a> KeyList<'a> {
-    /// The keys.
-    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut reader = Reader::new(self.0);
-        std::iter::from_fn(move || {
-            let len = reader.u16().ok()?;
-            reader.take(usize::from(len)).ok()
-        })
-    }
-}
-
-impl<'a> Record<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Truncated> {
-        let stamp = Stamp(reader.u64()?);
-        let count = reader.u16()?;
-        if count == CARRIES_ENTRY {
-            let len = reader.u16()?;
-            let entry = reader.take(usize::from(len))?;
-            return Ok(Self {
-                stamp,
-                change: Change::Entry(entry),
-            });
-        }
-        let rest = reader.rest();
-        for _ in 0..count {
-            let len = reader.u16()?;
-            reader.take(usize::from(len))?;
-        }
-        let keys = &rest[..rest.len() - reader.rest().len()];
-        Ok(Self {
-            stamp,
-            change: Change::Keys(KeyList(keys)),
-        })
-    }
-}
-
 #[derive(Debug)]
 struct Segment {
     first: u64,
@@ -117,28 +50,45 @@ impl Segment {
         let stamp = self.bytes.first_chunk()?;
         Some(Stamp(u64::from_le_bytes(*stamp)))
     }
+
+    /// Whether the record at `offset` is of this key alone.
+    fn is_of_key(&self, offset: usize, key: &[u8]) -> bool {
+        let count_and_len = self
+            .bytes
+            .get(offset + HEADER_BYTES - 2..offset + HEADER_BYTES + 2);
+        let &[1, 0, low, high] = count_and_len.unwrap_or_default() else {
+            return false;
+        };
+        let (start, len) = (
+            offset + HEADER_BYTES + 2,
+            usize::from(u16::from_le_bytes([low, high])),
+        );
+        self.bytes.get(start..start + len) == Some(key)
+    }
 }
 
-/// A bounded queue of records with dense sequence numbers from 1.
+/// A queue of records with dense sequence numbers from 1.
 #[derive(Debug)]
 pub(super) struct Lane {
     segments: VecDeque<Segment>,
     spare: Option<Vec<u8>>,
     head: u64,
     bytes: usize,
-    limit_bytes: usize,
+    budget: Arc<Budget>,
+    recent: Recent,
     /// The oldest record that was dropped at the limit, and not read by all since.
     dropped_since: Option<Stamp>,
 }
 
 impl Lane {
-    pub(super) fn new(limit_bytes: usize) -> Self {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self {
             segments: VecDeque::new(),
             spare: None,
             head: 0,
             bytes: 0,
-            limit_bytes,
+            budget,
+            recent: Recent::new(),
             dropped_since: None,
         }
     }
@@ -165,57 +115,62 @@ impl Lane {
         self.bytes
     }
 
-    /// Appends a record of keys and drops the oldest segments beyond the limit.
+    /// What of them counts for the budget.
+    pub(super) fn budgeted_bytes(&self) -> usize {
+        self.bytes - self.segments.back().map_or(0, |last| last.bytes.len())
+    }
+
+    /// Appends a record of keys that changed together, or of a flush. Returns its last number.
     pub(super) fn append<'a>(
         &mut self,
         stamp: Stamp,
         keys: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> u64 {
-        let keys_len: usize = keys.clone().map(|key| 2 + key.len()).sum();
-        let count = u16::try_from(keys.clone().count()).expect("units are limited to as many keys");
-        assert!(count < CARRIES_ENTRY, "units are limited to as many keys");
-        self.push(stamp, count, keys_len, |bytes| {
-            for key in keys {
-                let len = u16::try_from(key.len()).expect("keys are checked where they come in");
-                bytes.extend_from_slice(&len.to_le_bytes());
-                bytes.extend_from_slice(key);
-            }
-        })
+        let len = record::keys_len(keys.clone());
+        self.push(len, |bytes| record::put_keys(stamp, keys, bytes).max(1))
     }
 
-    /// Appends a record of one key that became `entry`, and carries it where that is worth its memory.
-    pub(super) fn append_entry(&mut self, stamp: Stamp, entry: &EntryRef<'_>) -> u64 {
+    /// Notes that one key changed: in its own record, if nobody has read that. Numbers up to `read` have been read by
+    /// somebody. Returns the key's number.
+    pub(super) fn append_key(&mut self, stamp: Stamp, key: &[u8], read: u64) -> u64 {
+        let place = Place::of(key);
+        let guess = self.recent.get(place);
+        if guess.seq > read
+            && let Some(last) = self.segments.back()
+            && guess.seq >= last.first
+            && last.is_of_key(guess.offset, key)
+        {
+            return guess.seq;
+        }
+        let mut offset = 0;
+        let seq = self.push(record::key_len(key), |bytes| {
+            offset = bytes.len();
+            record::put_key(stamp, key, bytes);
+            1
+        });
+        self.recent.set(place, Guess { seq, offset });
+        seq
+    }
+
+    /// Notes that one key became `entry`, and carries that where it is worth its memory.
+    pub(super) fn append_entry(&mut self, stamp: Stamp, entry: &EntryRef<'_>, read: u64) -> u64 {
         let len = layout::encoded_len(entry);
-        if len > CARRIED_BYTES_MAX || self.bytes > self.limit_bytes / CARRYING_PART {
-            return self.append(stamp, std::iter::once(entry.key));
+        if len > CARRIED_BYTES_MAX || !self.budget.lets_carry() {
+            return self.append_key(stamp, entry.key, read);
         }
-        self.push(stamp, CARRIES_ENTRY, 2 + len, |bytes| {
-            let len = u16::try_from(len).expect("only small entries are carried");
-            bytes.extend_from_slice(&len.to_le_bytes());
-            layout::encode(entry, bytes);
+        self.push(record::entry_len(len), |bytes| {
+            record::put_entry(stamp, entry, len, bytes);
+            1
         })
     }
 
-    fn push(
-        &mut self,
-        stamp: Stamp,
-        count: u16,
-        len: usize,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> u64 {
-        let segment = self.room_for(10 + len);
-        let before = segment.bytes.len();
-        segment.bytes.extend_from_slice(&stamp.0.to_le_bytes());
-        segment.bytes.extend_from_slice(&count.to_le_bytes());
-        write(&mut segment.bytes);
-        segment.count += 1;
-        self.bytes += segment.bytes.len() - before;
-        self.head += 1;
-        while self.bytes > self.limit_bytes && self.segments.len() > 1 {
-            let oldest = self.segments.front().and_then(Segment::oldest);
-            self.dropped_since = self.dropped_since.or(oldest);
-            self.drop_oldest();
-        }
+    /// Appends a record of `len` bytes. `write` tells how many numbers it has.
+    fn push(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>) -> u16) -> u64 {
+        let segment = self.room_for(len);
+        let numbers = u64::from(write(&mut segment.bytes));
+        segment.count += numbers;
+        self.bytes += len;
+        self.head += numbers;
         self.head
     }
 
@@ -229,6 +184,9 @@ impl Lane {
                 Some(spare) if record_bytes <= spare.capacity() => spare,
                 _ => Vec::with_capacity(SEGMENT_BYTES.max(record_bytes)),
             };
+            if let Some(full) = self.segments.back() {
+                self.budget.take(full.bytes.len());
+            }
             self.segments.push_back(Segment {
                 first: self.head + 1,
                 count: 0,
@@ -238,7 +196,7 @@ impl Lane {
         self.segments.back_mut().expect("one was just pushed")
     }
 
-    /// Drops what every reader has read. The last segment is kept for its room.
+    /// Drops what every reader has read.
     pub(super) fn trim(&mut self, up_to: u64) {
         while let Some(oldest) = self.segments.front()
             && oldest.first + oldest.count <= up_to + 1
@@ -250,9 +208,22 @@ impl Lane {
         }
     }
 
+    /// Drops the oldest segment, whoever has read it. The one that is being filled stays.
+    pub(super) fn shrink(&mut self) {
+        if self.segments.len() > 1 {
+            let oldest = self.segments.front().and_then(Segment::oldest);
+            self.dropped_since = self.dropped_since.or(oldest);
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(mut oldest) = self.segments.pop_front() {
-            self.bytes -= oldest.bytes.len();
+            let bytes = oldest.bytes.len();
+            self.bytes -= bytes;
+            if !self.segments.is_empty() {
+                self.budget.give_back(bytes);
+            }
             if oldest.bytes.capacity() == SEGMENT_BYTES {
                 oldest.bytes.clear();
                 self.spare = Some(oldest.bytes);
@@ -260,26 +231,31 @@ impl Lane {
         }
     }
 
-    /// Moves the cursor over records for as long as `visit` accepts them; a record that it refuses stays unread.
-    /// The cursor must not lie before the tail.
+    /// Moves the cursor over records for as long as `visit` accepts them; a record that it refuses stays unread, and one
+    /// that was read in part is visited again. The cursor must not lie before the tail.
     pub(super) fn read(&self, cursor: &mut Cursor, mut visit: impl FnMut(Record<'_>) -> bool) {
         let start = self
             .segments
             .partition_point(|segment| segment.first + segment.count <= cursor.seq + 1);
         for segment in self.segments.range(start..) {
             let mut reader = Reader::new(&segment.bytes);
-            let skipped = match cursor.hint {
-                Some((first, offset)) if first == segment.first => reader.take(offset).map(|_| ()),
-                _ => (segment.first..=cursor.seq)
-                    .try_for_each(|_| Record::read(&mut reader).map(|_| ())),
-            };
-            skipped.expect("a lane holds whole records");
+            let mut first = segment.first;
+            if let Some((hinted, offset)) = cursor.hint
+                && hinted == segment.first
+            {
+                reader.take(offset).expect("a lane holds whole records");
+                first = cursor.seq + 1;
+            }
             while !reader.is_empty() {
-                let record = Record::read(&mut reader).expect("a lane holds whole records");
+                let record = Record::read(first, &mut reader).expect("a lane holds whole records");
+                first = record.last() + 1;
+                if record.last() <= cursor.seq {
+                    continue;
+                }
                 if !visit(record) {
                     return;
                 }
-                cursor.seq += 1;
+                cursor.seq = record.last();
                 cursor.hint = Some((segment.first, segment.bytes.len() - reader.rest().len()));
             }
         }
@@ -290,11 +266,21 @@ impl Lane {
 mod tests {
     use super::*;
 
+    fn lane(limit: usize) -> (Arc<Budget>, Lane) {
+        let budget = Arc::new(Budget::new(limit));
+        (Arc::clone(&budget), Lane::new(budget))
+    }
+
     #[test]
     fn what_was_dropped_unread_counts_until_everybody_is_past_it() {
-        let mut lane = Lane::new(SEGMENT_BYTES);
+        let (budget, mut lane) = lane(SEGMENT_BYTES);
         let key = [b'k'; 1000];
-        let append = |lane: &mut Lane, stamp| lane.append(Stamp(stamp), std::iter::once(&key[..]));
+        let append = |lane: &mut Lane, stamp| {
+            lane.append(Stamp(stamp), std::iter::once(&key[..]));
+            while budget.is_exceeded() {
+                lane.shrink();
+            }
+        };
         append(&mut lane, 7);
         while lane.tail() == 0 {
             append(&mut lane, 8);
@@ -310,5 +296,62 @@ mod tests {
         );
         lane.trim(tail);
         assert_eq!(lane.dropped_since(), None);
+    }
+
+    #[test]
+    fn the_budget_counts_full_segments_until_they_are_dropped() {
+        let (budget, mut lane) = lane(SEGMENT_BYTES / 2);
+        let key = [b'k'; 1000];
+        while !budget.is_exceeded() {
+            lane.append(Stamp(1), std::iter::once(&key[..]));
+        }
+        assert!(lane.budgeted_bytes() > SEGMENT_BYTES / 2);
+        lane.trim(lane.head());
+        assert_eq!((lane.bytes(), lane.budgeted_bytes()), (0, 0));
+        assert!(!budget.is_exceeded());
+        lane.append(Stamp(1), std::iter::once(&key[..]));
+        assert_eq!(lane.budgeted_bytes(), 0);
+    }
+
+    #[test]
+    fn keys_that_change_again_before_anybody_reads_of_them_share_their_records() {
+        let (_, mut lane) = lane(SEGMENT_BYTES);
+        let keys: [&[u8]; 3] = [b"a", b"bb", b"key:0000000001"];
+        for stamp in 0..1_000 {
+            for (at, key) in keys.into_iter().enumerate() {
+                assert_eq!(lane.append_key(Stamp(stamp), key, 0), at as u64 + 1);
+            }
+        }
+        assert_eq!(lane.head(), 3);
+        assert_eq!(lane.append_key(Stamp(1_000), b"bb", 2), 4, "it was read");
+        assert_eq!(lane.append_key(Stamp(1_000), b"bb", 2), 4);
+        assert_eq!(lane.append_key(Stamp(1_000), keys[2], 2), 3);
+        lane.trim(4);
+        assert_eq!(lane.append_key(Stamp(1_000), b"bb", 4), 5);
+    }
+
+    #[test]
+    fn a_reader_may_stop_between_two_keys_of_a_record() {
+        let (_, mut lane) = lane(SEGMENT_BYTES);
+        let unit: [&[u8]; 3] = [b"a", b"b", b"c"];
+        assert_eq!(lane.append(Stamp(1), unit.into_iter()), 3);
+        assert_eq!(lane.append(Stamp(2), std::iter::empty()), 4, "a flush");
+        assert_eq!(lane.append(Stamp(3), unit.into_iter()), 7);
+        let numbers = |mut cursor: Cursor| {
+            let mut numbers = Vec::new();
+            lane.read(&mut cursor, |record| {
+                numbers.push((record.first, record.last()));
+                true
+            });
+            assert_eq!(cursor.seq, 7);
+            numbers
+        };
+        assert_eq!(numbers(Cursor::after(0)), [(1, 3), (4, 4), (5, 7)]);
+        assert_eq!(numbers(Cursor::after(2)), [(1, 3), (4, 4), (5, 7)]);
+        assert_eq!(numbers(Cursor::after(3)), [(4, 4), (5, 7)]);
+        assert_eq!(numbers(Cursor::after(6)), [(5, 7)]);
+        let mut cursor = Cursor::after(3);
+        lane.read(&mut cursor, |record| record.first == 4);
+        assert_eq!(numbers(cursor), [(5, 7)]);
     }
 }

@@ -4,17 +4,23 @@
 //! the limit the oldest records are dropped too, and a peer that still needed them is caught up by a sweep over the
 //! whole keyspace. Whether a key's state is worth sending is not known here.
 
+mod budget;
 mod lane;
+mod recent;
+mod record;
 
 use std::sync::{
-    OnceLock,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use parking_lot::Mutex;
 
-use self::lane::Lane;
-pub use self::lane::{CARRIED_BYTES_MAX, Change, Cursor, KeyList, Record};
+use self::{budget::Budget, lane::Lane};
+pub use self::{
+    lane::Cursor,
+    record::{CARRIED_BYTES_MAX, Change, KeyList, Record},
+};
 use crate::{
     entry::{Body, EntryRef},
     hlc::{Clock, Stamp},
@@ -36,7 +42,7 @@ pub struct PeerIndex(pub usize);
 pub struct Position {
     /// The lane.
     pub lane: usize,
-    /// Its number in the lane.
+    /// Its number in the lane; of several, the last.
     pub seq: u64,
     /// Its stamp.
     pub stamp: Stamp,
@@ -49,7 +55,15 @@ pub struct Marks([u64; LANES]);
 impl Marks {
     /// Adds a write.
     pub fn note(&mut self, position: Position) {
-        self.0[position.lane] = position.seq;
+        let mark = &mut self.0[position.lane];
+        // A write that shares an unread record stands before the lane's newest.
+        *mark = position.seq.max(*mark);
+    }
+
+    /// The newest of them in a lane; zero when there is none.
+    #[must_use]
+    pub fn in_lane(&self, lane: usize) -> u64 {
+        self.0[lane]
     }
 }
 
@@ -59,9 +73,14 @@ pub struct Log {
     lanes: Box<[Mutex<Lane>]>,
     /// The last number given in each lane, for a look without the lock.
     heads: [AtomicU64; LANES],
+    /// The last number in each lane that somebody has read, or takes for read. No later write may share its record.
+    read: [AtomicU64; LANES],
     /// Per peer, the last number in each lane that it has applied together with everything before.
     applied: Box<[[AtomicU64; LANES]]>,
+    /// Per peer, whether it could be asked at this moment.
+    linked: Box<[AtomicBool]>,
     clock: Clock,
+    budget: Arc<Budget>,
     limit_bytes: usize,
     /// Set by the first append after a reader said that it is going to sleep.
     signalled: AtomicBool,
@@ -80,14 +99,17 @@ impl Log {
     /// A log for `peers` readers that holds at most about `limit_bytes`.
     #[must_use]
     pub fn new(clock: Clock, peers: usize, limit_bytes: usize) -> Self {
-        let lane_bytes = if peers == 0 { 0 } else { limit_bytes / LANES };
+        let budget = Arc::new(Budget::new(if peers == 0 { 0 } else { limit_bytes }));
         Self {
             lanes: (0..LANES)
-                .map(|_| Mutex::new(Lane::new(lane_bytes)))
+                .map(|_| Mutex::new(Lane::new(Arc::clone(&budget))))
                 .collect(),
             heads: Default::default(),
+            read: Default::default(),
             applied: (0..peers).map(|_| Default::default()).collect(),
+            linked: (0..peers).map(|_| AtomicBool::new(false)).collect(),
             clock,
+            budget,
             limit_bytes,
             signalled: AtomicBool::new(false),
             wake: OnceLock::new(),
@@ -117,18 +139,26 @@ impl Log {
         self.signalled.store(false, Ordering::SeqCst);
     }
 
-    /// Appends a record of keys that change together. The keys' locks are held by the caller; the stamp is issued
-    /// under the lane's lock, so that stamps and numbers of one lane have the same order.
+    /// Appends a record of keys that change together, or of a flush. The keys' locks are held by the caller; the stamp
+    /// is issued under the lane's lock, so that stamps and numbers of one lane have the same order.
     pub fn append<'a>(
         &self,
         lane: usize,
         wall: Wall,
         keys: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Position {
-        self.append_with(lane, wall, |records, stamp| records.append(stamp, keys))
+        self.append_with(lane, wall, |records, stamp, _| records.append(stamp, keys))
     }
 
-    /// As [`Self::append`], for one key that becomes a plain value: `entry` makes it from its stamp. A small one is
+    /// As [`Self::append`], for one key. While nobody has read its newest record, that is enough: the key's lock is held
+    /// until its state is there, so whoever reads the record then finds it.
+    pub fn append_key(&self, lane: usize, wall: Wall, key: &[u8]) -> Position {
+        self.append_with(lane, wall, |records, stamp, read| {
+            records.append_key(stamp, key, read)
+        })
+    }
+
+    /// As [`Self::append_key`], for one that becomes a plain value: `entry` makes it from its stamp. A small one is
     /// carried by the record while few records are held.
     pub fn append_value<'a>(
         &self,
@@ -136,10 +166,10 @@ impl Log {
         wall: Wall,
         entry: impl FnOnce(Stamp) -> EntryRef<'a>,
     ) -> Position {
-        self.append_with(lane, wall, |records, stamp| {
+        self.append_with(lane, wall, |records, stamp, read| {
             let entry = entry(stamp);
             debug_assert!(matches!(entry.body, Body::Bytes(_)) && entry.totals.is_empty());
-            records.append_entry(stamp, &entry)
+            records.append_entry(stamp, &entry, read)
         })
     }
 
@@ -147,15 +177,19 @@ impl Log {
         &self,
         lane: usize,
         wall: Wall,
-        append: impl FnOnce(&mut Lane, Stamp) -> u64,
+        append: impl FnOnce(&mut Lane, Stamp, u64) -> u64,
     ) -> Position {
         let position = {
             let mut records = self.lanes[lane].lock();
             let stamp = self.clock.stamp(wall);
-            let seq = append(&mut records, stamp);
-            self.heads[lane].store(seq, Ordering::SeqCst);
+            let read = self.read[lane].load(Ordering::SeqCst);
+            let seq = append(&mut records, stamp, read);
+            self.heads[lane].store(records.head(), Ordering::SeqCst);
             Position { lane, seq, stamp }
         };
+        if self.budget.is_exceeded() {
+            self.shrink();
+        }
         if !self.signalled.load(Ordering::Relaxed)
             && !self.signalled.swap(true, Ordering::SeqCst)
             && let Some(Wake(wake)) = self.wake.get()
@@ -163,6 +197,20 @@ impl Log {
             wake();
         }
         position
+    }
+
+    /// Drops the oldest records of the lanes that hold the most, until all are within the limit.
+    #[cold]
+    fn shrink(&self) {
+        while self.budget.is_exceeded() {
+            let fullest = self
+                .lanes
+                .iter()
+                .max_by_key(|lane| lane.lock().budgeted_bytes());
+            if let Some(fullest) = fullest {
+                fullest.lock().shrink();
+            }
+        }
     }
 
     /// Moves `cursor` over records of a lane for as long as `visit` accepts them. `visit` must not lock a key.
@@ -180,13 +228,30 @@ impl Log {
             return Err(Fallen);
         }
         records.read(cursor, visit);
+        self.note_read(lane, cursor.seq);
         Ok(())
     }
 
-    /// The last number given in a lane.
+    /// The last number given in a lane. Whoever learns it may go on reading from there, so no later write shares it.
     #[must_use]
     pub fn head(&self, lane: usize) -> u64 {
-        self.heads[lane].load(Ordering::SeqCst)
+        let head = self.heads[lane].load(Ordering::SeqCst);
+        self.note_read(lane, head);
+        head
+    }
+
+    /// How many numbers were given in a lane after `seq`. Nobody may go on reading from there for it.
+    #[must_use]
+    pub fn count_after(&self, lane: usize, seq: u64) -> u64 {
+        self.heads[lane].load(Ordering::SeqCst).saturating_sub(seq)
+    }
+
+    /// A write that has looked at the number before holds its key's lock until its state is there, so a reader that comes
+    /// after this call finds it.
+    fn note_read(&self, lane: usize, seq: u64) {
+        if self.read[lane].load(Ordering::SeqCst) < seq {
+            self.read[lane].fetch_max(seq, Ordering::SeqCst);
+        }
     }
 
     /// The last number given in each lane, and a stamp such that every record with an earlier one is among them.
@@ -245,16 +310,26 @@ impl Log {
         self.applied[peer.0][lane].load(Ordering::Acquire)
     }
 
-    /// How many peers have applied everything up to `marks`.
+    /// Says whether the link to `peer` is up.
+    pub fn set_linked(&self, peer: PeerIndex, is_linked: bool) {
+        self.linked[peer.0].store(is_linked, Ordering::Release);
+    }
+
+    /// How many peers have applied everything up to `marks` and are linked. What one without a link had applied may be
+    /// gone: a node that dies keeps nothing.
     #[must_use]
     pub fn holders(&self, marks: &Marks) -> usize {
-        let holds = |lanes: &&[AtomicU64; LANES]| {
+        let holds = |lanes: &[AtomicU64; LANES]| {
             lanes
                 .iter()
                 .zip(&marks.0)
                 .all(|(applied, mark)| applied.load(Ordering::Acquire) >= *mark)
         };
-        self.applied.iter().filter(holds).count()
+        self.linked
+            .iter()
+            .zip(&self.applied)
+            .filter(|(linked, lanes)| linked.load(Ordering::Acquire) && holds(lanes))
+            .count()
     }
 
     /// Bytes of the records held.
@@ -263,7 +338,7 @@ impl Log {
         self.lanes.iter().map(|lane| lane.lock().bytes()).sum()
     }
 
-    /// The limit of [`Self::bytes`].
+    /// The limit of [`Self::bytes`], up to the segment that each lane is filling.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
@@ -274,3 +349,87 @@ impl Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log no longer holds the records after the cursor")]
 pub struct Fallen;
+
+#[cfg(test)]
+mod tests {
+    use std::{iter::once, time::Duration};
+
+    use super::*;
+
+    const WALL: Wall = Wall(1_000);
+    const LIMIT_BYTES: usize = 1 << 20;
+
+    fn log() -> Log {
+        Log::new(Clock::new(Duration::from_secs(5)), 1, LIMIT_BYTES)
+    }
+
+    fn long_key(n: u64) -> Vec<u8> {
+        format!("{n:01000}").into_bytes()
+    }
+
+    #[test]
+    fn a_key_that_is_counted_while_its_peer_is_away_takes_one_record() {
+        let log = log();
+        let first = log.append_key(3, WALL, b"counter");
+        for _ in 0..100_000 {
+            let position = log.append_key(3, WALL, b"counter");
+            assert_eq!(position.seq, first.seq);
+            assert!(position.stamp > first.stamp, "each write has its own");
+        }
+        assert_eq!(
+            log.stamp_after(3, 0),
+            Some(first.stamp),
+            "the oldest counts"
+        );
+        assert!(log.bytes() < 100);
+    }
+
+    #[test]
+    fn a_write_shares_no_record_that_somebody_reads_or_goes_on_from() {
+        let log = log();
+        let seq = || log.append_key(3, WALL, b"counter").seq;
+        assert_eq!((seq(), seq()), (1, 1));
+        let mut cursor = Cursor::default();
+        log.read(3, &mut cursor, |_| false).unwrap();
+        assert_eq!(seq(), 1, "it was looked at and left");
+        log.read(3, &mut cursor, |_| true).unwrap();
+        assert_eq!((seq(), seq()), (2, 2));
+        assert_eq!(log.head(3), 2);
+        assert_eq!(seq(), 3, "a sweep may cover what is before");
+        let mut marks = Marks::default();
+        for key in [b"a", b"b", b"a"] {
+            marks.note(log.append_key(3, WALL, key));
+        }
+        assert_eq!(marks.in_lane(3), 5, "the newest of them counts");
+    }
+
+    #[test]
+    fn one_lane_may_use_what_the_others_leave() {
+        let log = log();
+        let held = LIMIT_BYTES as u64 / 1_100;
+        for n in 0..held {
+            log.append(3, WALL, once(&long_key(n)[..]));
+        }
+        assert!(log.read(3, &mut Cursor::default(), |_| false).is_ok());
+        for n in 0..held {
+            log.append(3, WALL, once(&long_key(n)[..]));
+        }
+        assert_eq!(log.read(3, &mut Cursor::default(), |_| false), Err(Fallen));
+    }
+
+    #[test]
+    fn at_the_limit_the_lane_that_holds_the_most_gives_way() {
+        let log = log();
+        let few = LIMIT_BYTES as u64 / 10_000;
+        for n in 0..few {
+            log.append(3, WALL, once(&long_key(n)[..]));
+        }
+        for n in 0..20 * few {
+            log.append(4, WALL, once(&long_key(n)[..]));
+        }
+        assert!(log.read(3, &mut Cursor::default(), |_| false).is_ok());
+        assert_eq!(log.read(4, &mut Cursor::default(), |_| false), Err(Fallen));
+        let segments = LANES * 32 * 1024;
+        assert!((LIMIT_BYTES / 2..LIMIT_BYTES + segments).contains(&log.bytes()));
+    }
+}

@@ -121,17 +121,15 @@ impl Builder {
                 seen, keys, last, ..
             } = self;
             keys.clear();
-            let mut seq = cursor.seq;
             log.read(lane, cursor, |record| {
                 is_full = last.items.len() >= limit_bytes;
                 if is_full || keys.records.len() == AT_ONCE {
                     return false;
                 }
-                seq += 1;
                 match record.change {
                     Change::Entry(entry) => carry(entry, seen, last),
                     // Keys are locked once the lane is not.
-                    Change::Keys(list) => keys.push(seq, list),
+                    Change::Keys(list) => keys.push(record.first, list),
                 }
                 true
             })?;
@@ -166,7 +164,7 @@ impl Builder {
                 let range = Range {
                     lane,
                     after,
-                    up_to: seq,
+                    up_to: after + keys.len() as u64,
                 };
                 let keys = keys.iter().map(|&key| key.into()).collect();
                 last.apart.push(Apart { range, keys });
@@ -282,7 +280,7 @@ fn put(entry: &[u8], earlier: Option<Item>, last: &mut Built) -> Item {
 struct Keys {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// The number of each record, and how many of the keys end with it.
+    /// The first number of each record, and how many of the keys end with it.
     records: Vec<(u64, usize)>,
 }
 

@@ -112,6 +112,21 @@ pub enum Refusal {
         /// The latest known.
         known: u64,
     },
+    /// The peer started later than its clock and ours can differ. Remembered, it would shut out every later life of the
+    /// peer until that time has come.
+    #[error(
+        "incarnation: the peer says that it started at {theirs} ms, {} ms ahead of our clock, {} ms are allowed; \
+         its clock was ahead when it started: restart it once its clock is right",
+        ahead.as_millis(), allowed.as_millis()
+    )]
+    IncarnationAhead {
+        /// The peer's.
+        theirs: u64,
+        /// How far ahead of our wall clock that is.
+        ahead: Duration,
+        /// How far ahead it may be.
+        allowed: Duration,
+    },
     /// Another process of the region has a link that lives.
     #[error(
         "two nodes claim {region}: one that started at {live} ms has a living link, another one started at {theirs} ms; stop one of them, or give it a region of its own"
@@ -255,10 +270,22 @@ pub(super) fn check(
             known: known_incarnation,
         });
     }
-    let (wall, allowed) = clock;
+    check_clock(hello, clock)
+}
+
+/// Checks what the peer's clock says now, and what it said when the peer started.
+fn check_clock(hello: &Hello, (wall, allowed): (Wall, Duration)) -> Result<(), Refusal> {
     let ahead = hello.wall - wall;
     if ahead > allowed {
         return Err(Skew { ahead, allowed }.into());
+    }
+    let ahead = Wall(hello.incarnation) - wall;
+    if ahead > allowed {
+        return Err(Refusal::IncarnationAhead {
+            theirs: hello.incarnation,
+            ahead,
+            allowed,
+        });
     }
     Ok(())
 }

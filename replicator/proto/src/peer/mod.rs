@@ -13,8 +13,13 @@
 
 mod apart;
 mod build;
+mod compare;
 pub mod handshake;
+mod lead;
+mod lists;
+mod push;
 mod receive;
+mod repair;
 mod send;
 mod sweep;
 mod window;
@@ -25,12 +30,15 @@ use parking_lot::Mutex;
 
 pub use self::{
     build::Builder,
+    compare::Compares,
     receive::{ReceiveStats, Violation},
     send::SendStats,
     window::WindowLimits,
 };
 use self::{
+    compare::Comparison,
     handshake::{Expected, Identity, Refusal},
+    lead::Lead,
     receive::Receiver,
     send::{Reader, Sender},
 };
@@ -40,8 +48,8 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_LIVES, WIRE_VERSION,
-        control::{self, Control, Hello, Watermark},
+        WIRE_CLOCKS, WIRE_REPAIR, WIRE_VERSION,
+        control::{Control, Hello, Watermark},
     },
 };
 
@@ -157,8 +165,13 @@ pub struct Report {
     pub window_bytes: u64,
     /// Whether a sweep over the keyspace is under way.
     pub is_sweeping: bool,
+    /// What comparisons with the peer have found.
+    pub compares: Compares,
     /// Times that the session was established.
     pub connects: u64,
+    /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the
+    /// word took. Negative is behind; of the last link when there is none.
+    pub clock_lead_ms: Option<i64>,
     /// Counters of the sending half.
     pub sent: SendStats,
     /// Counters of the receiving half.
@@ -177,8 +190,12 @@ pub struct Peer {
     connects: u64,
     /// The wire version that both sides speak.
     wire: u32,
-    /// What the peer was told last of the lives that we know, and how often that had changed by then.
-    told: Option<(u64, control::Lives)>,
+    /// Whether the peer was asked for everything on this link.
+    has_asked: bool,
+    comparison: Comparison,
+    /// What repairs had changed here at the last look.
+    repaired: u64,
+    lead: Lead,
     sender: Sender,
     receiver: Receiver,
 }
@@ -196,7 +213,10 @@ impl Peer {
             next_watermark: now,
             connects: 0,
             wire: 0,
-            told: None,
+            has_asked: false,
+            comparison: Comparison::default(),
+            repaired: 0,
+            lead: Lead::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -204,13 +224,14 @@ impl Peer {
 
     /// Starts over without a link, as one that has heard nothing of its peer: after a panic, nothing that it knew is
     /// certain. What it counted stays.
-    pub fn reset(&mut self, now: Time, lives: &Lives) {
-        lives.part(self.index);
+    pub fn reset<S>(&mut self, now: Time, node: &Node<'_, S>) {
         let mut fresh = Self::new(self.index, self.expected.clone(), self.limits, now);
         fresh.connects = self.connects;
         fresh.sender.stats = self.sender.stats;
         fresh.receiver.stats = self.receiver.stats;
         *self = fresh;
+        node.lives.part(self.index);
+        node.log.set_linked(self.index, false);
     }
 
     /// Which region the peer is.
@@ -260,6 +281,7 @@ impl Peer {
             self.refuse(reason, node.lives, out);
         }
         self.proceed(now, wall, node, out);
+        node.log.set_linked(self.index, self.state == State::Up);
     }
 
     /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
@@ -307,6 +329,7 @@ impl Peer {
         }
         self.sender.disconnect();
         self.receiver.disconnect();
+        self.comparison.disconnect();
     }
 
     fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
@@ -335,6 +358,9 @@ impl Peer {
         };
         match frame {
             Control::Hello(hello) if self.state == State::Handshaking => {
+                // Of a refused clock, too, it shows how far it is off.
+                self.lead = Lead::default();
+                self.lead.hear(hello.wall, wall);
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
@@ -359,7 +385,7 @@ impl Peer {
             Control::Ack(ids) if self.state == State::Up => {
                 for id in ids {
                     let complete = self.sender.acknowledge(id, node, now);
-                    if let Some(known) = complete.filter(|_| self.tells_lives()) {
+                    if let Some(known) = complete.filter(|_| self.repairs()) {
                         out.push(Output::Control(Control::Sent(known).encode()));
                     }
                 }
@@ -371,32 +397,48 @@ impl Peer {
                     .observe(watermark.stamp, wall)
                     .map_err(|skew| skew.to_string())?;
                 self.receiver.hear(watermark);
-                if !self.tells_lives() {
+                if !self.repairs() {
                     // It says nothing of time while it owes a sweep.
                     node.lives.receive_what_it_can(self.index);
                 }
                 self.settle(wall, node);
                 Ok(())
             }
-            Control::Lives(lives) if self.state == State::Up => {
-                node.lives.hear(self.index, lives.known);
-                if lives.wants {
-                    self.sender.ask(node.log, node.lives.known());
-                }
+            Control::Want if self.state == State::Up => {
+                self.sender.ask(node.log, node.lives.known());
                 Ok(())
             }
             Control::Sent(known) if self.state == State::Up => {
                 node.lives.receive(self.index, known);
-                // If it was not enough, it is asked for again.
-                self.told = None;
+                Ok(())
+            }
+            frame @ (Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_))
+                if self.state == State::Up =>
+            {
+                self.compare(frame, wall, node, out)
+            }
+            Control::Clock(theirs) if self.state == State::Up => {
+                self.lead.hear(theirs, wall);
                 Ok(())
             }
             Control::Hello(_)
             | Control::Ready
             | Control::Ack(_)
             | Control::Watermark(_)
-            | Control::Lives(_)
-            | Control::Sent(_) => Err("a control frame arrived out of turn".to_owned()),
+            | Control::Want
+            | Control::Sent(_)
+            | Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_)
+            | Control::Clock(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
 
@@ -417,14 +459,15 @@ impl Peer {
         )?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
-            asks: hello.wire >= WIRE_LIVES,
+            asks: hello.wire >= WIRE_REPAIR,
         };
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
-        node.lives.meet(self.index, hello.incarnation);
+        let stamp = node.log.clock().stamp(wall);
+        node.lives.meet(self.index, hello.incarnation, stamp);
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);
-        self.told = None;
+        self.has_asked = false;
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;
@@ -467,38 +510,26 @@ impl Peer {
                 Control::Ack(self.receiver.take_acks()).encode(),
             ));
         }
-        self.tell_lives(node, out);
+        if self.repairs() {
+            self.repair(wall, node, out);
+        }
         if now >= self.next_watermark {
             self.tell_time(wall, node, out);
+            if self.wire >= WIRE_CLOCKS {
+                out.push(Output::Control(Control::Clock(wall).encode()));
+            }
             self.next_watermark = now + self.limits.watermark_interval;
         }
     }
 
-    /// Whether the peer says which lives it knows, and asks for what it lacks.
-    fn tells_lives(&self) -> bool {
-        self.wire >= WIRE_LIVES
-    }
-
-    /// Tells the peer which lives we know, and whether we ask for what it holds, when that has changed.
-    fn tell_lives<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
-        let changes = node.lives.changes();
-        let is_told = matches!(self.told, Some((told_at, _)) if told_at == changes);
-        if is_told || !self.tells_lives() {
-            return;
-        }
-        let lives = control::Lives {
-            known: node.lives.known(),
-            wants: node.lives.wants(self.index),
-        };
-        if !matches!(&self.told, Some((_, told)) if *told == lives) {
-            out.push(Output::Control(Control::Lives(lives.clone()).encode()));
-        }
-        self.told = Some((changes, lives));
+    /// Whether the peer asks for what it lacks, and compares what it holds.
+    fn repairs(&self) -> bool {
+        self.wire >= WIRE_REPAIR
     }
 
     /// Tells the peer how far time has come here.
     fn tell_time<S>(&self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
-        if !self.tells_lives() && self.sender.is_sweeping() {
+        if !self.repairs() && self.sender.is_sweeping() {
             // A peer that does not know that it lacks something must not count as having heard everything.
             return;
         }
@@ -518,7 +549,7 @@ impl Peer {
         let mut lag_updates = 0;
         let mut oldest = None;
         for (lane, applied) in self.sender.applied() {
-            lag_updates += log.head(lane) - applied.min(log.head(lane));
+            lag_updates += log.count_after(lane, applied);
             let stamp = log.stamp_after(lane, applied);
             oldest = stamp.into_iter().chain(oldest).min();
         }
@@ -531,7 +562,9 @@ impl Peer {
             in_flight_bytes: self.sender.in_flight_bytes(),
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
+            compares: self.comparison.found,
             connects: self.connects,
+            clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,
             received: self.receiver.stats,
         }

@@ -2,14 +2,23 @@
 //! peer holds each of those writes or something newer, or has forgotten it because every region had heard of its end.
 //! A restarted peer is looked at once it has received what its peers hold; what its predecessor held and the sender has
 //! forgotten since, because every region had heard of its end, nobody can send it again.
-//! And numbers are dense: every accepted write, or unit of writes, takes the next number of one lane.
+//! And numbers are dense: every accepted write takes the next number of one lane, a unit of writes as many as it has keys;
+//! or it shares the number that a key has already, of which nobody has read.
 
 use std::collections::BTreeMap;
 
-use greenwich_proto::{hlc::Version, log::LANES, store::Store, time::Time};
+use greenwich_proto::{
+    hlc::Version,
+    log::{LANES, Marks},
+    store::Store,
+    time::Time,
+};
 
 use super::Broken;
-use crate::{region::Region, workload::Key};
+use crate::{
+    region::Region,
+    workload::{GROUP_KEYS, Key},
+};
 
 /// A write that a peer has not acknowledged.
 #[derive(Debug)]
@@ -26,27 +35,30 @@ struct Expected {
 #[derive(Debug, Default)]
 pub struct Delivery {
     pending: BTreeMap<(usize, usize), Vec<Expected>>,
+    /// The last number of each lane of every region.
+    heads: BTreeMap<usize, [u64; LANES]>,
 }
 
 impl Delivery {
-    /// A region accepted a write: exactly one lane moved by one, and that is where it stands.
+    /// A region accepted a write, or none: where it stands.
     ///
     /// # Errors
-    /// When the lanes moved otherwise.
-    pub fn place(
-        region: usize,
-        before: &[u64; LANES],
-        after: &[u64; LANES],
-    ) -> Result<(usize, u64), Broken> {
-        let moved: Vec<usize> = (0..LANES)
-            .filter(|&lane| after[lane] != before[lane])
+    /// When it stands in several lanes, or leaves a gap in one.
+    pub fn place(&mut self, region: usize, marks: &Marks) -> Result<Option<(usize, u64)>, Broken> {
+        let marked: Vec<(usize, u64)> = (0..LANES)
+            .map(|lane| (lane, marks.in_lane(lane)))
+            .filter(|(_, seq)| *seq > 0)
             .collect();
-        match moved.as_slice() {
-            &[lane] if after[lane] == before[lane] + 1 => Ok((lane, after[lane])),
+        let heads = self.heads.entry(region).or_default();
+        match marked.as_slice() {
+            [] => Ok(None),
+            &[(lane, seq)] if seq <= heads[lane] + GROUP_KEYS as u64 => {
+                heads[lane] = seq.max(heads[lane]);
+                Ok(Some((lane, seq)))
+            }
             _ => {
-                let text = format!(
-                    "one write of region{region} moved its log from {before:?} to {after:?}"
-                );
+                let text =
+                    format!("one write of region{region} stands at {marked:?}, after {heads:?}");
                 Err(Broken::new("delivery", text))
             }
         }
@@ -74,6 +86,7 @@ impl Delivery {
     /// A region is about to lose its log and its keys.
     pub fn restart<S: Store>(&mut self, region: &Region<S>) {
         self.pending.retain(|(from, _), _| *from != region.index);
+        self.heads.remove(&region.index);
         let to_region = self
             .pending
             .iter_mut()

@@ -4,7 +4,7 @@ use greenwich_proto::{hlc::Version, peer::State, store::Store, time::Time};
 
 use super::{Event, TEND_US, World};
 use crate::{
-    invariants::{Broken, bounds, delivery::Delivery},
+    invariants::{Broken, bounds},
     network::Route,
     oracle::Effect,
     region::{Changed, Performed, name},
@@ -46,29 +46,21 @@ impl<S: Store> World<'_, S> {
         performed: Performed,
     ) -> Result<(), Broken> {
         self.summary.operations += 1;
-        let Performed {
-            changed,
-            before,
-            after,
-        } = performed;
+        let Performed { changed, marks } = performed;
         self.trace.line(
             self.now,
             &name(index),
             format_args!("{operation} -> {} keys", changed.len()),
         );
+        let place = self.delivery.place(index, &marks)?;
         if changed.is_empty() {
-            return if before == after {
-                Ok(())
-            } else {
-                Delivery::place(index, &before, &after).map(|_| ())
-            };
+            return Ok(());
         }
-        self.accept(
-            index,
-            operation,
-            changed,
-            Delivery::place(index, &before, &after)?,
-        )?;
+        let Some(place) = place else {
+            let text = format!("{operation} changed {changed:?} and is not in the log");
+            return Err(Broken::new("delivery", text));
+        };
+        self.accept(index, operation, changed, place)?;
         for other in self.others(index) {
             // A real driver is woken through the operating system: other commands may come first.
             let in_us = self.rng.below(300);
@@ -213,6 +205,10 @@ impl<S: Store> World<'_, S> {
                     .report(&sender.log, sender.clock.read(self.now));
                 let knows_us = report.incarnation == self.regions[index].incarnation();
                 sweeps += report.sent.sweeps;
+                let back = &self.regions[index];
+                let wall = back.clock.read(self.now);
+                // A repair, too, brings keys one by one.
+                sweeps += back.peer(other).report(&back.log, wall).received.repaired;
                 has_all &= knows_us
                     && report.state == State::Up
                     && !report.is_sweeping

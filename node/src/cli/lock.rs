@@ -1,22 +1,15 @@
-//! Files that are written whole and directories that belong to one process.
+//! Directories that belong to one process.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
-
-/// Writes `content` to `file` in one step: a reader sees the old content or all of the new one.
-pub(crate) fn write_whole(file: &Path, content: &str) -> io::Result<()> {
-    let draft = file.with_extension("draft");
-    fs::write(&draft, content)?;
-    fs::rename(&draft, file)
-}
 
 /// A lock that lives as long as the value, and ends with the process however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held open for the lock on it")] File);
 
 /// Locks `file`, creating it and its directory. `None` when another process has the lock.
-pub(crate) fn lock(file: &Path) -> io::Result<Option<Lock>> {
+pub(crate) fn acquire(file: &Path) -> io::Result<Option<Lock>> {
     if let Some(directory) = file.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -40,25 +33,10 @@ mod tests {
     fn a_lock_is_held_once_and_ends_with_its_value() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("made/on/demand.lock");
-        let held = lock(&file).unwrap();
+        let held = acquire(&file).unwrap();
         assert!(held.is_some());
-        assert!(lock(&file).unwrap().is_none());
+        assert!(acquire(&file).unwrap().is_none());
         drop(held);
-        assert!(lock(&file).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("up.json");
-        for content in ["old and longer", "new"] {
-            write_whole(&file, content).unwrap();
-            assert_eq!(fs::read_to_string(&file).unwrap(), content);
-        }
-        assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            1,
-            "no draft is left"
-        );
+        assert!(acquire(&file).unwrap().is_some());
     }
 }
