@@ -225,6 +225,26 @@ const LINK: &[Metric<Link>] = &[
         Counter(|l| l.sweeps),
     ),
     metric(
+        "greenwich_link_equal_as_of_seconds",
+        "Both regions held the same of what was written up to then, as Unix time; 0 before the first such comparison",
+        Gauge(|l| seconds(l.compared.equal_as_of_ms.unwrap_or(0))),
+    ),
+    metric(
+        "greenwich_link_comparisons",
+        "Comparisons with the peer that ended",
+        Counter(|l| l.compared.rounds),
+    ),
+    metric(
+        "greenwich_link_different_comparisons",
+        "Comparisons that found something missing on either side",
+        Counter(|l| l.compared.different),
+    ),
+    metric(
+        "greenwich_link_repaired_entries",
+        "Entries that were missing on either side and are not any more",
+        Counter(|l| l.compared.repaired),
+    ),
+    metric(
         "greenwich_link_reconnects",
         "Times that the link came up again",
         Counter(|l| l.reconnects),

@@ -133,6 +133,9 @@ pub struct Link {
     pub sweeping: bool,
     /// Sweeps over all keys that were begun for the peer: its first link, a restart, a fall off the log.
     pub sweeps: u64,
+    /// What comparisons with the peer have found.
+    #[serde(default)]
+    pub compared: Compared,
     /// Times that the link came up again after it was up.
     pub reconnects: u64,
     /// Impairment of what this node sends; none outside a rehearsal.
@@ -193,6 +196,20 @@ pub struct Updates {
     pub applied: u64,
     /// Received and changed nothing: the entry was as new or newer.
     pub superseded: u64,
+}
+
+/// What comparisons of the two regions have found since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Compared {
+    /// Both regions held the same of everything that was written up to then, in milliseconds since the Unix epoch; none
+    /// before the first such comparison.
+    pub equal_as_of_ms: Option<u64>,
+    /// Comparisons that ended.
+    pub rounds: u64,
+    /// Of them, those that found something missing on either side.
+    pub different: u64,
+    /// Entries that were missing on either side and are not any more.
+    pub repaired: u64,
 }
 
 /// Impairment of a link in a rehearsal.

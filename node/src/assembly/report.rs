@@ -15,8 +15,8 @@ use crate::{
     keyspace::Keyspace,
     server::{Server, process},
     status::{
-        Batches, Clients, Commands, Flow, Link, LinkState, Lookups, Memory, Status, UpdateLog,
-        Updates,
+        Batches, Clients, Commands, Compared, Flow, Link, LinkState, Lookups, Memory, Status,
+        UpdateLog, Updates,
     },
 };
 
@@ -204,6 +204,12 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     };
     link.sweeping = report.is_sweeping;
     link.sweeps = report.sent.sweeps;
+    link.compared = Compared {
+        equal_as_of_ms: report.compares.equal_as_of.map(|stamp| stamp.wall().0),
+        rounds: report.compares.rounds,
+        different: report.compares.different,
+        repaired: report.compares.repaired,
+    };
     link.reconnects = report.connects.saturating_sub(1);
 }
 

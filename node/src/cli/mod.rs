@@ -6,10 +6,12 @@
 mod certs;
 mod lock;
 mod node;
+mod nodes;
 mod ports;
 mod signals;
 mod status;
 mod up;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ enum Command {
     Up(up::UpArgs),
     Node(node::NodeArgs),
     Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
     Certs(certs::CertsArgs),
 }
 
@@ -38,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Certs(args) => certs::run(&args),
     };
     match done {

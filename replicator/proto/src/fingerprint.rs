@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Milliseconds of stamps that make an epoch. All regions must agree on it.
-pub const EPOCH_MS: u64 = 2_000;
+pub const EPOCH_MS: u64 = 1_000;
 
 /// Epochs past whose fingerprint a slot remembers.
 pub const CUTS: usize = 4;
@@ -44,6 +44,12 @@ const PART: u64 = 0x082e_fa98_ec4e_6c89;
 #[must_use]
 pub const fn epoch_of(stamp: Stamp) -> u64 {
     epoch_at(stamp.wall())
+}
+
+/// The first stamp after an epoch.
+#[must_use]
+pub const fn end_of(epoch: u64) -> Stamp {
+    Stamp::at(Wall((epoch + 1) * EPOCH_MS))
 }
 
 /// The epoch of a time. What expires at that time is gone at the epoch's end.
@@ -94,6 +100,17 @@ pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
         print = mix(print, (sum >> u64::BITS) as u64, 0);
     }
     print
+}
+
+/// As [`fingerprint`], of an entry of any kind: deleted keys differ by when they were deleted.
+#[must_use]
+pub fn identity(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
+    let print = fingerprint(key, entry);
+    if entry.has_value() {
+        return print;
+    }
+    let version = entry.version;
+    mix(print, version.stamp.0, u64::from(version.origin.0))
 }
 
 fn mix(print: u64, first: u64, second: u64) -> u64 {

@@ -12,13 +12,13 @@
 //!   peer's word counts only once everything that it wrote before saying it is here, so an increment made in ignorance
 //!   of a deletion is applied before that deletion is forgotten.
 //! - *whole*: nothing is missing of what earlier lives left behind. Whoever hears of a new life stops raising its claim
-//!   until it has received, from each other region, what that region held *after* it had heard of the same lives: then
-//!   whatever any life left behind anywhere is here.
+//!   until it has received, from each other region, what that region held *after* it had heard of the same lives, or has
+//!   found that both hold the same: then whatever any life left behind anywhere is here.
 //!
 //! ```text
 //!  us-east ✝ ── half of its last writes reached eu-west, none ap-south
 //!  us-east'   hello ──▶ eu-west, ap-south: not whole, claims stand still, so nobody forgets anything
-//!             ap-south asks eu-west, which knows us-east' too: its transfer brings the rest ──▶ whole, claims rise
+//!             ap-south and eu-west compare what they hold, both knowing us-east': the rest is found ──▶ whole, claims rise
 //! ```
 //!
 //! A claim belongs to a life: a region that starts again claims nothing until it is whole. Because a new life is heard of
@@ -26,20 +26,18 @@
 //!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     entry::totals::Actor,
+    fingerprint::end_of,
     hlc::{Origin, Stamp},
     log::PeerIndex,
     time::Time,
-    wire::control::Watermark,
+    wire::control::{Standing, Watermark},
 };
 
 /// Lives that a node has heard of: the newest of each region.
@@ -74,8 +72,6 @@ struct Peer {
     delivered: Stamp,
     /// What this life claims to hold.
     holds: Stamp,
-    /// The lives that it says it knows.
-    told: Known,
     /// The lives that it knew when the last transfer began that arrived whole.
     received: Option<Received>,
 }
@@ -103,6 +99,8 @@ struct Inner {
     peers: Box<[Peer]>,
     /// What this node claims to hold.
     held: Stamp,
+    /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
+    in_doubt_until: Stamp,
     /// Once served, always served.
     has_loaded: bool,
 }
@@ -114,8 +112,6 @@ pub struct Lives {
     /// Peers that cannot be reached are waited for until then.
     patience_ends: Time,
     inner: Mutex<Inner>,
-    /// How often what peers are told may have changed.
-    changes: AtomicU64,
 }
 
 /// What a node that has just started still waits for, before it serves clients.
@@ -140,7 +136,6 @@ impl Lives {
             is_linked: false,
             delivered: Stamp::ZERO,
             holds: Stamp::ZERO,
-            told: Known::default(),
             received: None,
         };
         Self {
@@ -149,9 +144,9 @@ impl Lives {
             inner: Mutex::new(Inner {
                 peers: peers.into_iter().map(unheard).collect(),
                 held: Stamp::ZERO,
+                in_doubt_until: Stamp::ZERO,
                 has_loaded: false,
             }),
-            changes: AtomicU64::new(0),
         }
     }
 
@@ -159,16 +154,6 @@ impl Lives {
     #[must_use]
     pub fn own(&self) -> Actor {
         self.own
-    }
-
-    /// Grows whenever [`Self::known`] or what is wanted of a peer may have changed.
-    pub(crate) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
-    fn change(&self, peer: PeerIndex, change: impl FnOnce(&mut Peer)) {
-        change(&mut self.inner.lock().peers[peer.0]);
-        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The newest life of every region that was heard of.
@@ -182,26 +167,54 @@ impl Lives {
             .collect()
     }
 
-    /// A link to `peer` was agreed upon, which is in its `incarnation`.
-    pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64) {
-        self.change(peer, |peer| {
-            peer.is_linked = true;
-            peer.told = Known::default();
-            if incarnation > peer.incarnation {
-                peer.incarnation = incarnation;
-                peer.holds = Stamp::ZERO;
+    /// A link to `peer` was agreed upon at `now`, which is in its `incarnation`.
+    pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
+        let mut inner = self.inner.lock();
+        let peer = &mut inner.peers[peer.0];
+        peer.is_linked = true;
+        if incarnation > peer.incarnation {
+            peer.incarnation = incarnation;
+            peer.holds = Stamp::ZERO;
+            inner.in_doubt_until = now;
+        }
+    }
+
+    /// At `now`, a repair from `peer` has brought something that was missing here. What other peers hold was compared
+    /// without it, and has to be compared anew.
+    pub(crate) fn doubt(&self, peer: PeerIndex, now: Stamp) {
+        let mut inner = self.inner.lock();
+        inner.in_doubt_until = now;
+        for (at, other) in inner.peers.iter_mut().enumerate() {
+            if at != peer.0 && matches!(other.received, Some(Received::With(_))) {
+                other.received = Some(Received::With(Known::default()));
             }
-        });
+        }
+    }
+
+    /// `peer` held the same as this node at the end of `epoch`, and stands where it says: if neither side has been in doubt
+    /// since, nothing is missing here of what it holds.
+    pub(crate) fn prove(&self, peer: PeerIndex, epoch: u64, theirs: Standing) {
+        let in_doubt_until = theirs.in_doubt_until.max(self.in_doubt_until());
+        if end_of(epoch) > in_doubt_until {
+            self.receive(peer, theirs.known);
+        }
+    }
+
+    /// Until when what is held here was in doubt: an epoch that ended before proves nothing.
+    pub(crate) fn in_doubt_until(&self) -> Stamp {
+        self.inner.lock().in_doubt_until
+    }
+
+    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here.
+    pub(crate) fn heard(&self, now: Stamp) -> Stamp {
+        let inner = self.inner.lock();
+        let linked = inner.peers.iter().filter(|peer| peer.is_linked);
+        linked.map(|peer| peer.delivered).fold(now, Stamp::min)
     }
 
     /// The link to `peer` is gone.
     pub(crate) fn part(&self, peer: PeerIndex) {
         self.inner.lock().peers[peer.0].is_linked = false;
-    }
-
-    /// `peer` knows these lives.
-    pub(crate) fn hear(&self, peer: PeerIndex, known: Known) {
-        self.change(peer, |peer| peer.told = known);
     }
 
     /// Everything that `peer` wrote before it sent `watermark` has been applied.
@@ -211,29 +224,21 @@ impl Lives {
         peer.holds = peer.holds.max(watermark.holds);
     }
 
-    /// Everything that `peer` held when it knew these lives is here.
+    /// Everything that `peer` held when it knew these lives is here: it was sent, or it was compared and is the same.
     pub(crate) fn receive(&self, peer: PeerIndex, known: Known) {
-        self.change(peer, |peer| peer.received = Some(Received::With(known)));
+        self.inner.lock().peers[peer.0].received = Some(Received::With(known));
     }
 
     /// As [`Self::receive`], from a peer of a release that does not say which lives it knows.
     pub(crate) fn receive_what_it_can(&self, peer: PeerIndex) {
-        self.change(peer, |peer| peer.received = Some(Received::AllItCan));
+        self.inner.lock().peers[peer.0].received = Some(Received::AllItCan);
     }
 
-    /// Whether to ask `peer` for everything that it holds: it may hold what was left behind by a life that is over, and
-    /// has heard so too.
+    /// Whether to ask `peer` for everything that it holds: nothing has come from it since the start. What is missing later
+    /// is found by comparison.
     #[must_use]
     pub(crate) fn wants(&self, peer: PeerIndex) -> bool {
-        let inner = self.inner.lock();
-        let from = &inner.peers[peer.0];
-        if from.received.is_none() {
-            return true;
-        }
-        inner.lacks(peer)
-            && inner
-                .others(peer)
-                .all(|other| from.told.of(other.origin) >= other.incarnation)
+        self.inner.lock().peers[peer.0].received.is_none()
     }
 
     /// This node holds everything of every region up to here, where nothing later than `now` was written here.
@@ -367,7 +372,7 @@ mod tests {
     fn whole() -> Lives {
         let us = us();
         for (peer, incarnation) in [(EU, 20), (AP, 30)] {
-            us.meet(peer, incarnation);
+            us.meet(peer, incarnation, Stamp::ZERO);
             us.receive(peer, known([10, 20, 30]));
         }
         us
@@ -376,11 +381,11 @@ mod tests {
     #[test]
     fn nothing_is_claimed_before_everything_was_received() {
         let us = us();
-        us.meet(EU, 20);
+        us.meet(EU, 20, Stamp::ZERO);
         us.accept(EU, &word(500, 500));
         us.receive(EU, known([10, 20, 30]));
         assert_eq!(us.holds(NOW), Stamp::ZERO, "nothing came from ap-south");
-        us.meet(AP, 30);
+        us.meet(AP, 30, Stamp::ZERO);
         us.accept(AP, &word(400, 300));
         assert_eq!(us.holds(NOW), Stamp::ZERO);
         us.receive(AP, known([10, 20, 30]));
@@ -394,7 +399,7 @@ mod tests {
         us.accept(EU, &word(500, 500));
         us.accept(AP, &word(500, 500));
         assert_eq!(us.settled(NOW), Stamp(500));
-        us.meet(EU, 21);
+        us.meet(EU, 21, Stamp::ZERO);
         us.accept(EU, &word(900, 0));
         us.accept(AP, &word(900, 500));
         assert_eq!(
@@ -402,10 +407,6 @@ mod tests {
             Stamp(500),
             "ap-south may hold what is not here"
         );
-        us.hear(AP, known([10, 20, 30]));
-        assert!(!us.wants(AP), "it has not heard of the new life");
-        us.hear(AP, known([10, 21, 30]));
-        assert!(us.wants(AP) && !us.wants(EU));
         us.receive(AP, known([10, 21, 30]));
         assert_eq!(us.holds(NOW), Stamp(900));
         assert_eq!(us.settled(NOW), Stamp::ZERO, "the new life claims nothing");
@@ -414,7 +415,7 @@ mod tests {
     #[test]
     fn what_a_source_knew_when_it_began_is_what_counts() {
         let us = whole();
-        us.meet(EU, 21);
+        us.meet(EU, 21, Stamp::ZERO);
         us.receive(AP, known([10, 20, 30]));
         us.accept(EU, &word(900, 900));
         us.accept(AP, &word(900, 900));
@@ -422,15 +423,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_repair_brings_puts_what_others_hold_in_doubt() {
+        let us = whole();
+        us.accept(EU, &word(900, 900));
+        us.accept(AP, &word(900, 900));
+        us.doubt(EU, Stamp(600));
+        assert_eq!(
+            (us.holds(NOW), us.in_doubt_until()),
+            (Stamp::ZERO, Stamp(600))
+        );
+        us.receive(AP, known([10, 20, 30]));
+        assert_eq!(us.holds(NOW), Stamp(900));
+    }
+
+    #[test]
     fn clients_wait_for_every_peer_that_can_be_reached() {
         let us = us();
-        us.meet(EU, 20);
+        us.meet(EU, 20, Stamp::ZERO);
         let awaited = |lives: &Lives, at| lives.loading(Time(at)).map(|loading| loading.awaited);
         assert_eq!(awaited(&us, 0), Some(vec![EU, AP]));
         assert_eq!(awaited(&us, 10_000_000), Some(vec![EU]), "ap-south is away");
         us.receive(EU, known([10, 20, 0]));
         assert_eq!(awaited(&us, 10_000_000), None);
-        us.meet(AP, 30);
+        us.meet(AP, 30, Stamp::ZERO);
         assert_eq!(
             awaited(&us, 10_000_001),
             None,

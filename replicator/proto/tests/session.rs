@@ -175,7 +175,7 @@ fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
     let is_new = |frame| {
         matches!(
             frame,
-            Control::Clock(_) | Control::Lives(_) | Control::Sent(_)
+            Control::Clock(_) | Control::Want | Control::Sent(_) | Control::Compare(_)
         )
     };
     assert!(!frames.into_iter().any(is_new));

@@ -10,6 +10,10 @@ use crate::common::{Cluster, Node, REGIONS, until};
 const LARGE: usize = 8;
 const LARGE_BYTES: usize = 20_000_000;
 
+/// How much later the small updates may be: what waits for a large value is later by hundreds of times, what shares a busy
+/// machine with it by a few.
+const STRETCH_MAX: u32 = 10;
+
 /// 50 Mbit/s over 20 ms.
 fn narrow() -> LinkProfile {
     LinkProfile {
@@ -71,7 +75,7 @@ fn small_updates_do_not_wait_for_large_values() {
     for share in [50, 90] {
         let (alone, beside) = (of(&alone, share), of(&beside, share));
         assert!(
-            beside < 4 * alone,
+            beside < STRETCH_MAX * alone,
             "p{share} {alone:?} alone, {beside:?} beside"
         );
     }

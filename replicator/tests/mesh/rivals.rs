@@ -32,7 +32,7 @@ fn a_second_process_of_a_region_does_not_take_a_living_link() {
     let west = cluster.start(1, &[0]);
     let first = Node::start(twin(&cluster, 0));
     until("the first is linked", || first.is_up(0) && west.is_up(0));
-    let second = Node::start(twin(&cluster, 60_000));
+    let second = Node::start(twin(&cluster, 1_000));
     until_told(
         || format!("{:?}", second.link(0)),
         || matches!(&second.link(0).0.state, State::Refused(_)) || second.link(0).1.is_refused,
@@ -94,7 +94,7 @@ fn a_process_that_was_killed_does_not_keep_its_successor_waiting_nor_have_it_ref
     });
     // Nothing of it speaks any more, not even to say good-bye.
     drop(runtime);
-    let successor = Node::start(twin(&cluster, 60_000));
+    let successor = Node::start(twin(&cluster, 1_000));
     until("the successor is linked", || {
         assert!(!successor.link(0).1.is_refused, "{}", successor.reason(0));
         successor.is_up(0) && west.link(0).0.incarnation == successor.incarnation

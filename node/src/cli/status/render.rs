@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Answer, table};
+use super::super::nodes::Answer;
+use super::table;
 use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.

@@ -13,9 +13,13 @@
 
 mod apart;
 mod build;
+mod compare;
 pub mod handshake;
 mod lead;
+mod lists;
+mod push;
 mod receive;
+mod repair;
 mod send;
 mod sweep;
 mod window;
@@ -26,11 +30,13 @@ use parking_lot::Mutex;
 
 pub use self::{
     build::Builder,
+    compare::Compares,
     receive::{ReceiveStats, Violation},
     send::SendStats,
     window::WindowLimits,
 };
 use self::{
+    compare::Comparison,
     handshake::{Expected, Identity, Refusal},
     lead::Lead,
     receive::Receiver,
@@ -42,8 +48,8 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_CLOCKS, WIRE_LIVES, WIRE_VERSION,
-        control::{self, Control, Hello, Watermark},
+        WIRE_CLOCKS, WIRE_REPAIR, WIRE_VERSION,
+        control::{Control, Hello, Watermark},
     },
 };
 
@@ -159,6 +165,8 @@ pub struct Report {
     pub window_bytes: u64,
     /// Whether a sweep over the keyspace is under way.
     pub is_sweeping: bool,
+    /// What comparisons with the peer have found.
+    pub compares: Compares,
     /// Times that the session was established.
     pub connects: u64,
     /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the
@@ -182,8 +190,11 @@ pub struct Peer {
     connects: u64,
     /// The wire version that both sides speak.
     wire: u32,
-    /// What the peer was told last of the lives that we know, and how often that had changed by then.
-    told: Option<(u64, control::Lives)>,
+    /// Whether the peer was asked for everything on this link.
+    has_asked: bool,
+    comparison: Comparison,
+    /// What repairs had changed here at the last look.
+    repaired: u64,
     lead: Lead,
     sender: Sender,
     receiver: Receiver,
@@ -202,7 +213,9 @@ impl Peer {
             next_watermark: now,
             connects: 0,
             wire: 0,
-            told: None,
+            has_asked: false,
+            comparison: Comparison::default(),
+            repaired: 0,
             lead: Lead::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
@@ -322,6 +335,7 @@ impl Peer {
         }
         self.sender.disconnect();
         self.receiver.disconnect();
+        self.comparison.disconnect();
     }
 
     fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
@@ -377,7 +391,7 @@ impl Peer {
             Control::Ack(ids) if self.state == State::Up => {
                 for id in ids {
                     let complete = self.sender.acknowledge(id, node, now);
-                    if let Some(known) = complete.filter(|_| self.tells_lives()) {
+                    if let Some(known) = complete.filter(|_| self.repairs()) {
                         out.push(Output::Control(Control::Sent(known).encode()));
                     }
                 }
@@ -389,25 +403,30 @@ impl Peer {
                     .observe(watermark.stamp, wall)
                     .map_err(|skew| skew.to_string())?;
                 self.receiver.hear(watermark);
-                if !self.tells_lives() {
+                if !self.repairs() {
                     // It says nothing of time while it owes a sweep.
                     node.lives.receive_what_it_can(self.index);
                 }
                 self.settle(wall, node);
                 Ok(())
             }
-            Control::Lives(lives) if self.state == State::Up => {
-                node.lives.hear(self.index, lives.known);
-                if lives.wants {
-                    self.sender.ask(node.log, node.lives.known());
-                }
+            Control::Want if self.state == State::Up => {
+                self.sender.ask(node.log, node.lives.known());
                 Ok(())
             }
             Control::Sent(known) if self.state == State::Up => {
                 node.lives.receive(self.index, known);
-                // If it was not enough, it is asked for again.
-                self.told = None;
                 Ok(())
+            }
+            frame @ (Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_))
+                if self.state == State::Up =>
+            {
+                self.compare(frame, wall, node, out)
             }
             Control::Clock(theirs) if self.state == State::Up => {
                 self.lead.hear(theirs, wall);
@@ -417,8 +436,14 @@ impl Peer {
             | Control::Ready
             | Control::Ack(_)
             | Control::Watermark(_)
-            | Control::Lives(_)
+            | Control::Want
             | Control::Sent(_)
+            | Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_)
             | Control::Clock(_) => Err("a control frame arrived out of turn".to_owned()),
         }
     }
@@ -440,14 +465,15 @@ impl Peer {
         )?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
-            asks: hello.wire >= WIRE_LIVES,
+            asks: hello.wire >= WIRE_REPAIR,
         };
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
-        node.lives.meet(self.index, hello.incarnation);
+        let stamp = node.log.clock().stamp(wall);
+        node.lives.meet(self.index, hello.incarnation, stamp);
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);
-        self.told = None;
+        self.has_asked = false;
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;
@@ -490,7 +516,9 @@ impl Peer {
                 Control::Ack(self.receiver.take_acks()).encode(),
             ));
         }
-        self.tell_lives(node, out);
+        if self.repairs() {
+            self.repair(wall, node, out);
+        }
         if now >= self.next_watermark {
             self.tell_time(wall, node, out);
             if self.wire >= WIRE_CLOCKS {
@@ -500,31 +528,14 @@ impl Peer {
         }
     }
 
-    /// Whether the peer says which lives it knows, and asks for what it lacks.
-    fn tells_lives(&self) -> bool {
-        self.wire >= WIRE_LIVES
-    }
-
-    /// Tells the peer which lives we know, and whether we ask for what it holds, when that has changed.
-    fn tell_lives<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
-        let changes = node.lives.changes();
-        let is_told = matches!(self.told, Some((told_at, _)) if told_at == changes);
-        if is_told || !self.tells_lives() {
-            return;
-        }
-        let lives = control::Lives {
-            known: node.lives.known(),
-            wants: node.lives.wants(self.index),
-        };
-        if !matches!(&self.told, Some((_, told)) if *told == lives) {
-            out.push(Output::Control(Control::Lives(lives.clone()).encode()));
-        }
-        self.told = Some((changes, lives));
+    /// Whether the peer asks for what it lacks, and compares what it holds.
+    fn repairs(&self) -> bool {
+        self.wire >= WIRE_REPAIR
     }
 
     /// Tells the peer how far time has come here.
     fn tell_time<S>(&self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
-        if !self.tells_lives() && self.sender.is_sweeping() {
+        if !self.repairs() && self.sender.is_sweeping() {
             // A peer that does not know that it lacks something must not count as having heard everything.
             return;
         }
@@ -557,6 +568,7 @@ impl Peer {
             in_flight_bytes: self.sender.in_flight_bytes(),
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
+            compares: self.comparison.found,
             connects: self.connects,
             clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,

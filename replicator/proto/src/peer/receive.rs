@@ -3,7 +3,7 @@
 use super::handshake::Refusal;
 use crate::{
     entry::EntryRef,
-    hlc::Clock,
+    hlc::{Clock, Version},
     log::LANES,
     ranges::Ranges,
     store::{AT_ONCE, Applied, Store},
@@ -30,6 +30,10 @@ pub struct ReceiveStats {
     pub changed: u64,
     /// Entries that were covered by what is held.
     pub superseded: u64,
+    /// Entries that changed what is held and came with a sweep or a repair.
+    pub repaired: u64,
+    /// Values that came so and are not held afterwards: every region had heard of their end, and one has them still.
+    pub rejected: u64,
 }
 
 /// A peer that does not follow the protocol, or whose clock must not be followed.
@@ -113,6 +117,10 @@ impl Receiver {
             self.stats.batches += 1;
             self.stats.changed += applied.changed;
             self.stats.superseded += applied.superseded;
+            if batch.ranges.is_empty() {
+                self.stats.repaired += applied.changed;
+                self.stats.rejected += rejected(&batch, store, wall);
+            }
             for range in &batch.ranges {
                 let lane = &mut self.applied[range.lane];
                 lane.insert(range.after, range.up_to);
@@ -124,6 +132,14 @@ impl Receiver {
         self.acks.push(batch.id);
         self.acks_since = self.acks_since.or(Some(now));
         Ok(())
+    }
+
+    /// Takes over a flush that a comparison showed to be missing here.
+    pub(super) fn flush<S: Store>(&mut self, flushed: Version, store: &S) {
+        if flushed > store.flushed() {
+            store.flush(flushed);
+            self.stats.repaired += 1;
+        }
     }
 
     /// Batches to acknowledge, and since when the oldest of them waits.
@@ -159,6 +175,27 @@ impl Receiver {
         self.word = self.next_word.take();
         Some(word)
     }
+}
+
+/// Values of a batch whose keys are not held.
+fn rejected<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> u64 {
+    let is_held = |entry: &EntryRef<'_>| {
+        let mut is_held = false;
+        store.export(&[entry.key], &mut |_| is_held = true);
+        is_held
+    };
+    let mut rejected = 0;
+    let mut look = |entry: &EntryRef<'_>| {
+        rejected += u64::from(entry.is_live(wall) && !is_held(entry));
+    };
+    for item in batch.items() {
+        match item {
+            Item::Entry(entry) => look(&entry),
+            Item::Unit(unit) => unit.entries().for_each(|entry| look(&entry)),
+            Item::Flush(_) => {}
+        }
+    }
+    rejected
 }
 
 fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {

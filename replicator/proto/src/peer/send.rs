@@ -8,6 +8,7 @@ use super::{
     apart::Queue,
     build::{Built, sent_before},
     handshake::Refusal,
+    push::Pushes,
     sweep::{Piece, Place, Sweep},
     window::{Sent, Window},
 };
@@ -23,7 +24,7 @@ use crate::{
     },
 };
 
-/// A sweep gets at least one byte of this many that go out, however much the log holds.
+/// Sweeps and repairs get at least one byte of this many that go out, however much the log holds.
 const SWEEP_PART: u64 = 4;
 
 /// Counters of the sending half.
@@ -61,6 +62,8 @@ pub(super) enum Part {
     Sweep(Place),
     /// The end of so many laps of the same: nothing follows.
     SweepEnd(u32),
+    /// What a comparison showed to be missing at the peer.
+    Push,
 }
 
 /// Whose link it is: what [`Sender::resume`] has to know of the peer.
@@ -84,8 +87,9 @@ pub(super) struct Sender {
     apart: Queue,
     window: Window,
     sweep: Option<Sweep>,
-    /// Bytes that are the sweep's before the log is looked at again.
-    swept_short: u64,
+    pub(super) pushes: Pushes,
+    /// Bytes that are the sweep's, or the pushes', before the log is looked at again.
+    background_short: u64,
     next_id: u64,
     next_flush: Time,
     /// Whether the last look at the log found nothing, so that the next append must be told.
@@ -106,7 +110,8 @@ impl Sender {
             apart: Queue::default(),
             window: Window::new(limits.window, now),
             sweep: None,
-            swept_short: 0,
+            pushes: Pushes::default(),
+            background_short: 0,
             next_id: 1,
             next_flush: now,
             is_idle: false,
@@ -159,9 +164,8 @@ impl Sender {
 
     /// The peer asks for everything that is held here.
     pub(super) fn ask(&mut self, log: &Log, known: Known) {
-        match &mut self.sweep {
-            Some(sweep) => sweep.ask(&known),
-            None => self.start_sweep(log, known),
+        if self.sweep.is_none() {
+            self.start_sweep(log, known);
         }
     }
 
@@ -169,7 +173,7 @@ impl Sender {
     fn start_sweep(&mut self, log: &Log, known: Known) {
         let covers = self.cover(log);
         self.stats.sweeps += 1;
-        self.swept_short = 0;
+        self.background_short = 0;
         self.sweep = Some(Sweep::begin(covers, known));
     }
 
@@ -204,13 +208,18 @@ impl Sender {
         !std::mem::replace(&mut self.is_started, true)
     }
 
+    /// Whether the peer takes batches.
+    pub(super) fn is_started(&self) -> bool {
+        self.is_started
+    }
+
     /// When to look for what to send: as soon as something waits that the window would let through, and once after each
     /// batch of the log.
     pub(super) fn flush_due(&self, log: &Log) -> Option<Time> {
         if !self.is_started || !self.window.has_room() {
             return None;
         }
-        if self.sweep_may_go() || self.apart_may_go() {
+        if self.background_may_go() || self.apart_may_go() {
             return Some(Time(0));
         }
         let unread = || (0..LANES).any(|lane| log.count_after(lane, self.cursors[lane].seq) > 0);
@@ -222,15 +231,16 @@ impl Sender {
         self.is_idle
     }
 
-    /// Whether a piece of the sweep, which may be large, may go out: a part of the window stays free for what is written
-    /// meanwhile.
-    fn sweep_may_go(&self) -> bool {
-        let has_room = self.window.has_room_to_spare() || self.sweep_is_short();
-        self.sweep_is_due() && has_room && self.window.has_room_for_large()
+    /// Whether there is a piece of a sweep or of a repair to send.
+    fn has_background(&self) -> bool {
+        self.sweep.as_ref().is_some_and(Sweep::is_due) || self.pushes.is_due()
     }
 
-    fn sweep_is_due(&self) -> bool {
-        self.sweep.as_ref().is_some_and(Sweep::is_due)
+    /// Whether a piece of it, which may be large, may go out: a part of the window stays free for what is written
+    /// meanwhile.
+    fn background_may_go(&self) -> bool {
+        let has_room = self.window.has_room_to_spare() || self.background_is_short();
+        self.has_background() && has_room && self.window.has_room_for_large()
     }
 
     /// Whether the next of what waits apart may go out. Beside a sweep it goes one at a time, so that neither takes all the
@@ -239,12 +249,12 @@ impl Sender {
         let is_apart = |batch: &InFlight| batch.part == Part::Apart;
         !self.apart.is_empty()
             && self.window.has_room_for_large()
-            && !(self.sweep_is_due() && self.in_flight.values().any(is_apart))
+            && !(self.has_background() && self.in_flight.values().any(is_apart))
     }
 
     /// Whether the log took so much of what went out that the sweep comes first.
-    fn sweep_is_short(&self) -> bool {
-        self.swept_short >= self.limits.batch_bytes as u64
+    fn background_is_short(&self) -> bool {
+        self.background_short >= self.limits.batch_bytes as u64
     }
 
     /// Calls `send` with each batch that may go out now.
@@ -265,8 +275,8 @@ impl Sender {
     /// What waits apart has room for little at a time, and the link lets others pass it. Then the log goes first, and a
     /// sweep takes what it leaves; but never less than its part.
     fn next<S: Store>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>> {
-        if self.sweep_is_short()
-            && let Some(bytes) = self.next_from_sweep(now, node.store)
+        if self.background_is_short()
+            && let Some(bytes) = self.next_in_background(now, node.store)
         {
             return Some(bytes);
         }
@@ -281,7 +291,7 @@ impl Sender {
                 return next;
             }
         }
-        self.next_from_sweep(now, node.store)
+        self.next_in_background(now, node.store)
     }
 
     fn next_from_log<S>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>>
@@ -315,8 +325,8 @@ impl Sender {
             true => now + self.limits.flush_interval,
         };
         // One that waits for room for what is large loses nothing to the log.
-        if self.sweep_is_due() && self.window.has_room_for_large() {
-            self.swept_short += bytes.len() as u64 / SWEEP_PART;
+        if self.has_background() && self.window.has_room_for_large() {
+            self.background_short += bytes.len() as u64 / SWEEP_PART;
         }
         self.note_sent(now, &bytes, built.ranges.clone(), Part::Log);
         Some(bytes)
@@ -346,21 +356,27 @@ impl Sender {
         Some(bytes)
     }
 
-    fn next_from_sweep<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
-        if !self.sweep_may_go() {
+    fn next_in_background<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+        if !self.background_may_go() {
             return None;
         }
+        let limit_bytes = self.limits.batch_bytes;
+        let of_sweep = self
+            .sweep
+            .as_mut()
+            .and_then(|sweep| sweep.next(store, limit_bytes));
+        let piece = of_sweep.or_else(|| self.pushes.next(store, limit_bytes));
         let Piece {
             part,
             items,
             ranges,
             updates,
-        } = self.sweep.as_mut()?.next(store, self.limits.batch_bytes)?;
+        } = piece?;
         let mut bytes = Vec::with_capacity(items.len() + 256);
         batch::put_header(self.next_id, store.settled(), &ranges, &mut bytes);
         bytes.extend_from_slice(&items);
         self.stats.updates += updates;
-        self.swept_short = self.swept_short.saturating_sub(bytes.len() as u64);
+        self.background_short = self.background_short.saturating_sub(bytes.len() as u64);
         self.note_sent(now, &bytes, ranges, part);
         Some(bytes)
     }
@@ -396,31 +412,32 @@ impl Sender {
                 self.sweep.as_mut()?.acknowledge();
                 None
             }
-            Part::SweepEnd(lap) => self.end_sweep(lap, node),
+            Part::SweepEnd(lap) => self.end_sweep(lap),
+            Part::Push => {
+                self.pushes.acknowledge();
+                None
+            }
         }
     }
 
     /// The end of the sweep has arrived. Where the log fell behind it once more, it is no end.
-    fn end_sweep<S>(&mut self, lap: u32, node: &Node<'_, S>) -> Option<Known> {
+    fn end_sweep(&mut self, lap: u32) -> Option<Known> {
         if !self.sweep.as_mut()?.acknowledge_end(lap) {
             return None;
         }
-        let sweep = self.sweep.take()?;
-        if sweep.is_asked_again() {
-            self.start_sweep(node.log, node.lives.known());
-        }
-        Some(sweep.finish())
+        self.sweep.take().map(Sweep::finish)
     }
 
     /// The link is gone, and with it what was in flight.
     pub(super) fn disconnect(&mut self) {
         let lost = self.in_flight.values().find_map(|batch| match batch.part {
             Part::Sweep(place) => Some(place),
-            Part::Log | Part::Apart | Part::SweepEnd(_) => None,
+            Part::Log | Part::Apart | Part::SweepEnd(_) | Part::Push => None,
         });
         if let Some(sweep) = &mut self.sweep {
             sweep.go_back(lost);
         }
+        self.pushes = Pushes::default();
         self.in_flight.clear();
         self.apart.clear();
         self.window.lose_all();

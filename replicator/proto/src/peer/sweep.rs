@@ -27,8 +27,6 @@ pub(super) struct Sweep {
     batches_in_flight: usize,
     /// How often it was extended.
     lap: u32,
-    /// Whether the peer has asked for another one, behind this.
-    is_asked_again: bool,
 }
 
 /// Where a part of a sweep was, to go back there when it is lost.
@@ -59,7 +57,6 @@ impl Sweep {
             known,
             batches_in_flight: 0,
             lap: 0,
-            is_asked_again: false,
         }
     }
 
@@ -70,16 +67,6 @@ impl Sweep {
         (self.is_around, self.owes_flush) = (false, true);
         self.covers = covers;
         self.lap += 1;
-    }
-
-    /// The peer asks for what is held by a node that knows of `known` lives.
-    pub(super) fn ask(&mut self, known: &Known) {
-        self.is_asked_again |= self.known != *known;
-    }
-
-    /// Whether the peer has asked for another one.
-    pub(super) fn is_asked_again(&self) -> bool {
-        self.is_asked_again
     }
 
     /// Whether there is something to send.
@@ -218,7 +205,7 @@ mod tests {
     fn places(sweep: &mut Sweep, count: usize) -> Vec<Place> {
         let mut next = || match sweep.next(&Ten, 1)?.part {
             Part::Sweep(place) => Some(place),
-            Part::Log | Part::Apart | Part::SweepEnd(_) => None,
+            Part::Log | Part::Apart | Part::SweepEnd(_) | Part::Push => None,
         };
         (0..count).map_while(|_| next()).collect()
     }

@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{hlc::Stamp, lives::Known, log::LANES, time::Wall, wire::CONTROL_BYTES_MAX};
+use crate::{
+    hlc::{Stamp, Version},
+    lives::Known,
+    log::LANES,
+    time::Wall,
+    wire::CONTROL_BYTES_MAX,
+};
 
 /// The first frame on a link, in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,33 +57,101 @@ pub enum Control {
     Ack(Vec<u64>),
     /// How far time has come at the sender.
     Watermark(Watermark),
-    /// The lives that the sender knows, and whether it asks for everything that the receiver holds. Since wire version 2.
-    Lives(Lives),
-    /// Everything that the sender held when it knew these lives was sent, and applied. Since wire version 2.
+    /// Asks for everything that the receiver holds. Since wire version 2, as all that follow.
+    Want,
+    /// Everything that the sender held when it knew these lives was sent, and applied.
     Sent(Known),
-    /// What the sender's clock says. A stamp does not: it follows the most advanced clock. Since wire version 2.
+    /// Asks to compare what both sides held at the end of an epoch.
+    Compare(Compare),
+    /// The answer.
+    Compared(Compared),
+    /// What the sender holds of slots that differ.
+    Listing(Listing),
+    /// Which of that the receiver lacks.
+    Wanted(Listing),
+    /// What so many listings showed to be missing at the receiver has arrived there.
+    Pushed(u64),
+    /// The repair after a comparison has ended at the sender, which had so many entries changed by it.
+    Repaired(u64),
+    /// What the sender's clock says. A stamp does not: it follows the most advanced clock.
     Clock(Wall),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 14] = [
     "Hello",
     "Ready",
     "Refuse",
     "Ack",
     "Watermark",
-    "Lives",
+    "Want",
     "Sent",
+    "Compare",
+    "Compared",
+    "Listing",
+    "Wanted",
+    "Pushed",
+    "Repaired",
     "Clock",
 ];
 
-/// What the sender knows of the cluster's nodes.
+/// What the sender held at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lives {
-    /// The newest life of each region.
+pub struct Compare {
+    /// The epoch.
+    pub epoch: u64,
+    /// Where the sender stands.
+    pub standing: Standing,
+    /// A fingerprint for each group of slots.
+    pub groups: Vec<u64>,
+}
+
+/// What decides whether a comparison proves that nothing of earlier lives is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The lives that the sender knows.
     pub known: Known,
-    /// Whether it asks for everything that the receiver holds.
-    pub wants: bool,
+    /// What it holds was in doubt until then.
+    pub in_doubt_until: Stamp,
+    /// The newest flush that it has heard of.
+    pub flushed: Version,
+}
+
+/// How two sides compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// They held the same.
+    Equal,
+    /// They did not, as far as fingerprints tell.
+    Different,
+    /// The sender cannot say: it is too long ago.
+    Unknown,
+}
+
+/// The answer to a [`Compare`], in as many frames as it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The epoch.
+    pub epoch: u64,
+    /// Where the sender stands.
+    pub standing: Standing,
+    /// How they compare.
+    pub verdict: Verdict,
+    /// Groups that differ.
+    pub groups: Vec<u8>,
+    /// The sender's fingerprints of their slots, four bytes each.
+    #[serde(with = "serde_bytes")]
+    pub prints: Vec<u8>,
+    /// Whether another frame follows.
+    pub goes_on: bool,
+}
+
+/// Entries of some slots, as [`crate::peer`] packs them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Slots and what of them.
+    #[serde(with = "serde_bytes")]
+    pub lists: Vec<u8>,
 }
 
 /// What the sender has written and heard, so that receivers can tell what every region has heard.

@@ -10,8 +10,8 @@ pub mod control;
 
 /// The newest wire version that this release speaks.
 pub const WIRE_VERSION: u32 = 2;
-/// From this wire version on, nodes tell each other which lives they know, and ask for what they lack.
-pub const WIRE_LIVES: u32 = 2;
+/// From this wire version on, nodes ask for what they lack, and compare what they hold.
+pub const WIRE_REPAIR: u32 = 2;
 /// From this wire version on, nodes tell each other what their clocks say.
 pub const WIRE_CLOCKS: u32 = 2;
 /// The oldest wire version that this release speaks.

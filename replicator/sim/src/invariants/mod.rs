@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod readiness;
 pub mod stamps;
 pub mod units;
+pub mod verify;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

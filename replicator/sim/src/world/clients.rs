@@ -205,6 +205,10 @@ impl<S: Store> World<'_, S> {
                     .report(&sender.log, sender.clock.read(self.now));
                 let knows_us = report.incarnation == self.regions[index].incarnation();
                 sweeps += report.sent.sweeps;
+                let back = &self.regions[index];
+                let wall = back.clock.read(self.now);
+                // A repair, too, brings keys one by one.
+                sweeps += back.peer(other).report(&back.log, wall).received.repaired;
                 has_all &= knows_us
                     && report.state == State::Up
                     && !report.is_sweeping

@@ -60,6 +60,8 @@ impl<S: Store> World<'_, S> {
         self.is_torn_for_good |= was_sweeping;
         self.delivery.restart(&self.regions[index]);
         self.regions[index] = self.next_life(index);
+        // Its counter begins anew: the sweep that it will be sent must not make up for those that it had sent.
+        self.note_sweeps();
         self.down_until[index] = self.now + Duration::from_micros(down_us);
         self.oracle.restart(index);
         self.stamps.restart(index);

@@ -23,7 +23,8 @@ use crate::{
     Plant,
     clock::WallClock,
     invariants::{
-        Broken, convergence, delivery::Delivery, readiness::Readiness, stamps::Stamps, units::Units,
+        Broken, convergence, delivery::Delivery, readiness::Readiness, stamps::Stamps,
+        units::Units, verify::Verify,
     },
     network::{Message, Network, Route},
     oracle::Oracle,
@@ -132,6 +133,7 @@ pub struct World<'a, S> {
     delivery: Delivery,
     units: Units,
     readiness: Readiness,
+    verify: Verify,
     survival: Survival,
     /// Until when the node of each region does not run.
     down_until: Vec<Time>,
@@ -184,6 +186,7 @@ impl<'a, S: Store> World<'a, S> {
             delivery: Delivery::default(),
             units: Units::default(),
             readiness: Readiness::default(),
+            verify: Verify::default(),
             survival: Survival::default(),
             down_until: vec![Time(0); swarm.regions],
             is_quiet: false,

@@ -42,6 +42,8 @@ impl<S: Store> World<'_, S> {
             self.wake(route, deadline.max(Time(self.now.0 + 50)));
         }
         self.look_whether_loaded(route.from)?;
+        let (region, other) = (&self.regions[route.from], &self.regions[route.to]);
+        self.verify.check(region, other, &self.keys, self.now)?;
         self.delivery
             .check(&self.regions[route.from], &self.regions[route.to], self.now)
     }

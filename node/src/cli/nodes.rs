@@ -1,0 +1,118 @@
+//! Which nodes a command asks, and what they answer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::status::fetch::fetch;
+use super::up::record::Record;
+use crate::status::Status;
+
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Where the nodes are.
+#[derive(Debug, Args)]
+pub(super) struct NodesArgs {
+    /// Directory of a running `greenwich up`.
+    #[arg(long, default_value = "greenwich-data", value_name = "DIR")]
+    data: PathBuf,
+    /// Admin addresses to ask instead, as host:port.
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "ADDR")]
+    admin: Vec<String>,
+    /// File with the admin token of the nodes.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// Nodes to ask: the region's name where it is known, and the admin address.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    targets: Vec<(Option<String>, String)>,
+    token: Option<String>,
+}
+
+/// What became of one question.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    /// Name of the region as `up` started it.
+    pub(super) region: Option<String>,
+    pub(super) admin: String,
+    pub(super) status: Option<Status>,
+    pub(super) error: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn name(&self) -> &str {
+        let own = self.status.as_ref().map(|status| status.region.as_str());
+        own.or(self.region.as_deref()).unwrap_or("?")
+    }
+}
+
+impl Nodes {
+    /// The nodes that are named, or those that `up` started.
+    pub(super) fn find(args: &NodesArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            targets: targets(args)?,
+            token: args.token_file.as_deref().map(read_token).transpose()?,
+        })
+    }
+
+    /// Asks all of them at once.
+    pub(super) fn ask(&self) -> Vec<Answer> {
+        thread::scope(|scope| {
+            let asked: Vec<_> = self
+                .targets
+                .iter()
+                .map(|target| scope.spawn(|| ask(target, self.token.as_deref())))
+                .collect();
+            asked
+                .into_iter()
+                .map(|one| one.join().expect("asking does not panic"))
+                .collect()
+        })
+    }
+}
+
+fn ask((region, admin): &(Option<String>, String), token: Option<&str>) -> Answer {
+    let (status, error) = match fetch(admin, token, ANSWER_TIME_MAX) {
+        Ok(status) => (Some(status), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    Answer {
+        region: region.clone(),
+        admin: admin.clone(),
+        status,
+        error,
+    }
+}
+
+fn targets(args: &NodesArgs) -> anyhow::Result<Vec<(Option<String>, String)>> {
+    if !args.admin.is_empty() {
+        return Ok(args
+            .admin
+            .iter()
+            .map(|admin| (None, admin.clone()))
+            .collect());
+    }
+    let Some(record) = Record::read(&args.data)? else {
+        bail!(
+            "nothing was started in {}: run `greenwich up`, or give its --data, or name nodes with --admin HOST:PORT",
+            args.data.display()
+        );
+    };
+    let known = record.regions.into_iter();
+    Ok(known
+        .map(|region| (Some(region.region), region.admin.to_string()))
+        .collect())
+}
+
+fn read_token(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read the token file {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}

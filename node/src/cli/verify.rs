@@ -1,0 +1,216 @@
+//! `greenwich verify`: whether all regions hold the same.
+//!
+//! The nodes compare themselves all the time; this waits until they have compared what was written before it was asked.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use clap::Args;
+use serde::Serialize;
+
+use super::nodes::{Answer, Nodes, NodesArgs};
+use super::status::table;
+use super::{complain, say};
+use crate::config::Period;
+use crate::server::process::wall;
+use crate::status::{Link, LinkState};
+
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the exit code says when regions could not be asked.
+const CANNOT_TELL: u8 = 2;
+
+/// Wait until every two regions have found that they hold the same of everything written so far.
+///
+/// Ends with 0 when they have, with 1 when one has not within the time, and with 2 when a region does not answer.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "30s", value_name = "TIME")]
+    timeout: Period,
+    #[command(flatten)]
+    nodes: NodesArgs,
+}
+
+/// What two regions say of each other.
+#[derive(Debug, Serialize)]
+struct Pair {
+    region: String,
+    peer: String,
+    /// Whether they held the same of everything that was written before the question.
+    equal: bool,
+    /// Up to when they held the same, in milliseconds since the Unix epoch.
+    equal_as_of_ms: Option<u64>,
+    /// Comparisons that found something missing since the start of the node, and entries that were repaired.
+    different: u64,
+    repaired: u64,
+    /// Why there is no comparison.
+    hindrance: Option<String>,
+}
+
+pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let nodes = Nodes::find(&args.nodes)?;
+    let asked_at_ms = wall().0;
+    let deadline = Instant::now() + args.timeout.0;
+    loop {
+        let answers = nodes.ask();
+        let pairs = pairs(&answers, asked_at_ms);
+        let silent: Vec<&Answer> = answers.iter().filter(|one| one.status.is_none()).collect();
+        let is_equal = silent.is_empty() && pairs.iter().all(|pair| pair.equal);
+        if !is_equal && Instant::now() < deadline {
+            thread::sleep(ASK_INTERVAL);
+            continue;
+        }
+        if pairs.is_empty() && silent.is_empty() {
+            bail!("there is nothing to compare: the region has no peers");
+        }
+        if args.json {
+            let all = serde_json::json!({ "equal": is_equal, "asked_at_ms": asked_at_ms, "links": pairs });
+            say(&format!("{}\n", serde_json::to_string_pretty(&all)?));
+        } else {
+            say(&render(&pairs, asked_at_ms, is_equal, args.timeout));
+        }
+        for one in &silent {
+            let error = one.error.as_deref().unwrap_or_default();
+            complain(&format!(
+                "{} does not answer on {}: {error}",
+                one.name(),
+                one.admin
+            ));
+        }
+        return Ok(match (is_equal, silent.is_empty()) {
+            (true, _) => ExitCode::SUCCESS,
+            (false, true) => ExitCode::FAILURE,
+            (false, false) => ExitCode::from(CANNOT_TELL),
+        });
+    }
+}
+
+fn pairs(answers: &[Answer], asked_at_ms: u64) -> Vec<Pair> {
+    let statuses = answers.iter().filter_map(|answer| answer.status.as_ref());
+    statuses
+        .flat_map(|status| status.links.iter().map(|link| (&status.region, link)))
+        .map(|(region, link)| pair(region, link, asked_at_ms))
+        .collect()
+}
+
+fn pair(region: &str, link: &Link, asked_at_ms: u64) -> Pair {
+    let equal_as_of_ms = link.compared.equal_as_of_ms;
+    let equal = equal_as_of_ms.is_some_and(|as_of| as_of >= asked_at_ms);
+    let hindrance = match link.state {
+        _ if equal => None,
+        LinkState::Up if link.sweeping => Some("the peer is sent everything".to_owned()),
+        LinkState::Up => None,
+        state @ (LinkState::Connecting
+        | LinkState::Handshaking
+        | LinkState::Refused
+        | LinkState::Down) => Some(format!("the link is {}", state.name())),
+    };
+    Pair {
+        region: region.to_owned(),
+        peer: link.region.clone(),
+        equal,
+        equal_as_of_ms,
+        different: link.compared.different,
+        repaired: link.compared.repaired,
+        hindrance,
+    }
+}
+
+fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> String {
+    let mut rows = table(&[
+        "regions",
+        "verdict",
+        "equal as of",
+        "found different",
+        "repaired",
+    ]);
+    for pair in pairs {
+        rows.add_row([
+            format!("{} and {}", pair.region, pair.peer),
+            match (&pair.hindrance, pair.equal) {
+                (_, true) => "equal".to_owned(),
+                (Some(why), false) => format!("not compared: {why}"),
+                (None, false) => "not proved equal".to_owned(),
+            },
+            pair.equal_as_of_ms
+                .map_or_else(|| "never".into(), |as_of| since(as_of, asked_at_ms)),
+            format!("{} times", pair.different),
+            format!("{} entries", pair.repaired),
+        ]);
+    }
+    let verdict = if is_equal {
+        "All regions held the same of everything that was written before the question.".to_owned()
+    } else {
+        format!("Not all regions were found equal within {timeout}.")
+    };
+    format!("{rows}\n{verdict}\n")
+}
+
+/// A time beside that of the question.
+fn since(as_of_ms: u64, asked_at_ms: u64) -> String {
+    let seconds = |ms: u64| ms as f64 / 1e3;
+    if as_of_ms >= asked_at_ms {
+        format!(
+            "{:.1} s after the question",
+            seconds(as_of_ms - asked_at_ms)
+        )
+    } else {
+        format!(
+            "{:.1} s before the question",
+            seconds(asked_at_ms - as_of_ms)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Compared, Status};
+
+    fn answer(equal_as_of_ms: Option<u64>) -> Answer {
+        let link = Link {
+            region: "eu-west".into(),
+            state: LinkState::Up,
+            compared: Compared {
+                equal_as_of_ms,
+                ..Compared::default()
+            },
+            ..Link::default()
+        };
+        let status = Status {
+            region: "us-east".into(),
+            links: vec![link],
+            ..Status::default()
+        };
+        Answer {
+            region: None,
+            admin: "127.0.0.1:9401".into(),
+            status: Some(status),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn only_what_was_compared_after_the_question_counts() {
+        let is_equal = |as_of| pairs(&[answer(as_of)], 1_000)[0].equal;
+        assert!(!is_equal(None));
+        assert!(!is_equal(Some(999)));
+        assert!(is_equal(Some(1_000)));
+    }
+
+    #[test]
+    fn the_table_says_what_is_not_proved() {
+        let found = pairs(&[answer(Some(500))], 1_000);
+        let text = render(&found, 1_000, false, Period::seconds(30));
+        assert!(
+            text.contains("not proved equal") && text.contains("0.5 s before the question"),
+            "{text}"
+        );
+    }
+}

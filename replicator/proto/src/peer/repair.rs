@@ -1,0 +1,112 @@
+//! What a session asks of its peer beside the log: everything, where nothing has come yet, and comparisons from then on.
+//!
+//! The comparison itself is in [`compare`](super::compare); here it is given what it needs of the session, and what it finds
+//! is told to [`crate::lives`].
+
+use super::{
+    Node, Outbox, Output, Peer,
+    compare::{Comparison, OutOfTurn, Surroundings},
+};
+use crate::{
+    hlc::Stamp,
+    store::Store,
+    time::Wall,
+    wire::control::{Compare, Compared, Control},
+};
+
+impl Peer {
+    /// Asks for everything where nothing has come yet, and compares what is held here from then on.
+    pub(super) fn repair<S: Store>(&mut self, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
+        if node.lives.wants(self.index) {
+            if !std::mem::replace(&mut self.has_asked, true) {
+                out.push(Output::Control(Control::Want.encode()));
+            }
+            return;
+        }
+        self.doubt(wall, node);
+        if self.sender.is_sweeping() || !self.sender.is_started() {
+            return;
+        }
+        let heard = node.lives.heard(Stamp::at(wall));
+        let asks = node.identity.origin < self.expected.origin;
+        self.with_comparison(out, |comparison, with| {
+            comparison.proceed(asks, heard, node, with);
+            Ok(())
+        })
+        .unwrap_or_else(|never| unreachable!("nothing was heard: {never}"));
+        self.note_proof(node);
+    }
+
+    /// Takes in a frame of a comparison.
+    pub(super) fn compare<S: Store>(
+        &mut self,
+        frame: Control,
+        wall: Wall,
+        node: &Node<'_, S>,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        if let Control::Compare(Compare { standing, .. })
+        | Control::Compared(Compared { standing, .. }) = &frame
+        {
+            let clock = node.log.clock();
+            let followed = clock.observe(standing.flushed.stamp, wall);
+            followed.map_err(|skew| skew.to_string())?;
+            self.receiver.flush(standing.flushed, node.store);
+        }
+        self.doubt(wall, node);
+        self.with_comparison(out, |comparison, with| match frame {
+            Control::Compare(question) => comparison.hear_question(question),
+            Control::Compared(answer) => comparison.hear_answer(&answer),
+            Control::Listing(listing) => comparison.hear_listing(&listing, node, with),
+            Control::Wanted(wanted) => comparison.hear_wish(&wanted, with),
+            Control::Pushed(listings) => comparison.hear_pushed(listings),
+            Control::Repaired(changed) => comparison.hear_repaired(changed, with),
+            Control::Hello(_)
+            | Control::Ready
+            | Control::Refuse(_)
+            | Control::Ack(_)
+            | Control::Watermark(_)
+            | Control::Want
+            | Control::Sent(_)
+            | Control::Clock(_) => Err(OutOfTurn),
+        })
+        .map_err(|out_of_turn| out_of_turn.to_string())?;
+        self.note_proof(node);
+        Ok(())
+    }
+
+    /// Notes what an equality has proved.
+    fn note_proof<S>(&mut self, node: &Node<'_, S>) {
+        if let Some((epoch, theirs)) = self.comparison.take_proof() {
+            node.lives.prove(self.index, epoch, theirs);
+        }
+    }
+
+    /// Runs `act` on the comparison, and sends what it says.
+    fn with_comparison(
+        &mut self,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut Comparison, &mut Surroundings<'_>) -> Result<(), OutOfTurn>,
+    ) -> Result<(), OutOfTurn> {
+        let mut frames = Vec::new();
+        let mut with = Surroundings {
+            pushes: &mut self.sender.pushes,
+            found: self.receiver.stats.repaired + self.receiver.stats.rejected,
+            out: &mut frames,
+        };
+        act(&mut self.comparison, &mut with)?;
+        let encoded = frames.iter().map(Control::encode);
+        out.extend(encoded.map(Output::Control));
+        Ok(())
+    }
+
+    /// Notes that a repair has brought something, if one has.
+    fn doubt<S>(&mut self, wall: Wall, node: &Node<'_, S>) {
+        let repaired = self.receiver.stats.repaired;
+        if repaired > self.repaired {
+            self.repaired = repaired;
+            let now = node.log.clock().stamp(wall);
+            node.lives.doubt(self.index, now);
+        }
+    }
+}
