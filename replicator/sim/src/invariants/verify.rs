@@ -1,9 +1,12 @@
 //! Two regions that say that they held the same at the end of an epoch did: no key that neither has changed since differs
-//! between them. And once everything is quiet, all say so.
+//! between them.
+//!
+//! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then. So
+//! what they say is judged where all links of both were up since they said it last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use greenwich_proto::{entry::EntryRef, hlc::Stamp, store::Store, time::Time};
+use greenwich_proto::{entry::EntryRef, hlc::Stamp, peer::State, store::Store, time::Time};
 
 use super::Broken;
 use crate::{
@@ -14,7 +17,14 @@ use crate::{
 /// What regions have said of each other.
 #[derive(Debug, Default)]
 pub struct Verify {
-    equal_as_of: BTreeMap<(usize, usize), Stamp>,
+    said: BTreeMap<(usize, usize), Said>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    equal_as_of: Stamp,
+    /// How often each link of both had come up; `None` where one was down.
+    connects: Option<Vec<u64>>,
 }
 
 impl Verify {
@@ -26,17 +36,30 @@ impl Verify {
         &mut self,
         region: &Region<S>,
         other: &Region<S>,
-        keys: &[Key],
+        (regions, keys): (&[Region<S>], &[Key]),
         now: Time,
     ) -> Result<(), Broken> {
-        let said = said(region, other, now);
-        let before = self.equal_as_of.insert((region.index, other.index), said);
         let wall = region.clock.read(now);
-        let met = region
-            .peer(other.index)
-            .report(&region.log, wall)
-            .incarnation;
-        if before.is_none_or(|before| before >= said) || met != other.incarnation() {
+        let report = region.peer(other.index).report(&region.log, wall);
+        let said = report.compares.equal_as_of.unwrap_or_default();
+        let now_said = Said {
+            equal_as_of: said,
+            connects: connects(&[region, other], regions.len(), now),
+        };
+        let before = self.said.entry((region.index, other.index));
+        let before = match before {
+            Entry::Occupied(mut before) if before.get().equal_as_of < said => {
+                before.insert(now_said)
+            }
+            Entry::Occupied(_) => return Ok(()),
+            Entry::Vacant(first) => {
+                first.insert(now_said);
+                return Ok(());
+            }
+        };
+        let is_linked = before.connects.is_some()
+            && before.connects == connects(&[region, other], regions.len(), now);
+        if !is_linked || report.incarnation != other.incarnation() {
             // The answer of a life that is over says nothing of the next one.
             return Ok(());
         }
@@ -58,12 +81,18 @@ impl Verify {
     }
 }
 
-/// Up to when a region says that it held what another one did.
-#[must_use]
-pub fn said<S: Store>(region: &Region<S>, other: &Region<S>, now: Time) -> Stamp {
-    let wall = region.clock.read(now);
-    let report = region.peer(other.index).report(&region.log, wall);
-    report.compares.equal_as_of.unwrap_or_default()
+fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize, now: Time) -> Option<Vec<u64>> {
+    let links = pair.iter().flat_map(|region| {
+        let others = (0..regions).filter(|&other| other != region.index);
+        others.map(|other| {
+            region
+                .peer(other)
+                .report(&region.log, region.clock.read(now))
+        })
+    });
+    links
+        .map(|report| (report.state == State::Up).then_some(report.connects))
+        .collect()
 }
 
 /// What a key was as of `said`, in words; `None` where it has changed since, or ends by itself.

@@ -43,7 +43,8 @@ impl<S: Store> World<'_, S> {
         }
         self.look_whether_loaded(route.from)?;
         let (region, other) = (&self.regions[route.from], &self.regions[route.to]);
-        self.verify.check(region, other, &self.keys, self.now)?;
+        self.verify
+            .check(region, other, (&self.regions, &self.keys), self.now)?;
         self.delivery
             .check(&self.regions[route.from], &self.regions[route.to], self.now)
     }
