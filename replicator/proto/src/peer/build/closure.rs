@@ -32,6 +32,9 @@ use crate::{
 /// of them are locked together, here and where they arrive.
 const COMPANIONS_MAX: usize = 1024;
 
+/// States beyond this are measured before they are copied: the keys are locked meanwhile, and all might be too large.
+const AT_FIRST_BYTES: usize = 1024 * 1024;
+
 /// How much of what belongs together was gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -62,16 +65,24 @@ impl Closure {
         bytes_max: usize,
     ) -> (Self, Extent) {
         let mut closure = Self::of(own);
+        let mut copied_max = AT_FIRST_BYTES.min(bytes_max);
         loop {
             let mut companions = KeySet::default();
-            if !closure.look_up(store, Some((units, sent)), bytes_max, &mut companions) {
+            let bytes = closure.look_up(store, Some((units, sent)), copied_max, &mut companions);
+            let is_whole = companions.len() == 0;
+            if bytes > bytes_max {
                 return (closure, Extent::TooLarge);
             }
-            if companions.len() == 0 {
+            if is_whole && bytes <= copied_max {
                 return (closure, Extent::Whole);
             }
             if closure.keys.len() + companions.len() > own.len() + COMPANIONS_MAX {
-                return (closure, Extent::Cut);
+                let fits = closure.copy(store, bytes_max);
+                let extent = if fits { Extent::Cut } else { Extent::TooLarge };
+                return (closure, extent);
+            }
+            if is_whole {
+                copied_max = bytes_max;
             }
             for key in companions.iter() {
                 closure.keys.insert(key);
@@ -86,9 +97,15 @@ impl Closure {
         bytes_max: usize,
     ) -> Option<Self> {
         let mut closure = Self::of(own);
-        closure
-            .look_up(store, None, bytes_max, &mut KeySet::default())
-            .then_some(closure)
+        closure.copy(store, bytes_max).then_some(closure)
+    }
+
+    /// Takes the present state of the keys, if that fits.
+    fn copy<S: Store>(&mut self, store: &S, bytes_max: usize) -> bool {
+        let mut copy = |copied_max| self.look_up(store, None, copied_max, &mut KeySet::default());
+        let at_first = AT_FIRST_BYTES.min(bytes_max);
+        let bytes = copy(at_first);
+        bytes <= at_first || (bytes <= bytes_max && copy(bytes_max) <= bytes_max)
     }
 
     fn of(own: &[&[u8]]) -> Self {
@@ -99,14 +116,15 @@ impl Closure {
         closure
     }
 
-    /// Takes the present state of the keys, and says which others go with it. Returns whether it fits.
+    /// Takes the present state of the keys, and says which others go with it. Returns how many bytes that is; of more
+    /// than `copied_max`, not all are taken.
     fn look_up<S: Store>(
         &mut self,
         store: &S,
         units: Option<(&Units, Stamp)>,
-        bytes_max: usize,
+        copied_max: usize,
         companions: &mut KeySet,
-    ) -> bool {
+    ) -> usize {
         let Self {
             keys,
             units: known,
@@ -115,15 +133,14 @@ impl Closure {
         } = self;
         entries.clear();
         *count = 0;
-        let mut fits = true;
+        let mut bytes = ITEM_OVERHEAD_BYTES;
         let all: Vec<&[u8]> = keys.iter().collect();
         store.export(&all, &mut |entry| {
-            fits &= entries.len() + entry.len() + 2 * ITEM_OVERHEAD_BYTES <= bytes_max;
-            if !fits {
-                return;
+            bytes += ITEM_OVERHEAD_BYTES + entry.len();
+            if bytes <= copied_max {
+                batch::put_unit_entry(entry, entries);
+                *count += 1;
             }
-            batch::put_unit_entry(entry, entries);
-            *count += 1;
             let Some((units, sent)) = units else {
                 return;
             };
@@ -137,7 +154,7 @@ impl Closure {
                 }
             });
         });
-        fits
+        bytes
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {

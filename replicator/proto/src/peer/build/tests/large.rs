@@ -143,3 +143,18 @@ fn units_that_overlap_without_end_do_not_become_one() {
     assert!(built.updates < 4_000, "{}", built.updates);
     assert!(built.split > 0);
 }
+
+#[test]
+fn a_unit_that_is_measured_before_it_is_copied_travels_whole() {
+    let mut region = region();
+    region.value_bytes = 1024 * 1024;
+    region.write(&vec![(1, Change::Set), (2, Change::Set)]);
+    region.write(&vec![(2, Change::Set), (0, Change::Set)]);
+    let mut builder = Builder::default();
+    let mut cursors = [Cursor::default(); LANES];
+    let built = builder
+        .build(&region.log, &region, &mut cursors, 1_000)
+        .unwrap();
+    assert_eq!((built.updates, built.split), (3, 0));
+    assert!(built.items.len() > 3 * region.value_bytes);
+}
