@@ -49,7 +49,8 @@ pub const fn epoch_of(stamp: Stamp) -> u64 {
 /// The first stamp after an epoch.
 #[must_use]
 pub const fn end_of(epoch: u64) -> Stamp {
-    Stamp::at(Wall((epoch + 1) * EPOCH_MS))
+    // A number that a peer made up must not wrap around.
+    Stamp::at(Wall(epoch.saturating_add(1).saturating_mul(EPOCH_MS)))
 }
 
 /// The epoch of a time. What expires at that time is gone at the epoch's end.
