@@ -384,8 +384,22 @@ impl Peer {
                 out.push(Output::Close(reason));
                 Ok(())
             }
-            frame if self.state == State::Up => self.hear_agreed(now, wall, frame, node, out),
-            _ => Err(OUT_OF_TURN.to_owned()),
+            frame @ (Control::Hello(_)
+            | Control::Ready
+            | Control::Ack(_)
+            | Control::Watermark(_)
+            | Control::Want
+            | Control::Sent(_)
+            | Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_)
+            | Control::Clock(_)) => match self.state {
+                State::Up => self.hear_agreed(now, wall, frame, node, out),
+                State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
+            },
         }
     }
 
