@@ -20,8 +20,7 @@ pub struct Access<'a> {
     now: Wall,
     marks: &'a mut Marks,
     lookups: Lookups,
-    /// Boxed, so that the access of a single command is small and dropped in an instruction or two.
-    held: Option<Box<Held<'a>>>,
+    held: Option<Held<'a>>,
 }
 
 impl std::fmt::Debug for Access<'_> {
@@ -80,6 +79,7 @@ impl<'a> Access<'a> {
     }
 
     /// Runs `look` on the live value of a key, under its lock, and counts the lookup.
+    #[inline]
     pub fn read<R>(&mut self, key: &[u8], look: impl FnOnce(Option<View<'_>>) -> R) -> R {
         let mut is_hit = false;
         let result = self.peek(key, |view| {
@@ -91,6 +91,7 @@ impl<'a> Access<'a> {
     }
 
     /// As [`Self::read`], for what is no lookup of a client: nothing is counted.
+    #[inline]
     pub fn peek<R>(&mut self, key: &[u8], look: impl FnOnce(Option<View<'_>>) -> R) -> R {
         let place = self.space.place(key);
         let now = self.now;
@@ -203,7 +204,7 @@ impl<'a> Access<'a> {
             now: self.now,
             marks: self.marks,
             lookups: Lookups::default(),
-            held: Some(Box::new(held)),
+            held: Some(held),
         };
         let result = act(&mut inner);
         self.lookups += inner.lookups;

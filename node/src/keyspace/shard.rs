@@ -245,7 +245,7 @@ impl Shard {
             if !matches!(kept, Some(Cow::Borrowed(_))) {
                 let (key, old) = presence_of(entry);
                 let new = kept.as_ref().map(|bytes| presence_of(bytes).1);
-                let new = new.unwrap_or(Presence::flushed(version.stamp));
+                let new = new.unwrap_or_else(|| Presence::flushed(version.stamp));
                 self.prints.change(key, old, new);
             }
             if let Some(bytes) = kept {

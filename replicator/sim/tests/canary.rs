@@ -187,27 +187,35 @@ impl Store for Planted {
     }
 }
 
+fn claim_what_it_lacks(frame: Control) -> Control {
+    let Control::Watermark(word) = frame else {
+        return frame;
+    };
+    Control::Watermark(Watermark {
+        holds: word.stamp,
+        ..word
+    })
+}
+
+fn claim_to_know_all_lives(frame: Control) -> Control {
+    let Control::Sent(_) = frame else {
+        return frame;
+    };
+    let life = |origin| Actor {
+        origin: Origin(origin),
+        incarnation: u64::MAX,
+    };
+    Control::Sent((1..=Origin::MAX).map(life).collect())
+}
+
 /// What is wrong outside the keyspace.
 fn plant(bug: Bug) -> Plant {
-    let tamper: Option<fn(Control) -> Control> = match bug {
-        Bug::ClaimsWhatItLacks => Some(|frame| match frame {
-            Control::Watermark(word) => Control::Watermark(Watermark {
-                holds: word.stamp,
-                ..word
-            }),
-            other => other,
-        }),
-        Bug::ClaimsToKnowAllLives => Some(|frame| match frame {
-            Control::Sent(_) => {
-                let life = |origin| Actor {
-                    origin: Origin(origin),
-                    incarnation: u64::MAX,
-                };
-                Control::Sent((1..=Origin::MAX).map(life).collect())
-            }
-            other => other,
-        }),
-        _ => None,
+    let tamper: Option<fn(Control) -> Control> = if bug == Bug::ClaimsWhatItLacks {
+        Some(claim_what_it_lacks)
+    } else if bug == Bug::ClaimsToKnowAllLives {
+        Some(claim_to_know_all_lives)
+    } else {
+        None
     };
     Plant {
         tamper,

@@ -53,6 +53,8 @@ use crate::{
     },
 };
 
+const OUT_OF_TURN: &str = "a control frame arrived out of turn";
+
 /// Acknowledgements that are sent without waiting for more.
 const ACKS_AT_ONCE: usize = 16;
 
@@ -372,12 +374,6 @@ impl Peer {
                 out.push(Output::Control(Control::Ready.encode()));
                 Ok(())
             }
-            Control::Ready if self.state == State::Up => {
-                if self.sender.start() {
-                    out.push(Output::Established);
-                }
-                Ok(())
-            }
             Control::Refuse(reason) => {
                 let reason = format!(
                     "refused by {}; in its words: {reason:?}",
@@ -388,51 +384,7 @@ impl Peer {
                 out.push(Output::Close(reason));
                 Ok(())
             }
-            Control::Ack(ids) if self.state == State::Up => {
-                for id in ids {
-                    let complete = self.sender.acknowledge(id, node, now);
-                    if let Some(known) = complete.filter(|_| self.repairs()) {
-                        out.push(Output::Control(Control::Sent(known).encode()));
-                    }
-                }
-                Ok(())
-            }
-            Control::Watermark(watermark) if self.state == State::Up => {
-                node.log
-                    .clock()
-                    .observe(watermark.stamp, wall)
-                    .map_err(|skew| skew.to_string())?;
-                self.receiver.hear(watermark);
-                if !self.repairs() {
-                    // It says nothing of time while it owes a sweep.
-                    node.lives.receive_what_it_can(self.index);
-                }
-                self.settle(wall, node);
-                Ok(())
-            }
-            Control::Want if self.state == State::Up => {
-                self.sender.ask(node.log, node.lives.known());
-                Ok(())
-            }
-            Control::Sent(known) if self.state == State::Up => {
-                node.lives.receive(self.index, known);
-                Ok(())
-            }
-            frame @ (Control::Compare(_)
-            | Control::Compared(_)
-            | Control::Listing(_)
-            | Control::Wanted(_)
-            | Control::Pushed(_)
-            | Control::Repaired(_))
-                if self.state == State::Up =>
-            {
-                self.compare(frame, wall, node, out)
-            }
-            Control::Clock(theirs) if self.state == State::Up => {
-                self.lead.hear(theirs, wall);
-                Ok(())
-            }
-            Control::Hello(_)
+            frame @ (Control::Hello(_)
             | Control::Ready
             | Control::Ack(_)
             | Control::Watermark(_)
@@ -444,8 +396,60 @@ impl Peer {
             | Control::Wanted(_)
             | Control::Pushed(_)
             | Control::Repaired(_)
-            | Control::Clock(_) => Err("a control frame arrived out of turn".to_owned()),
+            | Control::Clock(_)) => match self.state {
+                State::Up => self.hear_agreed(now, wall, frame, node, out),
+                State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
+            },
         }
+    }
+
+    /// As [`Self::hear`], on a link that is agreed upon.
+    fn hear_agreed<S: Store>(
+        &mut self,
+        now: Time,
+        wall: Wall,
+        frame: Control,
+        node: &Node<'_, S>,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        match frame {
+            Control::Ready => {
+                if self.sender.start() {
+                    out.push(Output::Established);
+                }
+            }
+            Control::Ack(ids) => {
+                for id in ids {
+                    let complete = self.sender.acknowledge(id, node, now);
+                    if let Some(known) = complete.filter(|_| self.repairs()) {
+                        out.push(Output::Control(Control::Sent(known).encode()));
+                    }
+                }
+            }
+            Control::Watermark(watermark) => {
+                node.log
+                    .clock()
+                    .observe(watermark.stamp, wall)
+                    .map_err(|skew| skew.to_string())?;
+                self.receiver.hear(watermark);
+                if !self.repairs() {
+                    // It says nothing of time while it owes a sweep.
+                    node.lives.receive_what_it_can(self.index);
+                }
+                self.settle(wall, node);
+            }
+            Control::Want => self.sender.ask(node.log, node.lives.known()),
+            Control::Sent(known) => node.lives.receive(self.index, known),
+            frame @ (Control::Compare(_)
+            | Control::Compared(_)
+            | Control::Listing(_)
+            | Control::Wanted(_)
+            | Control::Pushed(_)
+            | Control::Repaired(_)) => return self.compare(frame, wall, node, out),
+            Control::Clock(theirs) => self.lead.hear(theirs, wall),
+            Control::Hello(_) | Control::Refuse(_) => return Err(OUT_OF_TURN.to_owned()),
+        }
+        Ok(())
     }
 
     fn agree<S: Store>(

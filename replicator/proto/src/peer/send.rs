@@ -155,7 +155,8 @@ impl Sender {
         self.apart.clear();
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
-        let is_owed = !reader.asks && !(has_heard && reader.is_known);
+        let lacks_all = !(has_heard && reader.is_known);
+        let is_owed = lacks_all && !reader.asks;
         if is_owed && self.sweep.is_none() {
             self.start_sweep(log, node.lives.known());
         }

@@ -152,9 +152,16 @@ fn a_unit_that_is_measured_before_it_is_copied_travels_whole() {
     region.write(&vec![(2, Change::Set), (0, Change::Set)]);
     let mut builder = Builder::default();
     let mut cursors = [Cursor::default(); LANES];
-    let built = builder
-        .build(&region.log, &region, &mut cursors, 1_000)
-        .unwrap();
+    let built = builder.build(&region.log, &region, &mut cursors, 1_000, None);
+    let mut apart = Queue::default();
+    let left = &built.unwrap().apart;
+    left.iter().for_each(|left| apart.push(left));
+    let log = (
+        &region.log,
+        sent_before(&region.log, &cursors, apart.since()),
+    );
+    let sent = apart.send_next(&mut |next| builder.alone(log, &region, next));
+    let (_, built) = sent.unwrap();
     assert_eq!((built.updates, built.split), (3, 0));
     assert!(built.items.len() > 3 * region.value_bytes);
 }
