@@ -553,6 +553,24 @@ fn a_restarted_peer_is_swept_to_although_it_has_heard_of_us() {
 }
 
 #[test]
+fn a_new_life_does_not_read_what_was_forgotten() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.sides[0].set_and_forget("a");
+    pair.disconnect();
+    pair.sides[1] = Side::new(
+        2,
+        &Setup {
+            incarnation: 2_000,
+            ..Setup::default()
+        },
+    );
+    pair.connect();
+    assert_eq!(pair.sides[1].store.value("a"), None);
+    assert_eq!(pair.sides[0].report().lag_updates, 0);
+}
+
+#[test]
 fn a_batch_from_a_clock_far_ahead_is_refused_and_not_applied() {
     let mut pair = Pair::new(&Setup::default());
     pair.connect();

@@ -13,6 +13,7 @@ use super::{
     window::{Sent, Window},
 };
 use crate::{
+    hlc::Stamp,
     lives::Known,
     log::{Cursor, LANES, Log, PeerIndex},
     ranges::Ranges,
@@ -121,7 +122,7 @@ impl Sender {
     }
 
     /// Places the cursors where the peer says that it stands. `ours` is our incarnation.
-    pub(super) fn resume<S>(
+    pub(super) fn resume<S: Store>(
         &mut self,
         resume: &Resume,
         reader: Reader,
@@ -156,7 +157,10 @@ impl Sender {
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
         let lacks_all = !(has_heard && reader.is_known);
-        let is_owed = lacks_all && !reader.asks;
+        // An old record may carry a value whose end was forgotten since, when every life that was known then had heard of
+        // it: a new one must not read it.
+        let has_forgotten = node.store.settled() > Stamp::ZERO;
+        let is_owed = lacks_all && (has_forgotten || !reader.asks);
         if is_owed && self.sweep.is_none() {
             self.start_sweep(log, node.lives.known());
         }

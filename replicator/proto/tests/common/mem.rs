@@ -35,6 +35,7 @@ pub const WALL: Wall = Wall(1_000_000);
 pub struct Memory {
     entries: RefCell<BTreeMap<Vec<u8>, Box<[u8]>>>,
     pub joins: Cell<usize>,
+    pub settled: Cell<Stamp>,
 }
 
 impl Memory {
@@ -90,7 +91,7 @@ impl Store for Memory {
     fn settle(&self, _: Stamp) {}
 
     fn settled(&self) -> Stamp {
-        Stamp::ZERO
+        self.settled.get()
     }
 
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
@@ -186,6 +187,23 @@ impl Side {
             .entries
             .borrow_mut()
             .insert(key.into(), layout::to_box(&entry));
+    }
+
+    /// Writes a value that its record carries, and has forgotten its end since, as every region had heard of it.
+    pub fn set_and_forget(&self, key: &str) {
+        let entry = |stamp| EntryRef {
+            key: key.as_bytes(),
+            body: Body::Bytes(b"dead"),
+            ..EntryRef::absent(
+                key.as_bytes(),
+                Version {
+                    stamp,
+                    origin: self.identity.origin,
+                },
+            )
+        };
+        let position = self.log.append_value(0, self.wall, entry);
+        self.store.settled.set(position.stamp);
     }
 
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Outbox {
