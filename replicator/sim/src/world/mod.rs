@@ -21,7 +21,9 @@ use greenwich_proto::{
 
 use crate::{
     clock::WallClock,
-    invariants::{Broken, convergence, delivery::Delivery, stamps::Stamps, units::Units},
+    invariants::{
+        Broken, convergence, delivery::Delivery, fingerprints, stamps::Stamps, units::Units,
+    },
     network::{Message, Network, Route},
     oracle::Oracle,
     region::{Region, name},
@@ -237,6 +239,7 @@ impl<'a, S: Store> World<'a, S> {
         self.regions
             .iter()
             .try_for_each(|region| self.units.check(region, wall))?;
+        fingerprints::check(&self.regions, wall)?;
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps;
         Ok(self.summary)
