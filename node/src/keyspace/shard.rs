@@ -155,7 +155,6 @@ impl Shard {
     /// Asks for the memory where a search begins.
     pub(super) fn prefetch_slot(&self, place: Place) {
         self.index.prefetch(place.tag());
-        self.prints.prefetch(place.key);
     }
 
     /// Asks for the memory of the entry that a search will probably find.
@@ -244,7 +243,7 @@ impl Shard {
             let (new, kept) = match judge(entry) {
                 Verdict::Keep => return Some(handle),
                 Verdict::Forget => {
-                    debug_assert_eq!(prints.share_of(entry), 0, "it is forgotten too early");
+                    debug_assert!(prints.is_without(entry), "it is forgotten too early");
                     (None, None)
                 }
                 Verdict::Flush(stamp) => (Some(Presence::flushed(stamp)), None),

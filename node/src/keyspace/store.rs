@@ -10,7 +10,7 @@ use greenwich_proto::{
     },
     hlc::{Stamp, Version},
     slots::KeyHash,
-    store::{Applied, Store},
+    store::{AT_ONCE, Applied, Store},
     time::Wall,
 };
 
@@ -75,11 +75,14 @@ impl Store for Keyspace {
     /// A key that is not in the processor's cache makes a command wait longer than all else that it does; the memory of
     /// several is fetched at the same time.
     fn prefetch(&self, keys: &[&[u8]]) {
-        let places = || keys.iter().map(|key| self.place(key));
-        for place in places() {
+        let mut places = [None; AT_ONCE];
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = Some(self.place(key));
+        }
+        for place in places.into_iter().flatten() {
             self.shards[place.shard()].lock().prefetch_slot(place);
         }
-        for place in places() {
+        for place in places.into_iter().flatten() {
             self.shards[place.shard()].lock().prefetch_entry(place);
         }
     }
