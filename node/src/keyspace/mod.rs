@@ -168,6 +168,13 @@ impl Place {
     const SHARD_SHIFT: u32 = Self::POSITION_BITS - SHARDS.trailing_zeros();
     const TAG_SHIFT: u32 = Self::SHARD_SHIFT - Tag::BITS;
 
+    /// Of no key.
+    const NONE: Self = Self {
+        key: KeyHash(0),
+        tag: Tag(0),
+    };
+
+    #[inline]
     fn of(key: &[u8], hasher: &FixedState) -> Self {
         Self {
             key: KeyHash::of(key),

@@ -39,7 +39,7 @@ impl Prints {
         self.0.flush(stamp);
     }
 
-    /// Whether an entry adds nothing to its slot, not even when deadlines are accounted for later.
+    /// Whether an entry adds nothing to its slot.
     pub(super) fn is_without(&self, entry: &[u8]) -> bool {
         self.0.share_of(presence_of(entry).1) == 0
     }

@@ -15,7 +15,7 @@ use greenwich_proto::{
 };
 
 use super::{
-    Keyspace, SHARDS,
+    Keyspace, Place, SHARDS,
     prints::SLOTS_OF_SHARD,
     shard::{Shard, Verdict},
 };
@@ -75,15 +75,16 @@ impl Store for Keyspace {
     /// A key that is not in the processor's cache makes a command wait longer than all else that it does; the memory of
     /// several is fetched at the same time.
     fn prefetch(&self, keys: &[&[u8]]) {
-        let mut places = [None; AT_ONCE];
+        let mut places = [Place::NONE; AT_ONCE];
         for (place, key) in places.iter_mut().zip(keys) {
-            *place = Some(self.place(key));
+            *place = self.place(key);
         }
-        for place in places.into_iter().flatten() {
-            self.shards[place.shard()].lock().prefetch_slot(place);
+        let places = &places[..keys.len().min(AT_ONCE)];
+        for place in places {
+            self.shards[place.shard()].lock().prefetch_slot(*place);
         }
-        for place in places.into_iter().flatten() {
-            self.shards[place.shard()].lock().prefetch_entry(place);
+        for place in places {
+            self.shards[place.shard()].lock().prefetch_entry(*place);
         }
     }
 

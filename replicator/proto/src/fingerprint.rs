@@ -21,7 +21,7 @@
 //! Knows neither maps nor locks; whoever calls says what was there before.
 
 use crate::{
-    entry::{Body, EntryRef},
+    entry::{Body, EntryRef, totals::Totals},
     hlc::{Stamp, Version},
     slots::{KeyHash, fold},
     time::Wall,
@@ -83,19 +83,27 @@ pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
     if let Some(at) = deadline.at {
         print = mix(print, at.0, 0);
     }
-    for total in totals.iter() {
+    if totals.is_empty() {
+        print
+    } else {
+        with_totals(print, totals)
+    }
+}
+
+fn with_totals(print: u64, totals: &Totals<'_>) -> u64 {
+    totals.iter().fold(print, |print, total| {
         let sum = total.sum.to_bits().cast_unsigned();
-        print = mix(
+        let print = mix(
             print,
             total.actor.incarnation,
             u64::from(total.actor.origin.0),
         );
-        print = mix(print, total.stamp.0, sum as u64);
-        print = mix(print, (sum >> u64::BITS) as u64, 0);
-    }
-    print
+        let print = mix(print, total.stamp.0, sum as u64);
+        mix(print, (sum >> u64::BITS) as u64, 0)
+    })
 }
 
+#[inline]
 fn mix(print: u64, first: u64, second: u64) -> u64 {
     fold(print ^ first, second ^ PART)
 }
@@ -174,15 +182,20 @@ impl<const N: usize> SlotPrints<N> {
     /// An entry in a slot has become another one.
     #[inline]
     pub fn change(&mut self, slot: usize, old: Presence, new: Presence) {
-        self.next_end = self.next_end.min(new.until);
         // Where the newest write of the old one is not in the new one, what was there before both is not known.
         let at = old.from.max(new.from);
-        self.flip(slot, old, at);
-        self.flip(slot, new, at);
+        let next_end = old.until.min(new.until);
+        if at == self.epoch && next_end == NEVER {
+            // What nearly every write comes to.
+            self.now[slot] ^= old.print ^ new.print;
+        } else {
+            self.next_end = self.next_end.min(next_end);
+            self.flip(slot, old, at);
+            self.flip(slot, new, at);
+        }
     }
 
     /// The fingerprint changes by what `presence` adds from the end of an epoch on, but not beyond its deadline.
-    #[inline]
     fn flip(&mut self, slot: usize, presence: Presence, from: u64) {
         self.toggle(slot, from.min(presence.until), presence.print);
         if presence.until <= self.accounted {
@@ -190,7 +203,6 @@ impl<const N: usize> SlotPrints<N> {
         }
     }
 
-    #[inline]
     fn toggle(&mut self, slot: usize, from: u64, print: u64) {
         self.advance(from);
         self.now[slot] ^= print;
@@ -200,7 +212,6 @@ impl<const N: usize> SlotPrints<N> {
     }
 
     /// Comes to an epoch, unless it was there before.
-    #[inline]
     fn advance(&mut self, epoch: u64) {
         if epoch > self.epoch {
             self.cut(epoch);
@@ -208,7 +219,6 @@ impl<const N: usize> SlotPrints<N> {
     }
 
     /// Remembers the present as the end of every epoch before `next`.
-    #[cold]
     fn cut(&mut self, next: u64) {
         for epoch in self.epoch.max(next.saturating_sub(CUTS as u64))..next {
             self.cuts[cut_of(epoch)] = self.now;
@@ -284,7 +294,7 @@ mod tests {
         decimal::Decimal,
         entry::{
             Deadline,
-            totals::{Actor, Total, Totals},
+            totals::{Actor, Total},
         },
         hlc::Origin,
     };
