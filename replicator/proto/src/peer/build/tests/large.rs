@@ -153,7 +153,7 @@ fn a_unit_that_is_measured_before_it_is_copied_travels_whole() {
     let mut builder = Builder::default();
     let mut cursors = [Cursor::default(); LANES];
     let built = builder
-        .build(&region.log, &region, &mut cursors, 1_000)
+        .build(&region.log, &region, &mut cursors, 1_000, None)
         .unwrap();
     assert_eq!((built.updates, built.split), (3, 0));
     assert!(built.items.len() > 3 * region.value_bytes);
