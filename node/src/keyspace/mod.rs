@@ -173,6 +173,13 @@ struct Place {
 }
 
 impl Place {
+    /// Of no key.
+    const NONE: Self = Self {
+        key: KeyHash(0),
+        tag: Tag(0),
+    };
+
+    #[inline]
     fn of(key: &[u8], hasher: &FixedState) -> Self {
         Self {
             key: KeyHash::of(key),

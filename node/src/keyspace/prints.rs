@@ -1,13 +1,12 @@
 //! The fingerprints of a shard's slots, under the shard's lock.
 //!
-//! Says which slot a change belongs to, and looks for entries whose deadline has passed only when there is one. What a
-//! fingerprint is, is proto's.
+//! Says which slot an entry belongs to. What a fingerprint is, is proto's.
 
-use std::ops::Range;
+use std::{array, iter, ops::Range};
 
 use greenwich_proto::{
     entry::layout,
-    fingerprint::{Presence, SlotPrint, epoch_of},
+    fingerprint::{Presence, SlotPrints, epoch_of},
     hlc::Stamp,
     slots::{KeyHash, SLOTS},
 };
@@ -17,93 +16,63 @@ use super::SHARDS;
 /// The slots of one shard.
 pub(super) const SLOTS_OF_SHARD: usize = SLOTS / SHARDS;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Prints {
-    slots: [SlotPrint; SLOTS_OF_SHARD],
-    /// Deadlines up to the end of this epoch are accounted for.
-    accounted: u64,
-    /// No other deadline lies in an earlier epoch.
-    next_end: u64,
+    slots: SlotPrints<SLOTS_OF_SHARD>,
     /// Epochs whose ends are not known, because entries were flushed before their deadlines were accounted for.
     unknown: Range<u64>,
-}
-
-impl Default for Prints {
-    fn default() -> Self {
-        Self {
-            slots: Default::default(),
-            accounted: 0,
-            next_end: u64::MAX,
-            unknown: 0..0,
-        }
-    }
 }
 
 impl Prints {
     /// The entry of a key has become another one.
     #[inline]
     pub(super) fn change(&mut self, key: KeyHash, old: Presence, new: Presence) {
-        self.next_end = self.next_end.min(new.until());
-        self.slots[of_shard(key)].change(old, new, self.accounted);
+        self.slots.change(of_shard(key), old, new);
     }
 
     /// Accounts for deadlines up to the end of an epoch, where `entries` are all that the shard holds.
-    pub(super) fn account<'e>(&mut self, up_to: u64, entries: impl Iterator<Item = &'e [u8]>) {
-        if up_to <= self.accounted {
-            return;
-        }
-        if self.next_end <= up_to {
-            self.next_end = u64::MAX;
-            for (key, held) in mortal(entries) {
-                self.slots[of_shard(key)].account(held, self.accounted, up_to);
-                if held.until() > up_to {
-                    self.next_end = self.next_end.min(held.until());
-                }
-            }
-        }
-        self.accounted = up_to;
+    pub(super) fn account<'e>(&mut self, epoch: u64, entries: impl Iterator<Item = &'e [u8]>) {
+        let mortal = entries.filter(|entry| layout::view(entry).deadline.at.is_some());
+        let in_slots = mortal.map(|entry| {
+            let (key, presence) = presence_of(entry);
+            (of_shard(key), presence)
+        });
+        self.slots.account(epoch, in_slots);
     }
 
     /// Everything was flushed. Deadlines up to then that are not accounted for would have to be looked for while all
     /// shards are locked: instead, the ends of these epochs count as not known.
     pub(super) fn flush(&mut self, stamp: Stamp) {
         let epoch = epoch_of(stamp);
-        if self.next_end < epoch {
+        let next_end = self.slots.next_end();
+        if next_end < epoch {
             let first = if self.unknown.is_empty() {
-                self.next_end
+                next_end
             } else {
-                self.unknown.start.min(self.next_end)
+                self.unknown.start.min(next_end)
             };
             self.unknown = first..epoch;
         }
-        self.slots.iter_mut().for_each(|slot| slot.flush(stamp));
-        self.next_end = u64::MAX;
-        self.accounted = self.accounted.max(epoch);
+        self.slots.account(epoch, iter::empty());
+        self.slots.flush(stamp);
     }
 
-    /// What an entry adds to its slot's present fingerprint.
-    pub(super) fn share_of(&self, entry: &[u8]) -> u64 {
-        let (_, presence) = presence_of(entry);
-        presence.print_after(self.accounted)
+    /// Whether an entry adds nothing to its slot.
+    pub(super) fn is_without(&self, entry: &[u8]) -> bool {
+        self.slots.share_of(presence_of(entry).1) == 0
     }
 
     /// Every slot's fingerprint at the end of an epoch, up to which deadlines are accounted for.
     pub(super) fn as_of(&self, epoch: u64) -> [Option<u64>; SLOTS_OF_SHARD] {
         let is_known = !self.unknown.contains(&epoch);
-        self.slots
-            .map(|slot| slot.as_of(epoch).filter(|_| is_known))
-    }
-
-    /// Asks for the memory of a key's slot.
-    pub(super) fn prefetch(&self, key: KeyHash) {
-        greenwich_prefetch::prefetch(&self.slots, of_shard(key));
+        array::from_fn(|slot| self.slots.as_of(slot, epoch).filter(|_| is_known))
     }
 
     /// The first slot whose fingerprint is not that of `entries`, all that the shard holds.
     pub(super) fn miscounted<'e>(&self, entries: impl Iterator<Item = &'e [u8]>) -> Option<usize> {
-        let mut slots = self.slots.map(|slot| slot.now());
-        for entry in entries {
-            slots[of_shard(KeyHash::of(layout::key_of(entry)))] ^= self.share_of(entry);
+        let mut slots = self.slots.now();
+        for (key, presence) in entries.map(presence_of) {
+            slots[of_shard(key)] ^= self.slots.share_of(presence);
         }
         slots.iter().position(|left| *left != 0)
     }
@@ -118,12 +87,4 @@ pub(super) fn presence_of(entry: &[u8]) -> (KeyHash, Presence) {
     let entry = layout::view(entry);
     let key = KeyHash::of(entry.key);
     (key, Presence::of(key, &entry))
-}
-
-fn mortal<'e>(
-    entries: impl Iterator<Item = &'e [u8]>,
-) -> impl Iterator<Item = (KeyHash, Presence)> {
-    entries
-        .filter(|entry| layout::view(entry).deadline.at.is_some())
-        .map(presence_of)
 }

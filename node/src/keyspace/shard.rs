@@ -152,7 +152,6 @@ impl Shard {
     /// Asks for the memory where a search begins.
     pub(super) fn prefetch_slot(&self, place: Place) {
         self.index.prefetch(place.tag());
-        self.prints.prefetch(place.key);
     }
 
     /// Asks for the memory of the entry that a search will probably find.
@@ -287,7 +286,7 @@ impl Shard {
             let entry = arena.get(handle);
             let is_kept = keep(entry);
             if !is_kept {
-                debug_assert_eq!(prints.share_of(entry), 0, "it is forgotten too early");
+                debug_assert!(prints.is_without(entry), "it is forgotten too early");
                 tally.remove(&layout::view(entry), entry.len());
                 arena.free(handle);
             }

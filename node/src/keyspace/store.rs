@@ -10,11 +10,11 @@ use greenwich_proto::{
     },
     hlc::{Stamp, Version},
     slots::KeyHash,
-    store::{Applied, Store},
+    store::{AT_ONCE, Applied, Store},
     time::Wall,
 };
 
-use super::{Keyspace, SHARDS, prints::SLOTS_OF_SHARD, shard::Shard};
+use super::{Keyspace, Place, SHARDS, prints::SLOTS_OF_SHARD, shard::Shard};
 
 impl Keyspace {
     /// Joins one entry into its locked shard. Returns whether it changed anything.
@@ -92,12 +92,16 @@ impl Store for Keyspace {
     /// A key that is not in the processor's cache makes a command wait longer than all else that it does; the memory of
     /// several is fetched at the same time.
     fn prefetch(&self, keys: &[&[u8]]) {
-        let places = || keys.iter().map(|key| self.place(key));
-        for place in places() {
-            self.shards[place.shard()].lock().prefetch_slot(place);
+        let mut places = [Place::NONE; AT_ONCE];
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = self.place(key);
         }
-        for place in places() {
-            self.shards[place.shard()].lock().prefetch_entry(place);
+        let places = &places[..keys.len().min(AT_ONCE)];
+        for place in places {
+            self.shards[place.shard()].lock().prefetch_slot(*place);
+        }
+        for place in places {
+            self.shards[place.shard()].lock().prefetch_entry(*place);
         }
     }
 

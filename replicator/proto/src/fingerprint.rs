@@ -21,7 +21,7 @@
 //! Knows neither maps nor locks; whoever calls says what was there before.
 
 use crate::{
-    entry::{Body, EntryRef},
+    entry::{Body, EntryRef, totals::Totals},
     hlc::{Stamp, Version},
     slots::{KeyHash, fold},
     time::Wall,
@@ -90,17 +90,24 @@ pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
     if let Some(at) = deadline.at {
         print = mix(print, at.0, 0);
     }
-    for total in totals.iter() {
+    if totals.is_empty() {
+        print
+    } else {
+        with_totals(print, totals)
+    }
+}
+
+fn with_totals(print: u64, totals: &Totals<'_>) -> u64 {
+    totals.iter().fold(print, |print, total| {
         let sum = total.sum.to_bits().cast_unsigned();
-        print = mix(
+        let print = mix(
             print,
             total.actor.incarnation,
             u64::from(total.actor.origin.0),
         );
-        print = mix(print, total.stamp.0, sum as u64);
-        print = mix(print, (sum >> u64::BITS) as u64, 0);
-    }
-    print
+        let print = mix(print, total.stamp.0, sum as u64);
+        mix(print, (sum >> u64::BITS) as u64, 0)
+    })
 }
 
 /// As [`fingerprint`], of an entry of any kind: deleted keys differ by when they were deleted.
@@ -114,6 +121,7 @@ pub fn identity(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
     mix(print, version.stamp.0, u64::from(version.origin.0))
 }
 
+#[inline]
 fn mix(print: u64, first: u64, second: u64) -> u64 {
     fold(print ^ first, second ^ PART)
 }
@@ -156,71 +164,78 @@ impl Presence {
         let print = fingerprint(key, entry);
         Self { print, from, until }
     }
-
-    /// What it adds once deadlines up to the end of an epoch are accounted for.
-    #[must_use]
-    pub const fn print_after(&self, accounted: u64) -> u64 {
-        if self.until > accounted {
-            self.print
-        } else {
-            0
-        }
-    }
-
-    /// The epoch in which it ends by itself. What adds nothing has no end.
-    #[must_use]
-    pub const fn until(&self) -> u64 {
-        self.until
-    }
 }
 
-/// The fingerprint of a slot, now and at the end of recent epochs.
+/// The fingerprints of `N` slots that are changed under one lock, now and at the end of recent epochs.
 ///
-/// The ends of entries are not seen when they come: `accounted` is the epoch up to which deadlines have been taken out
-/// of the fingerprint with [`Self::account`]. It is the same for many slots, so it is kept by whoever holds these.
-// A line of the processor's cache each.
-#[repr(align(64))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SlotPrint {
-    now: u64,
+/// Entries do not say when they end: deadlines are taken out of the fingerprints by [`Self::account`], up to the end of an
+/// epoch.
+// Slots share an epoch, and their cuts lie elsewhere: a write changes one word of few, which stay in the processor's cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotPrints<const N: usize> {
+    now: [u64; N],
     /// The newest epoch of a change.
     epoch: u64,
-    /// At the end of each epoch before that one; epoch `e` at `e % CUTS`.
-    cuts: [u64; CUTS],
+    /// Deadlines up to the end of this epoch are accounted for.
+    accounted: u64,
+    /// No other deadline lies in an earlier epoch.
+    next_end: u64,
+    /// The slots at the end of each epoch before the newest; epoch `e` at `e % CUTS`.
+    cuts: Box<[[u64; N]; CUTS]>,
 }
 
-impl SlotPrint {
-    /// An entry has become another one.
+impl<const N: usize> Default for SlotPrints<N> {
+    fn default() -> Self {
+        Self {
+            now: [0; N],
+            epoch: 0,
+            accounted: 0,
+            next_end: NEVER,
+            cuts: Box::new([[0; N]; CUTS]),
+        }
+    }
+}
+
+impl<const N: usize> SlotPrints<N> {
+    /// An entry in a slot has become another one.
     #[inline]
-    pub fn change(&mut self, old: Presence, new: Presence, accounted: u64) {
+    pub fn change(&mut self, slot: usize, old: Presence, new: Presence) {
         // Where the newest write of the old one is not in the new one, what was there before both is not known.
         let at = old.from.max(new.from);
-        self.flip(old, at, accounted);
-        self.flip(new, at, accounted);
+        if at == self.epoch && old.until.min(new.until) == NEVER {
+            // What nearly every write comes to.
+            self.now[slot] ^= old.print ^ new.print;
+        } else {
+            self.next_end = self.next_end.min(new.until);
+            self.flip(slot, old, at);
+            self.flip(slot, new, at);
+        }
     }
 
     /// The fingerprint changes by what `presence` adds from the end of an epoch on, but not beyond its deadline.
-    #[inline]
-    fn flip(&mut self, presence: Presence, from: u64, accounted: u64) {
-        self.toggle(from.min(presence.until), presence.print);
-        if presence.until <= accounted {
-            self.toggle(presence.until, presence.print);
+    fn flip(&mut self, slot: usize, presence: Presence, from: u64) {
+        self.toggle(slot, from.min(presence.until), presence.print);
+        if presence.until <= self.accounted {
+            self.toggle(slot, presence.until, presence.print);
         }
     }
 
-    #[inline]
-    fn toggle(&mut self, from: u64, print: u64) {
-        if from > self.epoch {
-            self.cut(from);
-        }
-        self.now ^= print;
+    fn toggle(&mut self, slot: usize, from: u64, print: u64) {
+        self.advance(from);
+        self.now[slot] ^= print;
         for epoch in from.max(self.oldest())..self.epoch {
-            self.cuts[cut_of(epoch)] ^= print;
+            self.cuts[cut_of(epoch)][slot] ^= print;
+        }
+    }
+
+    /// Comes to an epoch, unless it was there before.
+    fn advance(&mut self, epoch: u64) {
+        if epoch > self.epoch {
+            self.cut(epoch);
         }
     }
 
     /// Remembers the present as the end of every epoch before `next`.
-    #[cold]
     fn cut(&mut self, next: u64) {
         for epoch in self.epoch.max(next.saturating_sub(CUTS as u64))..next {
             self.cuts[cut_of(epoch)] = self.now;
@@ -228,31 +243,61 @@ impl SlotPrint {
         self.epoch = next;
     }
 
-    /// Takes the end of an entry into account whose deadline lies in an epoch after `accounted`, up to `up_to`.
-    pub fn account(&mut self, held: Presence, accounted: u64, up_to: u64) {
-        if accounted < held.until && held.until <= up_to {
-            self.toggle(held.until, held.print);
+    /// Accounts for deadlines up to the end of an epoch. `held` is asked only if there are any: it must be every entry that
+    /// has a deadline, with its slot.
+    pub fn account(&mut self, up_to: u64, held: impl Iterator<Item = (usize, Presence)>) {
+        if up_to <= self.accounted {
+            return;
         }
+        if self.next_end <= up_to {
+            self.next_end = NEVER;
+            for (slot, held) in held {
+                if held.until > up_to {
+                    self.next_end = self.next_end.min(held.until);
+                } else if held.until > self.accounted {
+                    self.toggle(slot, held.until, held.print);
+                }
+            }
+        }
+        self.accounted = up_to;
     }
 
-    /// Everything was flushed, and the ends of entries are accounted for up to the epoch before that of the flush.
+    /// Everything was flushed, and deadlines are accounted for up to the epoch before that of the flush.
     pub fn flush(&mut self, stamp: Stamp) {
-        self.toggle(self.epoch.max(epoch_of(stamp)), self.now);
+        self.advance(epoch_of(stamp));
+        self.now = [0; N];
+        self.next_end = NEVER;
     }
 
-    /// The fingerprint at the end of `epoch`, up to which deadlines must be accounted for; `None` when that is too long
-    /// ago.
+    /// No deadline that is not accounted for lies in an earlier epoch.
     #[must_use]
-    pub fn as_of(&self, epoch: u64) -> Option<u64> {
-        if epoch >= self.epoch {
-            return Some(self.now);
+    pub const fn next_end(&self) -> u64 {
+        self.next_end
+    }
+
+    /// What an entry with this presence adds to its slot at present.
+    #[must_use]
+    pub const fn share_of(&self, presence: Presence) -> u64 {
+        if presence.until > self.accounted {
+            presence.print
+        } else {
+            0
         }
-        (epoch >= self.oldest()).then(|| self.cuts[cut_of(epoch)])
     }
 
-    /// The present, with what was written in the epoch that is not over.
+    /// The fingerprint of a slot at the end of `epoch`, up to which deadlines must be accounted for; `None` when that is
+    /// too long ago.
     #[must_use]
-    pub const fn now(&self) -> u64 {
+    pub fn as_of(&self, slot: usize, epoch: u64) -> Option<u64> {
+        if epoch >= self.epoch {
+            return Some(self.now[slot]);
+        }
+        (epoch >= self.oldest()).then(|| self.cuts[cut_of(epoch)][slot])
+    }
+
+    /// The present of all slots, with what was written in the epoch that is not over.
+    #[must_use]
+    pub const fn now(&self) -> [u64; N] {
         self.now
     }
 
@@ -272,7 +317,7 @@ mod tests {
         decimal::Decimal,
         entry::{
             Deadline,
-            totals::{Actor, Total, Totals},
+            totals::{Actor, Total},
         },
         hlc::Origin,
     };

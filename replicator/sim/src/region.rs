@@ -231,6 +231,18 @@ impl<S: Store> Region<S> {
         self.keyspace.tend(self.clock.read(now), 0, ALL_SHARDS);
     }
 
+    /// The keyspace as sessions see it.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The first slot whose fingerprint is not what its entries say.
+    #[must_use]
+    pub fn miscounted(&self) -> Option<usize> {
+        self.keyspace.miscounted()
+    }
+
     /// Runs `look` on what it holds of a key.
     pub fn with_entry<R>(&self, key: Key, look: impl FnOnce(Option<&EntryRef<'_>>) -> R) -> R {
         let mut held = None;

@@ -73,6 +73,28 @@ fn a_node_dies_with_deletions_that_one_region_has_and_another_has_not() {
     );
 }
 
+/// A key that was set, deleted and forgotten by all came back to a node that started again and read it in an old record.
+#[test]
+fn what_everybody_has_forgotten_does_not_come_back_to_a_node_that_starts_late() {
+    for seed in 0..10 {
+        let mut swarm = Swarm::draw(seed);
+        swarm.regions = 3;
+        swarm.busy_ms = 12_000;
+        swarm.operations_per_s = 20;
+        swarm.log_bytes = 64 << 20;
+        swarm.key_padding = 0;
+        swarm.links.delay_us_max = 5_000;
+        swarm.mix.delete = 8;
+        swarm.mix.keys = 40;
+        swarm.faults = Faults {
+            restart_every_ms: 3_000,
+            down_ms_max: 100,
+            ..Faults::default()
+        };
+        end(swarm);
+    }
+}
+
 #[test]
 fn clocks_step_while_keys_expire_and_are_counted_on() {
     for seed in 0..20 {

@@ -98,13 +98,15 @@ impl<'a> EntryRef<'a> {
     }
 
     /// The newest stamp in any of its registers.
+    #[inline]
     #[must_use]
     pub fn newest(&self) -> Stamp {
         let registers = self.version.stamp.max(self.deadline.version.stamp);
-        self.totals
-            .iter()
-            .map(|total| total.stamp)
-            .fold(registers, Stamp::max)
+        if self.totals.is_empty() {
+            return registers;
+        }
+        let counted = self.totals.iter().map(|total| total.stamp);
+        counted.fold(registers, Stamp::max)
     }
 
     /// The base that the passing of this entry's deadline starts: the same in every region that holds the same

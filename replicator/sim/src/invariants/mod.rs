@@ -4,6 +4,7 @@ pub mod bounds;
 pub mod convergence;
 pub mod deletion;
 pub mod delivery;
+pub mod fingerprints;
 pub mod readiness;
 pub mod stamps;
 pub mod units;

@@ -23,8 +23,8 @@ use crate::{
     Plant,
     clock::WallClock,
     invariants::{
-        Broken, convergence, delivery::Delivery, readiness::Readiness, stamps::Stamps,
-        units::Units, verify::Verify,
+        Broken, convergence, delivery::Delivery, fingerprints, readiness::Readiness,
+        stamps::Stamps, units::Units, verify::Verify,
     },
     network::{Message, Network, Route},
     oracle::Oracle,
@@ -265,6 +265,7 @@ impl<'a, S: Store> World<'a, S> {
                 .iter()
                 .try_for_each(|region| self.units.check(region, wall))?;
         }
+        fingerprints::check(&self.regions, wall)?;
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps;
         Ok(self.summary)
