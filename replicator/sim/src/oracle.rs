@@ -289,6 +289,12 @@ impl Oracle {
                 Effect::Count { .. } => {}
             }
         }
+        // A base that every region had forgotten, and every node that had heard of it has died since: its effect is lost, and
+        // what is counted on it is not.
+        let counted = effects.iter().filter_map(counted_on).max();
+        if let Some(forgotten) = counted.filter(|counted| *counted > base) {
+            (base, value, expires) = (forgotten, None, None);
+        }
         let counts: Vec<i64> = effects
             .iter()
             .filter_map(|effect| count_on(effect, base))
@@ -308,6 +314,13 @@ fn version_of(effect: &Effect) -> Option<Version> {
     match effect {
         Effect::Base { version, .. } | Effect::Deadline { version, .. } => Some(*version),
         Effect::Count { .. } => None,
+    }
+}
+
+fn counted_on(effect: &Effect) -> Option<Version> {
+    match effect {
+        Effect::Count { base, .. } => Some(*base),
+        Effect::Base { .. } | Effect::Deadline { .. } => None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! A node that starts empty serves clients only when it holds what its peers held when it started. Peers that it could not
-//! reach in time are excused, and so are those that died themselves meanwhile.
+//! reach in time are excused, once it has waited for them as long as it is told to, and so are those that died themselves
+//! meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use greenwich_proto::{entry::layout, store::Store};
+use greenwich_proto::{entry::layout, store::Store, time::Time};
 
 use super::Broken;
 use crate::{
@@ -24,11 +25,20 @@ struct Snapshot {
 pub struct Readiness {
     /// By the node, and by its peer.
     held: BTreeMap<(usize, usize), Snapshot>,
+    /// When each node that was restarted started.
+    started: BTreeMap<usize, Time>,
 }
 
 impl Readiness {
     /// The node of a region starts, empty.
-    pub fn restart<S: Store>(&mut self, regions: &[Region<S>], index: usize, keys: &[Key]) {
+    pub fn restart<S: Store>(
+        &mut self,
+        regions: &[Region<S>],
+        index: usize,
+        keys: &[Key],
+        now: Time,
+    ) {
+        self.started.insert(index, now);
         for other in regions.iter().filter(|other| other.index != index) {
             let entry = |&key: &Key| {
                 let bytes = other.with_entry(key, |entry| entry.map(layout::to_box))?;
@@ -42,16 +52,22 @@ impl Readiness {
         }
     }
 
-    /// A node begins to serve, without what the `missing` peers hold.
+    /// A node begins to serve at `now`, without what the `missing` peers hold, for whom it should have waited `patience`.
     ///
     /// # Errors
-    /// The first entry that it lacks.
+    /// The first entry that it lacks, or its impatience.
     pub fn check<S: Store>(
         &self,
         regions: &[Region<S>],
-        index: usize,
-        missing: &[usize],
+        (index, missing): (usize, &[usize]),
+        patience: Duration,
+        now: Time,
     ) -> Result<(), Broken> {
+        let started = self.started.get(&index).copied().unwrap_or_default();
+        if !missing.is_empty() && now < started + patience {
+            let text = format!("{} does not wait for what {missing:?} hold", name(index));
+            return Err(Broken::new("readiness", text));
+        }
         for other in regions
             .iter()
             .filter(|other| !missing.contains(&other.index))

@@ -1,5 +1,7 @@
 //! Commands of clients, and what is looked at while they run.
 
+use std::time::Duration;
+
 use greenwich_proto::{hlc::Version, peer::State, store::Store, time::Time};
 
 use super::{Event, TEND_US, World};
@@ -155,22 +157,30 @@ impl<S: Store> World<'_, S> {
     /// Lets clients into a region that has begun to serve them.
     pub(super) fn look_whether_loaded(&mut self, index: usize) -> Result<(), Broken> {
         let serves_at_once = self.plant.serves_at_once;
-        if !self.regions[index].look_whether_loaded(self.now, serves_at_once) {
+        let has_begun = self.regions[index].look_whether_loaded(self.now, serves_at_once);
+        let missing = self.regions[index].missing();
+        self.inherit(index, &missing);
+        if !has_begun {
             return Ok(());
         }
-        let missing = self.regions[index].missing();
         self.trace.line(
             self.now,
             &name(index),
             format_args!("serves clients, without what {missing:?} hold"),
         );
+        let patience = Duration::from_millis(self.swarm.loading_patience_ms);
+        self.readiness
+            .check(&self.regions, (index, &missing), patience, self.now)
+    }
+
+    /// Tells the oracle from whom a region has received everything, before it serves or later.
+    fn inherit(&mut self, index: usize, missing: &[usize]) {
         for other in self.others(index) {
-            if !missing.contains(&other) {
+            if !missing.contains(&other) && self.inherited.insert((index, other)) {
                 let settled = self.regions[other].keyspace.settled();
                 self.oracle.inherit(index, other, settled);
             }
         }
-        self.readiness.check(&self.regions, index, &missing)
     }
 
     pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {

@@ -64,8 +64,10 @@ impl<S: Store> World<'_, S> {
         self.note_sweeps();
         self.down_until[index] = self.now + Duration::from_micros(down_us);
         self.oracle.restart(index);
+        self.inherited.retain(|(heir, _)| *heir != index);
         self.stamps.restart(index);
-        self.readiness.restart(&self.regions, index, &self.keys);
+        self.readiness
+            .restart(&self.regions, index, &self.keys, self.now);
         self.survival.die();
         for other in self.others(index) {
             let route = Route {

@@ -6,7 +6,7 @@ mod traffic;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
@@ -135,6 +135,8 @@ pub struct World<'a, S> {
     readiness: Readiness,
     verify: Verify,
     survival: Survival,
+    /// Which region has received everything from which other, since it started.
+    inherited: BTreeSet<(usize, usize)>,
     /// Until when the node of each region does not run.
     down_until: Vec<Time>,
     is_quiet: bool,
@@ -188,6 +190,7 @@ impl<'a, S: Store> World<'a, S> {
             readiness: Readiness::default(),
             verify: Verify::default(),
             survival: Survival::default(),
+            inherited: BTreeSet::new(),
             down_until: vec![Time(0); swarm.regions],
             is_quiet: false,
             summary: Summary::default(),
