@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 
 use super::super::nodes::Answer;
 use super::table;
+use crate::server::process::wall;
 use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.
@@ -64,10 +65,12 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
         "lag",
         "behind",
         "in flight",
+        "equal",
         "out",
         "in",
         "emulation",
     ]);
+    let now_ms = wall().0;
     for status in statuses {
         for link in &status.links {
             rows.add_row([
@@ -79,6 +82,7 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
                 format!("{} ms", link.lag_ms),
                 format!("{} updates", link.lag_updates),
                 bytes(link.in_flight_bytes),
+                equal(link, now_ms),
                 rate(link.sent.bytes_per_second),
                 rate(link.received.bytes_per_second),
                 link.emulation
@@ -88,6 +92,12 @@ fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
         }
     }
     rows
+}
+
+/// How long ago both regions held the same.
+fn equal(link: &Link, now_ms: u64) -> String {
+    let age = |as_of: u64| format!("{:.1} s ago", now_ms.saturating_sub(as_of) as f64 / 1e3);
+    link.compared.equal_as_of_ms.map_or_else(|| "-".into(), age)
 }
 
 fn remarks(answers: &[Answer]) -> Vec<String> {

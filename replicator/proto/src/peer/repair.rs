@@ -31,9 +31,7 @@ impl Peer {
         let asks = node.identity.origin < self.expected.origin;
         self.with_comparison(out, |comparison, with| {
             comparison.proceed(asks, heard, node, with);
-            Ok(())
-        })
-        .unwrap_or_else(|never| unreachable!("nothing was heard: {never}"));
+        });
         self.note_proof(node);
     }
 
@@ -83,21 +81,21 @@ impl Peer {
     }
 
     /// Runs `act` on the comparison, and sends what it says.
-    fn with_comparison(
+    fn with_comparison<R>(
         &mut self,
         out: &mut Outbox,
-        act: impl FnOnce(&mut Comparison, &mut Surroundings<'_>) -> Result<(), OutOfTurn>,
-    ) -> Result<(), OutOfTurn> {
+        act: impl FnOnce(&mut Comparison, &mut Surroundings<'_>) -> R,
+    ) -> R {
         let mut frames = Vec::new();
         let mut with = Surroundings {
             pushes: &mut self.sender.pushes,
             found: self.receiver.stats.repaired + self.receiver.stats.rejected,
             out: &mut frames,
         };
-        act(&mut self.comparison, &mut with)?;
+        let result = act(&mut self.comparison, &mut with);
         let encoded = frames.iter().map(Control::encode);
         out.extend(encoded.map(Output::Control));
-        Ok(())
+        result
     }
 
     /// Notes that a repair has brought something, if one has.
