@@ -19,12 +19,13 @@ use crate::status::{Link, LinkState};
 
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the exit code says when regions could not be asked.
+/// The exit code when regions could not be asked.
 const CANNOT_TELL: u8 = 2;
 
 /// Wait until every two regions have found that they hold the same of everything written so far.
 ///
-/// Ends with 0 when they have, with 1 when one has not within the time, and with 2 when a region does not answer.
+/// Ends with 0 when they have, with 1 when one has not within the time, and with 2 when a region does not answer or could
+/// not be asked.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// Print JSON.
@@ -54,6 +55,14 @@ struct Pair {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    compare(args).or_else(|error| {
+        // Whoever looks at the code alone must not take this for regions that differ.
+        complain(&format!("error: {error:#}"));
+        Ok(ExitCode::from(CANNOT_TELL))
+    })
+}
+
+fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let nodes = Nodes::find(&args.nodes)?;
     let asked_at_ms = wall().0;
     let deadline = Instant::now() + args.timeout.0;
