@@ -61,6 +61,11 @@ const NODE: &[Metric<Status>] = &[
         Gauge(|s| real(s.keys)),
     ),
     metric(
+        "greenwich_keyspace_husks",
+        "Deleted and expired keys that are remembered until every region has heard of their end",
+        Gauge(|s| real(s.husks)),
+    ),
+    metric(
         "greenwich_keyspace_entry_bytes",
         "Memory of all entries",
         Gauge(|s| real(s.memory.entry_bytes)),

@@ -29,6 +29,9 @@ pub struct Status {
     pub not_ready: Vec<String>,
     /// Keys that a client can see.
     pub keys: u64,
+    /// Deleted and expired keys that are remembered until every region has heard of their end.
+    #[serde(default)]
+    pub husks: u64,
     /// Memory of the process.
     pub memory: Memory,
     /// Connections of clients.

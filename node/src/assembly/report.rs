@@ -127,6 +127,7 @@ impl Reporter {
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         status.clock_error_ms = wall_error_ms();
         status.keys = usage.keys as u64;
+        status.husks = usage.husks as u64;
         status.memory = Memory {
             resident_bytes: process::resident_bytes(),
             entry_bytes: usage.entry_bytes as u64,
