@@ -290,7 +290,7 @@ pub(super) fn sent_before(
 /// Adds a carried entry.
 fn carry(entry: &[u8], seen: &mut Seen, last: &mut Built) {
     let key = layout::key_of(entry);
-    let item = last.put(entry, seen.item(key));
+    let item = last.put(entry, seen.carried(key));
     seen.carry(key, item);
 }
 

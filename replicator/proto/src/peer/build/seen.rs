@@ -107,6 +107,15 @@ impl Seen {
         }
     }
 
+    /// Where the key's entry is, if its record carried it. One that was looked up may be newer than what a later record
+    /// carries: a write shares the number of an earlier one that nobody has read.
+    pub(super) fn carried(&self, key: &[u8]) -> Option<Item> {
+        match self.taken(key)? {
+            Taken::Carried(item) => Some(item),
+            Taken::Exported(..) => None,
+        }
+    }
+
     fn taken(&self, key: &[u8]) -> Option<Taken> {
         self.keys.find(key).map(|at| self.taken[at])
     }

@@ -8,7 +8,7 @@ use std::{cell::Cell, iter::once, time::Duration};
 
 use super::*;
 use crate::{
-    entry::EntryRef,
+    entry::{Body, EntryRef},
     hlc::{Clock, Origin, Version},
     store::Applied,
     time::Wall,
@@ -73,4 +73,63 @@ fn a_key_that_is_written_while_its_batch_is_built_is_looked_up_again() {
     assert!(built.items.ends_with(&state(b"key", 2)));
     assert_eq!((built.updates, built.coalesced), (1, 1));
     assert_eq!((store.looks.get(), cursors[LANE].seq), (2, 2));
+}
+
+/// A keyspace in which every key was written last by write 99.
+struct Settled;
+
+impl Store for Settled {
+    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
+        keys.iter().for_each(|key| visit(&value(key, 99)));
+    }
+
+    fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+        Applied::default()
+    }
+
+    fn flush(&self, _: Version) {}
+
+    fn flushed(&self) -> Version {
+        Version::ZERO
+    }
+
+    fn settle(&self, _: Stamp) {}
+
+    fn settled(&self) -> Stamp {
+        Stamp::ZERO
+    }
+
+    fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        None
+    }
+}
+
+/// A key with a value of one size, as it is after so many writes.
+fn value(key: &[u8], writes: u64) -> Box<[u8]> {
+    let (stamp, origin) = (Stamp(writes), Origin(1));
+    layout::to_box(&EntryRef {
+        body: Body::Bytes(b"value"),
+        ..EntryRef::absent(key, Version { stamp, origin })
+    })
+}
+
+#[test]
+fn a_carried_value_takes_the_place_of_no_newer_one() {
+    let log = Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20);
+    log.append_key(LANE, WALL, b"key");
+    // As many others that the key's first record is looked up before its second one is read.
+    for other in 0..AT_ONCE as u8 {
+        log.append_key(LANE, WALL, &[other]);
+    }
+    let carried = value(b"key", 2);
+    log.append_value(LANE, WALL, |_| layout::view(&carried));
+    // It shares the first record, which stands for the newest state.
+    log.append_key(LANE, WALL, b"key");
+    let mut cursors = [Cursor::default(); LANES];
+    let mut builder = Builder::default();
+    let built = builder.build(&log, &Settled, &mut cursors, 1 << 16, None);
+    let built = built.unwrap();
+    let newest = value(b"key", 99);
+    let has_newest = built.items.windows(newest.len()).any(|at| *at == *newest);
+    assert_eq!((has_newest, cursors[LANE].seq), (true, AT_ONCE as u64 + 2));
 }
