@@ -2,7 +2,7 @@
 
 use super::handshake::Refusal;
 use crate::{
-    entry::EntryRef,
+    entry::{EntryRef, layout},
     hlc::{Clock, Version},
     log::LANES,
     ranges::Ranges,
@@ -32,7 +32,8 @@ pub struct ReceiveStats {
     pub superseded: u64,
     /// Entries that changed what is held and came with a sweep or a repair.
     pub repaired: u64,
-    /// Values that came so and are not held afterwards: every region had heard of their end, and one has them still.
+    /// Values that came so and that nothing as new is held of afterwards: what was taken for heard of, or for forgotten by
+    /// all, was not.
     pub rejected: u64,
 }
 
@@ -177,11 +178,14 @@ impl Receiver {
     }
 }
 
-/// Values of a batch whose keys are not held.
+/// Values of a batch of whose keys nothing as new is held.
 fn rejected<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> u64 {
     let is_held = |entry: &EntryRef<'_>| {
         let mut is_held = false;
-        store.export(&[entry.key], &mut |_| is_held = true);
+        store.export(&[entry.key], &mut |held| {
+            let held = layout::view(held);
+            is_held = held.version > entry.version || held.newest() >= entry.newest();
+        });
         is_held
     };
     let mut rejected = 0;
