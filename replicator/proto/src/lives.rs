@@ -150,12 +150,6 @@ impl Lives {
         }
     }
 
-    /// This node's own life.
-    #[must_use]
-    pub fn own(&self) -> Actor {
-        self.own
-    }
-
     /// The newest life of every region that was heard of.
     #[must_use]
     pub fn known(&self) -> Known {

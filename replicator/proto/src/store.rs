@@ -65,3 +65,48 @@ pub trait Store {
     /// Calls `visit` with the encoded entry of every key in a slot, those that clients do not see included.
     fn list_slot(&self, _slot: usize, _visit: &mut dyn FnMut(&[u8])) {}
 }
+
+#[cfg(test)]
+pub(crate) mod stub {
+    //! A keyspace for tests of what only looks: it holds nothing but what its functions show.
+
+    use super::{Applied, EntryRef, Stamp, Store, Version, Wall};
+
+    type Visit<'a> = &'a mut dyn FnMut(&[u8]);
+
+    /// Shows what `export` shows of keys, and what `sweep` shows of a position.
+    pub(crate) struct Stub<E, S> {
+        pub(crate) export: E,
+        pub(crate) sweep: S,
+    }
+
+    impl<E, S> Store for Stub<E, S>
+    where
+        E: Fn(&[&[u8]], Visit<'_>),
+        S: Fn(u64, Visit<'_>) -> Option<u64>,
+    {
+        fn export(&self, keys: &[&[u8]], visit: Visit<'_>) {
+            (self.export)(keys, visit);
+        }
+
+        fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+            Applied::default()
+        }
+
+        fn flush(&self, _: Version) {}
+
+        fn flushed(&self) -> Version {
+            Version::ZERO
+        }
+
+        fn settle(&self, _: Stamp) {}
+
+        fn settled(&self) -> Stamp {
+            Stamp::ZERO
+        }
+
+        fn sweep(&self, position: u64, _: usize, visit: Visit<'_>) -> Option<u64> {
+            (self.sweep)(position, visit)
+        }
+    }
+}

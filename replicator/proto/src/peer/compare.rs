@@ -99,6 +99,8 @@ struct Descent {
     round: Round,
     slots: VecDeque<usize>,
     listings_under_way: u64,
+    /// Listings of which the other side has not said what it lacks.
+    unanswered: u64,
 }
 
 #[derive(Debug)]
@@ -260,6 +262,7 @@ impl Comparison {
                         round: question.round.clone(),
                         slots: std::mem::take(&mut question.differing),
                         listings_under_way: 0,
+                        unanswered: 0,
                     });
                 }
             }
@@ -277,6 +280,9 @@ impl Comparison {
         let Phase::Answering(answer) = &mut self.phase else {
             return Err(OutOfTurn);
         };
+        if answer.unpushed == LISTINGS_AT_ONCE {
+            return Err(OutOfTurn);
+        }
         let epoch = answer.round.epoch;
         answer.unpushed += 1;
         let mut wanted = Vec::new();
@@ -300,6 +306,7 @@ impl Comparison {
         let Phase::Asking(descent) = &mut self.phase else {
             return Err(OutOfTurn);
         };
+        descent.unanswered = descent.unanswered.checked_sub(1).ok_or(OutOfTurn)?;
         for (slot, names) in lists::read(&wanted.lists).map_err(|_| OutOfTurn)? {
             with.pushes.add(slot, names, descent.round.epoch);
         }
@@ -401,12 +408,13 @@ impl Descent {
                 lists::put(slot, &names, &mut packed);
             }
             self.listings_under_way += 1;
+            self.unanswered += 1;
             out.push(Control::Listing(Listing { lists: packed }));
         }
     }
 
     fn is_done(&self) -> bool {
-        self.slots.is_empty() && self.listings_under_way == 0
+        self.slots.is_empty() && self.listings_under_way == 0 && self.unanswered == 0
     }
 }
 
@@ -464,4 +472,83 @@ fn differences(mut first: Vec<u32>, mut second: Vec<u32>) -> (Vec<u32>, Vec<u32>
         of.iter().filter(is_missing).copied().collect()
     };
     (only(&first, &second), only(&second, &first))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::{
+        entry::totals::Actor,
+        hlc::{Clock, Origin},
+        lives::Lives,
+        log::Log,
+        peer::{Builder, handshake::Identity},
+        store::stub::Stub,
+        time::Time,
+    };
+
+    #[test]
+    fn what_is_in_one_list_alone_is_missing_in_the_other() {
+        let found = differences(vec![5, 1, 3], vec![3, 2]);
+        assert_eq!(found, (vec![1, 5], vec![2]));
+    }
+
+    /// As many as the one who asks has under way, and not one more: nothing grows with what a faulty peer sends.
+    #[test]
+    fn no_more_listings_and_wishes_are_heard_than_may_be_under_way() {
+        let own = Actor {
+            origin: Origin(2),
+            incarnation: 1,
+        };
+        let identity = Identity {
+            cluster: "test".into(),
+            region: "region2".into(),
+            origin: own.origin,
+            incarnation: own.incarnation,
+            rules: 0,
+        };
+        let store = Stub {
+            export: |_: &[&[u8]], _: &mut dyn FnMut(&[u8])| {},
+            sweep: |_, _: &mut dyn FnMut(&[u8])| None,
+        };
+        let node = Node {
+            identity: &identity,
+            log: &Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20),
+            store: &store,
+            lives: &Lives::new(own, [Origin(1)], Time(0), Duration::ZERO),
+            builder: &Mutex::<Builder>::default(),
+        };
+        let (mut pushes, mut out) = (Pushes::default(), Vec::new());
+        let mut with = Surroundings {
+            pushes: &mut pushes,
+            found: 0,
+            out: &mut out,
+        };
+        let listing = Listing { lists: Vec::new() };
+        let round = Round::begin(7, 0);
+        let mut comparison = Comparison {
+            phase: Phase::Answering(Answer {
+                round: round.clone(),
+                unpushed: 0,
+            }),
+            ..Comparison::default()
+        };
+        for _ in 0..LISTINGS_AT_ONCE {
+            assert_eq!(comparison.hear_listing(&listing, &node, &mut with), Ok(()));
+        }
+        let one_more = comparison.hear_listing(&listing, &node, &mut with);
+        assert_eq!(one_more, Err(OutOfTurn));
+        comparison.phase = Phase::Asking(Descent {
+            round,
+            slots: VecDeque::new(),
+            listings_under_way: 1,
+            unanswered: 1,
+        });
+        assert_eq!(comparison.hear_wish(&listing, &mut with), Ok(()));
+        assert_eq!(comparison.hear_wish(&listing, &mut with), Err(OutOfTurn));
+    }
 }

@@ -169,41 +169,22 @@ mod tests {
     use super::*;
     use crate::{
         entry::{EntryRef, layout},
-        hlc::Stamp,
-        store::Applied,
-        time::Wall,
+        store::stub::Stub,
     };
 
     /// A keyspace of ten keys at ten positions.
-    struct Ten;
-
-    impl Store for Ten {
-        fn export(&self, _: &[&[u8]], _: &mut dyn FnMut(&[u8])) {}
-
-        fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
-            Applied::default()
-        }
-
-        fn flush(&self, _: Version) {}
-
-        fn flushed(&self) -> Version {
-            Version::ZERO
-        }
-
-        fn settle(&self, _: Stamp) {}
-
-        fn settled(&self) -> Stamp {
-            Stamp::ZERO
-        }
-
-        fn sweep(&self, position: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
-            visit(&layout::to_box(&EntryRef::absent(b"key", Version::ZERO)));
-            (position < 9).then_some(position + 1)
+    fn ten() -> impl Store {
+        Stub {
+            export: |_: &[&[u8]], _: &mut dyn FnMut(&[u8])| {},
+            sweep: |position, visit: &mut dyn FnMut(&[u8])| {
+                visit(&layout::to_box(&EntryRef::absent(b"key", Version::ZERO)));
+                (position < 9).then_some(position + 1)
+            },
         }
     }
 
     fn places(sweep: &mut Sweep, count: usize) -> Vec<Place> {
-        let mut next = || match sweep.next(&Ten, 1)?.part {
+        let mut next = || match sweep.next(&ten(), 1)?.part {
             Part::Sweep(place) => Some(place),
             Part::Log | Part::Apart | Part::SweepEnd(_) | Part::Push => None,
         };
@@ -219,10 +200,10 @@ mod tests {
     fn goes_everywhere_once_and_ends_when_all_has_arrived() {
         let mut sweep = Sweep::begin(Vec::new(), Known::default());
         assert_eq!(positions(&mut sweep, 99), (0..10).collect::<Vec<_>>());
-        assert!(sweep.next(&Ten, 1).is_none(), "nothing has arrived yet");
+        assert!(sweep.next(&ten(), 1).is_none(), "nothing has arrived yet");
         (0..10).for_each(|_| sweep.acknowledge());
         assert!(sweep.is_due());
-        let end = sweep.next(&Ten, 1).map(|piece| piece.part);
+        let end = sweep.next(&ten(), 1).map(|piece| piece.part);
         assert_eq!(end, Some(Part::SweepEnd(0)));
         assert!(!sweep.is_due(), "once");
     }
@@ -241,12 +222,12 @@ mod tests {
         let mut sweep = Sweep::begin(Vec::new(), Known::default());
         positions(&mut sweep, 99);
         (0..10).for_each(|_| sweep.acknowledge());
-        assert!(sweep.next(&Ten, 1).is_some());
+        assert!(sweep.next(&ten(), 1).is_some());
         sweep.extend(Vec::new());
         positions(&mut sweep, 99);
         (0..10).for_each(|_| sweep.acknowledge());
         assert!(!sweep.acknowledge_end(0));
-        assert!(sweep.next(&Ten, 1).is_some());
+        assert!(sweep.next(&ten(), 1).is_some());
         assert!(sweep.acknowledge_end(1));
     }
 

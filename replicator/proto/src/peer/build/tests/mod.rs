@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     entry::{Body, EntryRef},
     hlc::{Clock, Origin, Version},
-    store::Applied,
+    store::stub::Stub,
     time::Wall,
 };
 
@@ -23,39 +23,11 @@ fn state(key: &[u8], writes: u64) -> Box<[u8]> {
     layout::to_box(&EntryRef::absent(key, Version { stamp, origin }))
 }
 
-/// A keyspace of one key, which a client writes again as soon as its state was looked up.
-struct Busy<'a> {
-    log: &'a Log,
-    looks: Cell<u64>,
-}
-
-impl Store for Busy<'_> {
-    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
-        self.looks.set(self.looks.get() + 1);
-        visit(&state(keys[0], self.looks.get()));
-        if self.looks.get() == 1 {
-            self.log.append(LANE, WALL, once(keys[0]));
-        }
-    }
-
-    fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
-        Applied::default()
-    }
-
-    fn flush(&self, _: Version) {}
-
-    fn flushed(&self) -> Version {
-        Version::ZERO
-    }
-
-    fn settle(&self, _: Stamp) {}
-
-    fn settled(&self) -> Stamp {
-        Stamp::ZERO
-    }
-
-    fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
-        None
+/// A keyspace that is looked at, and never swept.
+fn shown(export: impl Fn(&[&[u8]], &mut dyn FnMut(&[u8]))) -> impl Store {
+    Stub {
+        export,
+        sweep: |_, _: &mut dyn FnMut(&[u8])| None,
     }
 }
 
@@ -64,7 +36,14 @@ fn a_key_that_is_written_while_its_batch_is_built_is_looked_up_again() {
     let log = Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20);
     log.append(LANE, WALL, once(&b"key"[..]));
     let looks = Cell::new(0);
-    let store = Busy { log: &log, looks };
+    // A client writes the key again as soon as its state was looked up.
+    let store = shown(|keys, visit| {
+        looks.set(looks.get() + 1);
+        visit(&state(keys[0], looks.get()));
+        if looks.get() == 1 {
+            log.append(LANE, WALL, once(keys[0]));
+        }
+    });
     let mut cursors = [Cursor::default(); LANES];
     let mut builder = Builder::default();
     let built = builder.build(&log, &store, &mut cursors, 1 << 16, None);
@@ -72,36 +51,7 @@ fn a_key_that_is_written_while_its_batch_is_built_is_looked_up_again() {
     // Both records are covered, so that the state after the second one must be in it.
     assert!(built.items.ends_with(&state(b"key", 2)));
     assert_eq!((built.updates, built.coalesced), (1, 1));
-    assert_eq!((store.looks.get(), cursors[LANE].seq), (2, 2));
-}
-
-/// A keyspace in which every key was written last by write 99.
-struct Settled;
-
-impl Store for Settled {
-    fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
-        keys.iter().for_each(|key| visit(&value(key, 99)));
-    }
-
-    fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
-        Applied::default()
-    }
-
-    fn flush(&self, _: Version) {}
-
-    fn flushed(&self) -> Version {
-        Version::ZERO
-    }
-
-    fn settle(&self, _: Stamp) {}
-
-    fn settled(&self) -> Stamp {
-        Stamp::ZERO
-    }
-
-    fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
-        None
-    }
+    assert_eq!((looks.get(), cursors[LANE].seq), (2, 2));
 }
 
 /// A key with a value of one size, as it is after so many writes.
@@ -127,7 +77,9 @@ fn a_carried_value_takes_the_place_of_no_newer_one() {
     log.append_key(LANE, WALL, b"key");
     let mut cursors = [Cursor::default(); LANES];
     let mut builder = Builder::default();
-    let built = builder.build(&log, &Settled, &mut cursors, 1 << 16, None);
+    // Every key was written last by write 99.
+    let store = shown(|keys, visit| keys.iter().for_each(|key| visit(&value(key, 99))));
+    let built = builder.build(&log, &store, &mut cursors, 1 << 16, None);
     let built = built.unwrap();
     let newest = value(b"key", 99);
     let has_newest = built.items.windows(newest.len()).any(|at| *at == *newest);

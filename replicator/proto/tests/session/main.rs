@@ -1,0 +1,7 @@
+//! Two sessions wired to each other.
+
+mod delivery;
+mod handshake;
+mod large;
+mod mem;
+mod sweeps;
