@@ -18,18 +18,19 @@
 
 use std::collections::VecDeque;
 
-use super::{Node, lists, push::Pushes};
+use super::{
+    Node,
+    groups::{GROUP_SLOTS, GROUPS, groups, prints, short, slots_of},
+    lists::{self, differences},
+    push::Pushes,
+};
 use crate::{
     fingerprint::{end_of, epoch_of},
     hlc::Stamp,
-    slots::SLOTS,
     store::Store,
     wire::control::{Compare, Compared, Control, Listing, Standing, Verdict},
 };
 
-/// Slots that are compared together at first.
-const GROUP_SLOTS: usize = 128;
-const GROUPS: usize = SLOTS / GROUP_SLOTS;
 /// Groups whose slots one frame tells.
 const GROUPS_AT_ONCE: usize = 64;
 /// About how many bytes of names one listing has, and how many listings are under way.
@@ -418,32 +419,6 @@ impl Descent {
     }
 }
 
-/// Every slot's fingerprint at the end of an epoch, unless that is too long ago for one of them.
-fn prints<S: Store>(store: &S, epoch: u64) -> Option<Vec<u64>> {
-    let mut prints = Vec::with_capacity(SLOTS);
-    store.prints(epoch, &mut |_, print| prints.extend(print));
-    (prints.len() == SLOTS).then_some(prints)
-}
-
-/// The fingerprints of groups: which slot has which fingerprint matters.
-fn groups(prints: &[u64]) -> Vec<u64> {
-    let of_group = |slots: &[u64]| {
-        slots
-            .iter()
-            .fold(0, |all: u64, print| all.rotate_left(1) ^ print)
-    };
-    prints.chunks(GROUP_SLOTS).map(of_group).collect()
-}
-
-fn slots_of(group: usize) -> std::ops::Range<usize> {
-    group * GROUP_SLOTS..(group + 1) * GROUP_SLOTS
-}
-
-/// As much of a fingerprint as crosses.
-fn short(print: u64) -> u32 {
-    (print ^ (print >> 32)) as u32
-}
-
 fn standing<S: Store>(node: &Node<'_, S>) -> Standing {
     Standing {
         known: node.lives.known(),
@@ -463,92 +438,5 @@ fn compared<S: Store>(question: &Compare, node: &Node<'_, S>, verdict: Verdict) 
     })
 }
 
-/// What is in one of two lists alone: in the first, and in the second.
-fn differences(mut first: Vec<u32>, mut second: Vec<u32>) -> (Vec<u32>, Vec<u32>) {
-    first.sort_unstable();
-    second.sort_unstable();
-    let only = |of: &[u32], than: &[u32]| -> Vec<u32> {
-        let is_missing = |name: &&u32| than.binary_search(name).is_err();
-        of.iter().filter(is_missing).copied().collect()
-    };
-    (only(&first, &second), only(&second, &first))
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::{
-        entry::totals::Actor,
-        hlc::{Clock, Origin},
-        lives::Lives,
-        log::Log,
-        peer::{Builder, handshake::Identity},
-        store::stub::Stub,
-        time::Time,
-    };
-
-    #[test]
-    fn what_is_in_one_list_alone_is_missing_in_the_other() {
-        let found = differences(vec![5, 1, 3], vec![3, 2]);
-        assert_eq!(found, (vec![1, 5], vec![2]));
-    }
-
-    /// As many as the one who asks has under way, and not one more: nothing grows with what a faulty peer sends.
-    #[test]
-    fn no_more_listings_and_wishes_are_heard_than_may_be_under_way() {
-        let own = Actor {
-            origin: Origin(2),
-            incarnation: 1,
-        };
-        let identity = Identity {
-            cluster: "test".into(),
-            region: "region2".into(),
-            origin: own.origin,
-            incarnation: own.incarnation,
-            rules: 0,
-        };
-        let store = Stub {
-            export: |_: &[&[u8]], _: &mut dyn FnMut(&[u8])| {},
-            sweep: |_, _: &mut dyn FnMut(&[u8])| None,
-        };
-        let node = Node {
-            identity: &identity,
-            log: &Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20),
-            store: &store,
-            lives: &Lives::new(own, [Origin(1)], Time(0), Duration::ZERO),
-            builder: &Mutex::<Builder>::default(),
-        };
-        let (mut pushes, mut out) = (Pushes::default(), Vec::new());
-        let mut with = Surroundings {
-            pushes: &mut pushes,
-            found: 0,
-            out: &mut out,
-        };
-        let listing = Listing { lists: Vec::new() };
-        let round = Round::begin(7, 0);
-        let mut comparison = Comparison {
-            phase: Phase::Answering(Answer {
-                round: round.clone(),
-                unpushed: 0,
-            }),
-            ..Comparison::default()
-        };
-        for _ in 0..LISTINGS_AT_ONCE {
-            assert_eq!(comparison.hear_listing(&listing, &node, &mut with), Ok(()));
-        }
-        let one_more = comparison.hear_listing(&listing, &node, &mut with);
-        assert_eq!(one_more, Err(OutOfTurn));
-        comparison.phase = Phase::Asking(Descent {
-            round,
-            slots: VecDeque::new(),
-            listings_under_way: 1,
-            unanswered: 1,
-        });
-        assert_eq!(comparison.hear_wish(&listing, &mut with), Ok(()));
-        assert_eq!(comparison.hear_wish(&listing, &mut with), Err(OutOfTurn));
-    }
-}
+mod tests;

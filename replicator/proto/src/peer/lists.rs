@@ -77,9 +77,26 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(usize, Vec<u32>)>, Truncated> {
     Ok(lists)
 }
 
+/// What is in one of two lists alone: in the first, and in the second.
+pub(super) fn differences(mut first: Vec<u32>, mut second: Vec<u32>) -> (Vec<u32>, Vec<u32>) {
+    first.sort_unstable();
+    second.sort_unstable();
+    let only = |of: &[u32], than: &[u32]| -> Vec<u32> {
+        let is_missing = |name: &&u32| than.binary_search(name).is_err();
+        of.iter().filter(is_missing).copied().collect()
+    };
+    (only(&first, &second), only(&second, &first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_one_list_alone_is_missing_in_the_other() {
+        let found = differences(vec![5, 1, 3], vec![3, 2]);
+        assert_eq!(found, (vec![1, 5], vec![2]));
+    }
 
     #[test]
     fn lists_are_read_as_they_were_put_and_nothing_else_is() {

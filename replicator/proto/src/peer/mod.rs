@@ -14,6 +14,7 @@
 mod apart;
 mod build;
 mod compare;
+mod groups;
 pub mod handshake;
 mod interface;
 mod lead;
