@@ -246,7 +246,7 @@ const LINK: &[Metric<Link>] = &[
     ),
     metric(
         "greenwich_link_repaired_entries",
-        "Entries that were missing on either side and are not any more",
+        "Entries that were found missing on either side",
         Counter(|l| l.compared.repaired),
     ),
     metric(

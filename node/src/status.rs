@@ -211,7 +211,7 @@ pub struct Compared {
     pub rounds: u64,
     /// Of them, those that found something missing on either side.
     pub different: u64,
-    /// Entries that were missing on either side and are not any more.
+    /// Entries that were found missing on either side.
     pub repaired: u64,
 }
 
