@@ -19,6 +19,7 @@ use greenwich_proto::{
     hlc::{Clock, Origin, Stamp},
     log::Log,
     peer::handshake::{Expected, Identity},
+    settled::Settled,
     store::Store,
 };
 use greenwich_replicator::{
@@ -222,7 +223,7 @@ async fn tend(keyspace: Arc<Keyspace>, is_alone: bool) {
         let now = wall();
         if is_alone {
             // Nobody else needs to hear of anything.
-            keyspace.settle(Stamp::at(now));
+            keyspace.settle(Settled::up_to(Stamp::at(now)));
         }
         next = keyspace.tend(now, next, TEND_SHARDS);
     }

@@ -42,11 +42,12 @@ use std::{
 use foldhash::fast::FixedState;
 use greenwich_proto::{
     entry::totals::Actor,
-    hlc::{Stamp, Version},
+    hlc::Version,
     log::{LANES, Log},
+    settled::Settled,
     slots::KeyHash,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     access::Access,
@@ -70,7 +71,7 @@ pub struct Keyspace {
     hasher: FixedState,
     actor: Actor,
     log: Arc<Log>,
-    settled: AtomicU64,
+    settled: RwLock<Settled>,
     flushed: Mutex<Version>,
     expired: AtomicU64,
     remains: Waiting,
@@ -110,7 +111,7 @@ impl Keyspace {
             hasher,
             actor,
             log,
-            settled: AtomicU64::new(0),
+            settled: RwLock::default(),
             flushed: Mutex::new(Version::ZERO),
             expired: AtomicU64::new(0),
             remains: Waiting::default(),
@@ -152,10 +153,6 @@ impl Keyspace {
         let mut slots =
             shards.filter_map(|(shard, first)| Some(first + shard.lock().miscounted()?));
         slots.next()
-    }
-
-    fn settled_stamp(&self) -> Stamp {
-        Stamp(self.settled.load(Ordering::Acquire))
     }
 
     fn place(&self, key: &[u8]) -> Place {

@@ -1,6 +1,6 @@
 //! The keyspace as replication sees it.
 
-use std::{borrow::Cow, sync::atomic::Ordering};
+use std::borrow::Cow;
 
 use greenwich_proto::{
     entry::{
@@ -9,6 +9,7 @@ use greenwich_proto::{
         layout,
     },
     hlc::{Stamp, Version},
+    settled::Settled,
     slots::KeyHash,
     store::{AT_ONCE, Applied, Store},
     time::Wall,
@@ -26,8 +27,9 @@ impl Keyspace {
         now: Wall,
     ) -> bool {
         let place = self.place(incoming.key);
+        let settled = self.settled.read();
         let forgotten = Forgotten {
-            local: self.settled_stamp(),
+            local: &settled,
             sender,
             flushed: shard.flushed,
         };
@@ -171,13 +173,25 @@ impl Store for Keyspace {
         *self.flushed.lock()
     }
 
-    fn settle(&self, stamp: Stamp) {
-        self.settled.fetch_max(stamp.0, Ordering::AcqRel);
-        self.log.units().forget(stamp);
+    fn settle(&self, settled: Settled) {
+        self.log.units().forget(settled.stamp());
+        *self.settled.write() = settled;
     }
 
-    fn settled(&self) -> Stamp {
-        self.settled_stamp()
+    fn settled(&self) -> Settled {
+        self.settled.read().clone()
+    }
+
+    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
+        let place = self.place(key);
+        let mut shard = self.shards[place.shard()].lock();
+        let held = shard.find(place, key).map(layout::view);
+        let is_ended = held.is_some_and(|held| held.newest() <= newest);
+        if is_ended {
+            let absent = EntryRef::absent(key, shard.flushed);
+            shard.put(place, &absent, now);
+        }
+        is_ended
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

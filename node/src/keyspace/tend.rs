@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use greenwich_proto::{entry::layout, fingerprint::epoch_at, hlc::Stamp, time::Wall};
+use greenwich_proto::{entry::layout, fingerprint::epoch_at, settled::Settled, time::Wall};
 
 use super::{Keyspace, SHARDS, shard::Shard};
 
@@ -12,19 +12,19 @@ impl Keyspace {
     /// shard to go on from.
     pub fn tend(&self, now: Wall, first: usize, count: usize) -> usize {
         self.free(count);
-        let settled = self.settled_stamp();
+        let settled = self.settled.read().clone();
         for shard in (first..first + count).map(|shard| shard % SHARDS) {
             let mut shard = self.shards[shard].lock();
             let has_husks = shard.len() > shard.tally.keys;
             let has_deadlines = shard.next_deadline.is_some_and(|at| at <= now);
             if has_husks || has_deadlines || shard.tally.expiries.owes() {
-                self.tend_shard(&mut shard, now, settled);
+                self.tend_shard(&mut shard, now, &settled);
             }
         }
         (first + count) % SHARDS
     }
 
-    fn tend_shard(&self, shard: &mut Shard, now: Wall, settled: Stamp) {
+    fn tend_shard(&self, shard: &mut Shard, now: Wall, settled: &Settled) {
         // A wall clock lies behind the stamps by at most the skew that is followed, twice when it was set back.
         let margin = self.log.clock().max_skew().saturating_mul(2);
         let mut next_deadline: Option<Wall> = None;
@@ -35,9 +35,9 @@ impl Keyspace {
         let mut due = 0;
         let keep = |bytes: &[u8]| {
             let entry = layout::view(bytes);
-            if entry
-                .forgettable_after(now, margin)
-                .is_some_and(|stamp| stamp <= settled)
+            let forgettable = entry.forgettable_after(now, margin);
+            if forgettable.is_some_and(|stamp| stamp <= settled.stamp())
+                && !settled.is_any_late(&entry)
             {
                 return false;
             }

@@ -12,6 +12,7 @@ use greenwich_proto::{
     entry::{layout, totals::Actor},
     hlc::{Clock, Origin, Stamp},
     log::{Change, Cursor, LANES, Log, Marks},
+    settled::Settled,
     store::Store,
     time::Wall,
 };
@@ -80,7 +81,7 @@ fn send(from: &Keyspace, to: &Keyspace, now: Wall) {
     for entry in entries {
         let entry = layout::decode(&entry).unwrap();
         to.log().clock().observe(entry.newest(), now).unwrap();
-        to.join(&[entry], from.settled(), now);
+        to.join(&[entry], from.settled().stamp(), now);
     }
 }
 
@@ -181,7 +182,7 @@ fn the_dead_are_forgotten_once_settled_and_do_not_come_back() {
     exchange(&a, &b, NOW);
     a.tend(LATER, 0, SHARDS);
     assert_eq!(a.usage().husks, 2, "kept until settled");
-    a.settle(Stamp::at(LATER));
+    a.settle(Settled::up_to(Stamp::at(LATER)));
     a.tend(LATER, 0, SHARDS);
     assert_eq!(a.usage(), Usage::default());
     for entry in &replay {
@@ -212,7 +213,7 @@ fn an_expired_value_that_must_be_kept_is_no_key() {
     assert_eq!(counts(), (1, 0, 1));
     delete(&space, LATER, "b");
     assert_eq!(counts(), (0, 0, 2));
-    space.settle(Stamp::at(LATER + Duration::from_secs(60)));
+    space.settle(Settled::up_to(Stamp::at(LATER + Duration::from_secs(60))));
     space.tend(LATER + Duration::from_secs(60), 0, SHARDS);
     assert_eq!((counts(), space.usage().entry_bytes), ((0, 0, 0), 0));
 }

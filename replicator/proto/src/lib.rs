@@ -16,7 +16,7 @@
 //! | [`log`] | what changed here, and how far each peer has read it |
 //! | [`wire`] | batches and control frames as bytes |
 //! | [`peer`] | the session with one other node: handshake, sending, receiving, sweeping |
-//! | [`lives`] | which lives of which nodes are over, and what may be forgotten |
+//! | [`lives`], [`settled`] | which lives of which nodes are over, and what may be forgotten |
 //! | [`store`] | what the core needs from a keyspace |
 //! | [`netem`], [`rng`] | a model of a link, shared by the emulated socket and the simulator |
 
@@ -30,6 +30,7 @@ pub mod netem;
 pub mod peer;
 pub mod ranges;
 pub mod rng;
+pub mod settled;
 pub mod slew;
 pub mod slots;
 pub mod store;

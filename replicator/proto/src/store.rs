@@ -5,6 +5,7 @@
 use crate::{
     entry::EntryRef,
     hlc::{Stamp, Version},
+    settled::Settled,
     slots::SLOTS,
     time::Wall,
 };
@@ -46,11 +47,16 @@ pub trait Store {
     /// The newest flush.
     fn flushed(&self) -> Version;
 
-    /// Every region has heard everything up to `stamp`: what has been dead since may be forgotten.
-    fn settle(&self, stamp: Stamp);
+    /// Every region has heard all of this: what has been dead since may be forgotten.
+    fn settle(&self, settled: Settled);
 
-    /// The newest stamp given to [`Self::settle`].
-    fn settled(&self) -> Stamp;
+    /// What was given to [`Self::settle`] last.
+    fn settled(&self) -> Settled;
+
+    /// Drops a key that has ended elsewhere, if nothing was written to it since `newest`. Returns whether it has.
+    fn drop_ended(&self, _key: &[u8], _newest: Stamp, _now: Wall) -> bool {
+        false
+    }
 
     /// Calls `visit` with encoded entries in the order of an internal position, from `position` on, until about
     /// `bytes` were visited. Returns the position to go on from, or `None` at the end.
@@ -70,7 +76,7 @@ pub trait Store {
 pub(crate) mod stub {
     //! A keyspace for tests of what only looks: it holds nothing but what its functions show.
 
-    use super::{Applied, EntryRef, Stamp, Store, Version, Wall};
+    use super::{Applied, EntryRef, Settled, Stamp, Store, Version, Wall};
 
     type Visit<'a> = &'a mut dyn FnMut(&[u8]);
 
@@ -99,10 +105,10 @@ pub(crate) mod stub {
             Version::ZERO
         }
 
-        fn settle(&self, _: Stamp) {}
+        fn settle(&self, _: Settled) {}
 
-        fn settled(&self) -> Stamp {
-            Stamp::ZERO
+        fn settled(&self) -> Settled {
+            Settled::default()
         }
 
         fn sweep(&self, position: u64, _: usize, visit: Visit<'_>) -> Option<u64> {

@@ -6,6 +6,7 @@ use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     entry::EntryRef,
     hlc::{Stamp, Version},
+    settled::Settled,
     store::{Applied, Store},
     time::Wall,
 };
@@ -31,12 +32,16 @@ impl Store for Direct {
         self.0.flushed()
     }
 
-    fn settle(&self, stamp: Stamp) {
-        self.0.settle(stamp);
+    fn settle(&self, settled: Settled) {
+        self.0.settle(settled);
     }
 
-    fn settled(&self) -> Stamp {
+    fn settled(&self) -> Settled {
         self.0.settled()
+    }
+
+    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
+        self.0.drop_ended(key, newest, now)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use greenwich_proto::{
     entry::EntryRef,
     hlc::{Stamp, Version},
+    settled::Settled,
     store::{Applied, Store},
     time::Wall,
 };
@@ -62,12 +63,16 @@ impl<S: Store> Store for Meanwhile<'_, S> {
         self.store.flushed()
     }
 
-    fn settle(&self, stamp: Stamp) {
-        self.store.settle(stamp);
+    fn settle(&self, settled: Settled) {
+        self.store.settle(settled);
     }
 
-    fn settled(&self) -> Stamp {
+    fn settled(&self) -> Settled {
         self.store.settled()
+    }
+
+    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
+        self.store.drop_ended(key, newest, now)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use greenwich_proto::{
     entry::{EntryRef, totals::Actor},
     hlc::{Origin, Stamp, Version},
+    settled::Settled,
     time::Wall,
 };
 
@@ -27,8 +28,8 @@ pub struct Held<'a> {
     pub entry: Option<&'a EntryRef<'a>>,
     /// The newest flush that it has heard of.
     pub flushed: Version,
-    /// Up to here it says that it has heard everything.
-    pub settled: Stamp,
+    /// What it says that everybody has heard.
+    pub settled: &'a Settled,
 }
 
 impl Held<'_> {
@@ -38,12 +39,12 @@ impl Held<'_> {
         let base = self.entry.map_or(self.flushed, |entry| entry.version);
         let base = base.max(self.flushed);
         match effect {
-            Effect::Base { version, .. } => base >= *version || self.settled >= version.stamp,
+            Effect::Base { version, .. } => base >= *version || self.settled.has(*version),
             Effect::Deadline { version, .. } => {
                 let deadline = self.entry.map(|entry| entry.deadline.version);
                 base > *version
                     || deadline.is_some_and(|held| held >= *version)
-                    || self.settled >= version.stamp
+                    || self.settled.has(*version)
             }
             Effect::Count {
                 base: of,
@@ -51,11 +52,15 @@ impl Held<'_> {
                 stamp,
                 ..
             } => {
+                let counted = Version {
+                    stamp: *stamp,
+                    origin: actor.origin,
+                };
                 let has_it = |entry: &EntryRef<'_>| {
                     let mut totals = entry.totals.iter();
                     totals.any(|total| total.actor == *actor && total.stamp >= *stamp)
                 };
-                base > *of || self.entry.is_some_and(has_it) || self.settled >= *stamp
+                base > *of || self.entry.is_some_and(has_it) || self.settled.has(counted)
             }
         }
     }

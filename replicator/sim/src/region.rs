@@ -217,11 +217,12 @@ impl<S: Store> Region<S> {
 
     /// Runs `look` on what it holds of a key, as the oracle asks it.
     pub fn with_held<R>(&self, key: Key, look: impl FnOnce(Held<'_>) -> R) -> R {
+        let settled = self.keyspace.settled();
         self.with_entry(key, |entry| {
             look(Held {
                 entry,
                 flushed: self.flushed(),
-                settled: self.keyspace.settled(),
+                settled: &settled,
             })
         })
     }

@@ -14,6 +14,7 @@ use greenwich_proto::{
         totals::{Total, Totals},
     },
     hlc::{Stamp, Version},
+    settled::Settled,
     store::{Applied, Store},
     time::Wall,
     wire::control::{Compared, Control, Verdict, Watermark},
@@ -155,17 +156,20 @@ impl Store for Planted {
         self.keyspace.flushed()
     }
 
-    fn settle(&self, stamp: Stamp) {
-        let early = if self.bug == Bug::ForgetsAtOnce {
-            60_000 << 16
-        } else {
-            0
-        };
-        self.keyspace.settle(Stamp(stamp.0 + early));
+    fn settle(&self, settled: Settled) {
+        let early = Stamp(settled.stamp().0 + (60_000 << 16));
+        self.keyspace.settle(match self.bug {
+            Bug::ForgetsAtOnce => Settled::up_to(early),
+            _ => settled,
+        });
     }
 
-    fn settled(&self) -> Stamp {
+    fn settled(&self) -> Settled {
         self.keyspace.settled()
+    }
+
+    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
+        self.keyspace.drop_ended(key, newest, now)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

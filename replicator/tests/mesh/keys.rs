@@ -15,6 +15,7 @@ use greenwich_proto::{
     },
     hlc::{Origin, Stamp, Version},
     log::{LANES, Log},
+    settled::Settled,
     store::{Applied, Store},
     time::Wall,
 };
@@ -107,10 +108,10 @@ impl Store for Keys {
         Version::ZERO
     }
 
-    fn settle(&self, _: Stamp) {}
+    fn settle(&self, _: Settled) {}
 
-    fn settled(&self) -> Stamp {
-        Stamp::ZERO
+    fn settled(&self) -> Settled {
+        Settled::default()
     }
 
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

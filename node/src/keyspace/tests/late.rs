@@ -9,7 +9,7 @@ fn counting_goes_on_while_only_one_side_has_forgotten_a_deletion() {
     exchange(&a, &b, NOW);
     delete(&b, NOW, "n");
     exchange(&a, &b, NOW);
-    a.settle(Stamp::at(LATER));
+    a.settle(Settled::up_to(Stamp::at(LATER)));
     a.tend(LATER, 0, SHARDS);
     let after = Wall(LATER.0 + 1);
     add(&a, after, "n", 1);
@@ -29,7 +29,7 @@ fn counting_goes_on_while_only_one_side_has_forgotten_an_expiry() {
         access.update(b"n", |slot| slot.set_deadline(Some(deadline)))
     });
     exchange(&a, &b, NOW);
-    a.settle(Stamp::at(LATER + Duration::from_secs(60)));
+    a.settle(Settled::up_to(Stamp::at(LATER + Duration::from_secs(60))));
     let after = LATER + Duration::from_secs(60);
     a.tend(after, 0, SHARDS);
     assert_eq!(a.usage().husks + a.usage().keys, 0, "it is forgotten");
@@ -81,7 +81,7 @@ fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
     });
     exchange(&a, &b, NOW);
     // Stamps run ahead of the clock of b, where the deadline is still to come.
-    b.settle(Stamp::at(deadline));
+    b.settle(Settled::up_to(Stamp::at(deadline)));
     add(&b, NOW, "n", 7);
     let after = Wall(deadline.0 + 1);
     add(&a, after, "n", 3);

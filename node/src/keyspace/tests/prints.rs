@@ -109,7 +109,7 @@ fn what_has_ended_is_no_difference_whoever_still_remembers_it() {
     send(&a, &b, NOW);
     assert_eq!(differing(&a, &empty, NOW), [slot_of("mortal")]);
     let after = LATER + Duration::from_secs(60);
-    a.settle(Stamp::at(after));
+    a.settle(Settled::up_to(Stamp::at(after)));
     a.tend(after, 0, SHARDS);
     assert_eq!((a.usage().husks, b.usage().husks), (0, 1));
     assert_eq!(differing(&a, &empty, after), NOWHERE);
@@ -146,7 +146,7 @@ fn a_count_on_what_only_one_side_has_forgotten_is_no_difference() {
     exchange(&a, &b, NOW);
     delete(&b, NOW, "n");
     exchange(&a, &b, NOW);
-    a.settle(Stamp::at(LATER));
+    a.settle(Settled::up_to(Stamp::at(LATER)));
     a.tend(LATER, 0, SHARDS);
     let after = Wall(LATER.0 + 1);
     add(&a, after, "n", 1);
@@ -283,8 +283,8 @@ fn happen(here: &Keyspace, there: &Keyspace, now: Wall, what: &Happening) {
             exchange_all(here, there, now);
             let heard = here.log().clock().stamp(now);
             there.log().clock().observe(heard, now).unwrap();
-            here.settle(heard);
-            there.settle(heard);
+            here.settle(Settled::up_to(heard));
+            there.settle(Settled::up_to(heard));
         }
         Happening::Tend => drop(here.tend(now, 0, SHARDS)),
         Happening::Look(epochs_ago) => drop(prints(here, epoch_at(now) - epochs_ago)),
@@ -313,7 +313,7 @@ proptest! {
         prop_assert_eq!(differing(a, b, now), NOWHERE);
         // And when all of it has ended and is forgotten.
         for space in [a, b] {
-            space.settle(Stamp::at(now + Duration::from_mins(2)));
+            space.settle(Settled::up_to(Stamp::at(now + Duration::from_mins(2))));
             space.tend(now + Duration::from_mins(2), 0, SHARDS);
             prop_assert_eq!(space.miscounted(), None);
         }

@@ -78,7 +78,7 @@ proptest! {
                 assert!(delete(&space, NOW, key));
             }
             others = then;
-            space.settle(Stamp::at(LATER));
+            space.settle(Settled::up_to(Stamp::at(LATER)));
             space.tend(LATER, 0, SHARDS);
         }
         prop_assert_eq!(seen.len(), stays);

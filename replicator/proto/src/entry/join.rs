@@ -2,11 +2,29 @@
 //!
 //! Commutative, associative and idempotent on every pair of well-formed entries (`tests/laws.rs`), so updates may
 //! arrive in any order and any number of times.
+//!
+//! Regions forget what is dead at different times, so an incoming base need not mean what it says. Before the join proper,
+//! which is by registers, each incoming entry is put on the footing of what is held ([`Footing`]):
+//!
+//! | what comes in | footing | becomes |
+//! |---|---|---|
+//! | everything in it was heard by every region | `Replay` | nothing: it is covered by what is held, or forgotten |
+//! | a value that was here once and has ended since | `Ended` | nothing |
+//! | what was written before a flush that is here | `Flushed` | its deadline at most, on the flush |
+//! | counts on a deletion that is forgotten here | `On` the flush | what counts on the flush |
+//! | counts on the flush of a sender that has forgotten the deletion held here | `On` the deletion | what counts on it |
+//! | anything else | `On` its own base | itself |
 
 use std::cmp::Ordering;
 
-use super::{Body, Deadline, EntryRef, layout, totals::Totals};
-use crate::hlc::{Stamp, Version};
+use super::{
+    Body, Deadline, EntryRef, layout,
+    totals::{Total, Totals},
+};
+use crate::{
+    hlc::{Stamp, Version},
+    settled::Settled,
+};
 
 /// What is left of two entries after their join.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,14 +43,37 @@ pub enum Joined {
 /// flush again.
 /// Regions do this at different times; these marks let the join recognise a dropped base instead of taking it for an
 /// older one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forgotten {
-    /// Dead bases up to here may have been dropped locally.
-    pub local: Stamp,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten<'a> {
+    /// Dead bases among this may have been dropped locally.
+    pub local: &'a Settled,
     /// Dead bases up to here may have been dropped by the sender.
     pub sender: Stamp,
     /// The newest local flush: the base of a key that is not held.
     pub flushed: Version,
+}
+
+impl Default for Forgotten<'_> {
+    fn default() -> Self {
+        Self {
+            local: Settled::NOTHING,
+            sender: Stamp::ZERO,
+            flushed: Version::ZERO,
+        }
+    }
+}
+
+/// What an incoming entry stands on, as this region sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Footing {
+    /// Every region heard all of it: it is covered by what is held, or has been forgotten since.
+    Replay,
+    /// Its base was here once, and has ended.
+    Ended,
+    /// It was written before a flush that is already here.
+    Flushed,
+    /// This base: its own, or one that stands for it.
+    On(Version),
 }
 
 /// Joins `incoming` into `local`, or into nothing. `None` when nothing of the incoming entry is worth keeping.
@@ -40,15 +81,18 @@ pub struct Forgotten {
 pub fn join(
     local: Option<&EntryRef<'_>>,
     incoming: &EntryRef<'_>,
-    forgotten: Forgotten,
+    forgotten: Forgotten<'_>,
 ) -> Option<Joined> {
-    if incoming.newest() <= forgotten.local {
-        // Everything in it was here once and is covered by what is held, or has been forgotten since: a replay.
-        return local.map(|_| Joined::Local);
-    }
     let absent = EntryRef::absent(incoming.key, forgotten.flushed);
     let held = local.unwrap_or(&absent);
-    let rebased = rebase(held, incoming, forgotten);
+    let rebased = match footing(held, incoming, forgotten) {
+        Footing::Replay | Footing::Ended => return local.map(|_| Joined::Local),
+        Footing::Flushed => EntryRef {
+            deadline: absent.deadline.max(incoming.deadline),
+            ..absent
+        },
+        Footing::On(base) => rebase(incoming, base),
+    };
     match join_registers(held, &rebased) {
         Joined::Local if local.is_none() => None,
         // What was rebased differs from the bytes that came in.
@@ -57,70 +101,125 @@ pub fn join(
     }
 }
 
-/// Puts an incoming base on the footing of the local one where one side has forgotten what the other remembers.
-fn rebase<'a>(local: &EntryRef<'_>, incoming: &EntryRef<'a>, forgotten: Forgotten) -> EntryRef<'a> {
+/// Whether nothing of `incoming` is taken over although what is held does not cover it: every region heard of it, and it
+/// has ended since.
+#[must_use]
+pub fn is_over(
+    local: Option<&EntryRef<'_>>,
+    incoming: &EntryRef<'_>,
+    forgotten: Forgotten<'_>,
+) -> bool {
+    let absent = EntryRef::absent(incoming.key, forgotten.flushed);
+    let held = local.unwrap_or(&absent);
+    let is_covered = |incoming: &EntryRef<'_>| join_registers(held, incoming) == Joined::Local;
+    match footing(held, incoming, forgotten) {
+        Footing::Replay | Footing::Ended => {
+            // What counts on a deletion counts on what is left of it here.
+            let counts_on_it = incoming.body == Body::Dead && held.body == Body::Dead;
+            !is_covered(incoming) && !(counts_on_it && is_covered(&rebase(incoming, held.version)))
+        }
+        Footing::Flushed | Footing::On(_) => false,
+    }
+}
+
+/// What an incoming entry stands on, beside what is held.
+fn footing(held: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten<'_>) -> Footing {
+    if forgotten.local.has_all_of(incoming) {
+        return Footing::Replay;
+    }
     let is_dead = incoming.body == Body::Dead;
-    let mut version = incoming.version;
-    if is_forgotten(local, incoming, forgotten) {
-        if !is_dead && incoming.deadline.version.stamp <= forgotten.local {
-            return EntryRef::absent(incoming.key, forgotten.flushed);
-        }
+    let mut base = incoming.version;
+    if was_dropped_here(held, incoming, forgotten) {
         if is_dead {
-            version = forgotten.flushed;
+            base = forgotten.flushed;
+        } else if has_ended(incoming, forgotten.local) {
+            return Footing::Ended;
         }
     }
-    if is_dead && version <= local.version {
-        version = dropped_base(local, incoming, forgotten.sender).unwrap_or(version);
+    if counts_on_what_ended(held, incoming, forgotten.local) {
+        return Footing::Ended;
     }
-    if version < forgotten.flushed {
-        // Written before a flush that is already here.
-        let mut flushed = EntryRef::absent(incoming.key, forgotten.flushed);
-        flushed.deadline = flushed.deadline.max(incoming.deadline);
-        return flushed;
+    if is_dead && base <= held.version {
+        base = dropped_by_sender(held, incoming, forgotten.sender).unwrap_or(base);
     }
-    let mut rebased = EntryRef {
-        version,
-        ..*incoming
+    if base < forgotten.flushed {
+        Footing::Flushed
+    } else {
+        Footing::On(base)
+    }
+}
+
+/// The incoming entry on another base than its own.
+fn rebase<'a>(incoming: &EntryRef<'a>, base: Version) -> EntryRef<'a> {
+    if base == incoming.version {
+        return *incoming;
+    }
+    let is_own = incoming.deadline.version > incoming.version.max(base);
+    let none = Deadline {
+        version: base,
+        at: None,
     };
-    if version != incoming.version {
-        let own = incoming.deadline.version > incoming.version.max(version);
-        rebased.deadline = if own {
-            incoming.deadline
-        } else {
-            Deadline { version, at: None }
-        };
+    EntryRef {
+        version: base,
+        deadline: if is_own { incoming.deadline } else { none },
+        ..*incoming
     }
-    rebased
 }
 
 /// Whether the incoming base was here once and has been dropped: every region has heard everything up to it, and
 /// nothing is held but, at most, what was written on the flush since.
-fn is_forgotten(local: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten) -> bool {
-    let since = |version: Version| version == local.version || version > incoming.version;
-    local.version <= forgotten.flushed
-        && incoming.version > local.version
-        && incoming.version.stamp <= forgotten.local
-        && since(local.deadline.version)
-        && local
+fn was_dropped_here(
+    held: &EntryRef<'_>,
+    incoming: &EntryRef<'_>,
+    forgotten: Forgotten<'_>,
+) -> bool {
+    let since = |version: Version| version == held.version || version > incoming.version;
+    held.version <= forgotten.flushed
+        && incoming.version > held.version
+        && forgotten.local.has(incoming.version)
+        && since(held.deadline.version)
+        && held
             .totals
             .iter()
             .all(|total| total.stamp > incoming.version.stamp)
 }
 
-/// The base that an incoming older one stands for, if its sender has heard of the local entry and has dropped it since:
+/// Whether a value whose base was dropped here has ended for good. A region that was away may have prolonged it since
+/// without knowing.
+fn has_ended(incoming: &EntryRef<'_>, local: &Settled) -> bool {
+    local.has(incoming.deadline.version) || local.is_late(incoming.deadline.version)
+}
+
+/// Whether a region that was away counted on what has ended here meanwhile: something that every region heard of its key
+/// is held no more.
+fn counts_on_what_ended(held: &EntryRef<'_>, incoming: &EntryRef<'_>, local: &Settled) -> bool {
+    let is_held = |total: &Total| {
+        held.totals
+            .iter()
+            .any(|held| held.actor == total.actor && held.stamp >= total.stamp)
+    };
+    incoming.version == held.version
+        && local.is_any_late(incoming)
+        && incoming
+            .totals
+            .iter()
+            .any(|total| local.has(total.version()) && !is_held(&total))
+}
+
+/// The base that an incoming older one stands for, if its sender has heard of the held entry and has dropped it since:
 /// the base that the entry's expiry started, or the entry's own when it is dead.
-fn dropped_base(
-    local: &EntryRef<'_>,
+fn dropped_by_sender(
+    held: &EntryRef<'_>,
     incoming: &EntryRef<'_>,
     sender_forgot: Stamp,
 ) -> Option<Version> {
-    let expiry_base = local.expiry_base();
+    let expiry_base = held.expiry_base();
     let was_mortal =
-        local.deadline.at.is_some() && incoming.deadline.version < local.deadline.version;
+        held.deadline.at.is_some() && incoming.deadline.version < held.deadline.version;
     let base = if was_mortal && expiry_base.stamp <= sender_forgot {
         expiry_base
-    } else if local.body == Body::Dead && local.version.stamp <= sender_forgot {
-        local.version
+    } else if held.body == Body::Dead && held.version.stamp <= sender_forgot {
+        held.version
     } else {
         return None;
     };

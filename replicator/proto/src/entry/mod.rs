@@ -97,6 +97,14 @@ impl<'a> EntryRef<'a> {
         self.deadline.at.is_some_and(|at| at <= now)
     }
 
+    /// What it was written by: the version of each register, and one for each total.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        let counted = self.totals.iter().map(|total| total.version());
+        [self.version, self.deadline.version]
+            .into_iter()
+            .chain(counted)
+    }
+
     /// The newest stamp in any of its registers.
     #[inline]
     #[must_use]

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 
 use crate::{
     decimal::Decimal,
-    hlc::{Origin, Stamp},
+    hlc::{Origin, Stamp, Version},
 };
 
 /// Short for the size of one encoded total.
@@ -38,6 +38,13 @@ pub struct Total {
 }
 
 impl Total {
+    /// When and where it last added.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let (stamp, origin) = (self.stamp, self.actor.origin);
+        Version { stamp, origin }
+    }
+
     fn decode(bytes: &[u8; TOTAL_BYTES]) -> Self {
         let (origin, rest) = bytes.split_at(1);
         let (incarnation, rest) = rest.split_at(8);

@@ -34,7 +34,7 @@ pub(super) fn list<S: Store>(
         let is_young = epoch_of(entry.newest()) > epoch;
         let has_ended = entry.deadline.at.is_some_and(|at| epoch_at(at) <= epoch);
         let is_dead = has_ended || !entry.has_value();
-        let is_forgettable = is_dead && entry.newest() <= settled;
+        let is_forgettable = is_dead && settled.has_all_of(&entry);
         if !(is_young || is_forgettable) {
             visit(name_of(&entry, epoch), bytes);
         }

@@ -50,7 +50,7 @@ use crate::{
     time::{Time, Wall},
     wire::{
         WIRE_CLOCKS, WIRE_REPAIR, WIRE_VERSION,
-        control::{Control, Hello, Watermark},
+        control::{Control, Hearsay, Hello, Watermark},
     },
 };
 
@@ -74,6 +74,8 @@ pub struct Peer {
     /// Whether the peer was asked for everything on this link.
     has_asked: bool,
     comparison: Comparison,
+    /// What the peer had heard of others when it sent its last part of a comparison.
+    hearsay: Option<Hearsay>,
     /// What repairs had changed here at the last look.
     repaired: u64,
     lead: Lead,
@@ -96,6 +98,7 @@ impl Peer {
             wire: 0,
             has_asked: false,
             comparison: Comparison::default(),
+            hearsay: None,
             repaired: 0,
             lead: Lead::default(),
             sender: Sender::new(index, limits, now),
@@ -217,6 +220,7 @@ impl Peer {
         self.sender.disconnect();
         self.receiver.disconnect();
         self.comparison.disconnect();
+        self.hearsay = None;
     }
 
     fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
@@ -251,6 +255,7 @@ impl Peer {
                 self.agree(now, wall, &hello, node)
                     .map_err(|refusal| refusal.to_string())?;
                 out.push(Output::Control(Control::Ready.encode()));
+                self.tell_hearsay(node, out);
                 Ok(())
             }
             Control::Refuse(reason) => {
@@ -275,7 +280,9 @@ impl Peer {
             | Control::Wanted(_)
             | Control::Pushed(_)
             | Control::Repaired(_)
-            | Control::Clock(_)) => match self.state {
+            | Control::Clock(_)
+            | Control::Hearsay(_)
+            | Control::Over(_)) => match self.state {
                 State::Up => self.hear_agreed(now, wall, frame, node, out),
                 State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
             },
@@ -326,6 +333,19 @@ impl Peer {
             | Control::Pushed(_)
             | Control::Repaired(_)) => return self.compare(frame, wall, node, out),
             Control::Clock(theirs) => self.lead.hear(theirs, wall),
+            Control::Hearsay(hearsay) => {
+                let clock = node.log.clock();
+                let settled = clock.observe(hearsay.settled, wall);
+                settled.map_err(|skew| skew.to_string())?;
+                let latest = wall + clock.max_skew();
+                node.lives
+                    .listen(self.index, &hearsay, clock.stamp(wall), latest);
+                self.hearsay = Some(hearsay);
+            }
+            Control::Over(over) => {
+                let may_drop = |newest| node.lives.may_drop(self.index, newest);
+                self.receiver.drop_ended(&over, node.store, wall, may_drop);
+            }
             Control::Hello(_) | Control::Refuse(_) => return Err(OUT_OF_TURN.to_owned()),
         }
         Ok(())

@@ -2,20 +2,28 @@
 
 use super::handshake::Refusal;
 use crate::{
-    entry::{EntryRef, layout},
-    hlc::{Clock, Version},
+    entry::{
+        EntryRef,
+        join::{self, Forgotten},
+        layout,
+    },
+    hlc::{Clock, Stamp, Version},
     log::LANES,
     ranges::Ranges,
     store::{AT_ONCE, Applied, Store},
     time::{Time, Wall},
     wire::{
+        CONTROL_BYTES_MAX,
         batch::{Batch, BatchError, Item},
-        control::{Resume, Watermark},
+        control::{Over, Resume, Watermark},
     },
 };
 
 /// Gaps in one lane beyond which a peer does not follow the protocol: far more batches than a window holds.
 const GAPS_MAX: usize = 65_536;
+/// Keys that the peer is told to have ended, at most, and about what each takes beside its bytes.
+const OVER_MAX: usize = 4_096;
+const OVER_BYTES: usize = 24;
 
 /// Counters of the receiving half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +70,8 @@ pub(super) struct Receiver {
     /// The word that counts once everything before it has been applied, and the newest one after it.
     word: Option<Watermark>,
     next_word: Option<Watermark>,
+    /// What the peer sent although it has ended.
+    over: Vec<Over>,
     pub(super) stats: ReceiveStats,
 }
 
@@ -94,6 +104,7 @@ impl Receiver {
         self.acks.clear();
         self.acks_since = None;
         (self.word, self.next_word) = (None, None);
+        self.over.clear();
     }
 
     /// Applies a batch, unless it was applied before.
@@ -120,7 +131,7 @@ impl Receiver {
             self.stats.superseded += applied.superseded;
             if batch.ranges.is_empty() {
                 self.stats.repaired += applied.changed;
-                self.stats.rejected += rejected(&batch, store, wall);
+                self.note_over(over(&batch, store, wall));
             }
             for range in &batch.ranges {
                 let lane = &mut self.applied[range.lane];
@@ -141,6 +152,37 @@ impl Receiver {
             store.flush(flushed);
             self.stats.repaired += 1;
         }
+    }
+
+    fn note_over(&mut self, over: Vec<Over>) {
+        self.stats.rejected += over.len() as u64;
+        // The next comparison finds the rest.
+        let room = OVER_MAX.saturating_sub(self.over.len());
+        self.over.extend(over.into_iter().take(room));
+    }
+
+    /// Drops what the peer says has ended, where `may_drop` says so of its newest write.
+    pub(super) fn drop_ended<S: Store>(
+        &mut self,
+        over: &[Over],
+        store: &S,
+        wall: Wall,
+        may_drop: impl Fn(Stamp) -> bool,
+    ) {
+        let is_dropped =
+            |over: &&Over| may_drop(over.newest) && store.drop_ended(&over.key, over.newest, wall);
+        self.stats.repaired += over.iter().filter(is_dropped).count() as u64;
+    }
+
+    /// What the peer sent although it has ended, some at a time.
+    pub(super) fn take_over(&mut self) -> Vec<Over> {
+        let mut bytes = 0;
+        let fits = |over: &&Over| {
+            bytes += over.key.len() + OVER_BYTES;
+            bytes <= CONTROL_BYTES_MAX
+        };
+        let count = self.over.iter().take_while(fits).count();
+        self.over.drain(..count).collect()
     }
 
     /// Batches to acknowledge, and since when the oldest of them waits.
@@ -178,19 +220,28 @@ impl Receiver {
     }
 }
 
-/// Values of a batch of whose keys nothing as new is held.
-fn rejected<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> u64 {
-    let is_held = |entry: &EntryRef<'_>| {
-        let mut is_held = false;
-        store.export(&[entry.key], &mut |held| {
-            let held = layout::view(held);
-            is_held = held.version > entry.version || held.newest() >= entry.newest();
-        });
-        is_held
+/// Values of a batch that are no more, as far as every region was heard.
+fn over<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Vec<Over> {
+    let settled = store.settled();
+    let forgotten = Forgotten {
+        local: &settled,
+        sender: batch.forgotten,
+        flushed: store.flushed(),
     };
-    let mut rejected = 0;
+    let is_over = |entry: &EntryRef<'_>| {
+        let mut held: Option<Box<[u8]>> = None;
+        store.export(&[entry.key], &mut |bytes| held = Some(bytes.into()));
+        let held = held.as_deref().map(layout::view);
+        join::is_over(held.as_ref(), entry, forgotten)
+    };
+    let mut over = Vec::new();
     let mut look = |entry: &EntryRef<'_>| {
-        rejected += u64::from(entry.is_live(wall) && !is_held(entry));
+        if entry.is_live(wall) && is_over(entry) {
+            over.push(Over {
+                key: entry.key.into(),
+                newest: entry.newest(),
+            });
+        }
     };
     for item in batch.items() {
         match item {
@@ -199,7 +250,7 @@ fn rejected<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> u64 {
             Item::Flush(_) => {}
         }
     }
-    rejected
+    over
 }
 
 fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {

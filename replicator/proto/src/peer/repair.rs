@@ -11,7 +11,10 @@ use crate::{
     hlc::Stamp,
     store::Store,
     time::Wall,
-    wire::control::{Compare, Compared, Control},
+    wire::{
+        WIRE_HEARSAY,
+        control::{Compare, Compared, Control},
+    },
 };
 
 impl Peer {
@@ -24,12 +27,13 @@ impl Peer {
             return;
         }
         self.doubt(wall, node);
+        self.tell_over(node, out);
         if self.sender.is_sweeping() || !self.sender.is_started() {
             return;
         }
         let heard = node.lives.heard(Stamp::at(wall));
         let asks = node.identity.origin < self.expected.origin;
-        self.with_comparison(out, |comparison, with| {
+        self.with_comparison(node, out, |comparison, with| {
             comparison.proceed(asks, heard, node, with);
         });
         self.note_proof(node);
@@ -52,7 +56,7 @@ impl Peer {
             self.receiver.flush(standing.flushed, node.store);
         }
         self.doubt(wall, node);
-        self.with_comparison(out, |comparison, with| match frame {
+        self.with_comparison(node, out, |comparison, with| match frame {
             Control::Compare(question) => comparison.hear_question(question),
             Control::Compared(answer) => comparison.hear_answer(&answer),
             Control::Listing(listing) => comparison.hear_listing(&listing, node, with),
@@ -66,7 +70,9 @@ impl Peer {
             | Control::Watermark(_)
             | Control::Want
             | Control::Sent(_)
-            | Control::Clock(_) => Err(OutOfTurn),
+            | Control::Clock(_)
+            | Control::Hearsay(_)
+            | Control::Over(_) => Err(OutOfTurn),
         })
         .map_err(|out_of_turn| out_of_turn.to_string())?;
         self.note_proof(node);
@@ -76,13 +82,15 @@ impl Peer {
     /// Notes what an equality has proved.
     fn note_proof<S>(&mut self, node: &Node<'_, S>) {
         if let Some((epoch, theirs)) = self.comparison.take_proof() {
-            node.lives.prove(self.index, epoch, theirs);
+            node.lives
+                .prove(self.index, epoch, theirs, self.hearsay.as_ref());
         }
     }
 
     /// Runs `act` on the comparison, and sends what it says.
-    fn with_comparison<R>(
+    fn with_comparison<S, R>(
         &mut self,
+        node: &Node<'_, S>,
         out: &mut Outbox,
         act: impl FnOnce(&mut Comparison, &mut Surroundings<'_>) -> R,
     ) -> R {
@@ -93,9 +101,30 @@ impl Peer {
             out: &mut frames,
         };
         let result = act(&mut self.comparison, &mut with);
-        let encoded = frames.iter().map(Control::encode);
-        out.extend(encoded.map(Output::Control));
+        for frame in frames {
+            if matches!(frame, Control::Compare(_) | Control::Compared(_)) {
+                self.tell_hearsay(node, out);
+            }
+            out.push(Output::Control(frame.encode()));
+        }
         result
+    }
+
+    /// Tells what was heard of others.
+    pub(super) fn tell_hearsay<S>(&self, node: &Node<'_, S>, out: &mut Outbox) {
+        if self.wire >= WIRE_HEARSAY {
+            let hearsay = Control::Hearsay(node.lives.hearsay());
+            out.push(Output::Control(hearsay.encode()));
+        }
+    }
+
+    /// Tells a peer that was away for long what it still holds of what has ended.
+    fn tell_over<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
+        let over = self.receiver.take_over();
+        let is_told = self.wire >= WIRE_HEARSAY && node.lives.is_behind(self.index);
+        if is_told && !over.is_empty() {
+            out.push(Output::Control(Control::Over(over).encode()));
+        }
     }
 
     /// Notes that a repair has brought something, if one has.

@@ -159,7 +159,7 @@ impl Sender {
         let lacks_all = !(has_heard && reader.is_known);
         // An old record may carry a value whose end was forgotten since, when every life that was known then had heard of
         // it: a new one must not read it.
-        let has_forgotten = node.store.settled() > Stamp::ZERO;
+        let has_forgotten = node.store.settled().stamp() > Stamp::ZERO;
         let is_owed = lacks_all && (has_forgotten || !reader.asks);
         if is_owed && self.sweep.is_none() {
             self.start_sweep(log, node.lives.known());
@@ -378,7 +378,7 @@ impl Sender {
             updates,
         } = piece?;
         let mut bytes = Vec::with_capacity(items.len() + 256);
-        batch::put_header(self.next_id, store.settled(), &ranges, &mut bytes);
+        batch::put_header(self.next_id, store.settled().stamp(), &ranges, &mut bytes);
         bytes.extend_from_slice(&items);
         self.stats.updates += updates;
         self.background_short = self.background_short.saturating_sub(bytes.len() as u64);

@@ -75,10 +75,14 @@ pub enum Control {
     Repaired(u64),
     /// What the sender's clock says. A stamp does not: it follows the most advanced clock.
     Clock(Wall),
+    /// What the sender had heard of its peers when it sent the next frame.
+    Hearsay(Hearsay),
+    /// What the receiver sent has ended: every region that was not away has heard of it, and it is no more.
+    Over(Vec<Over>),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -93,6 +97,8 @@ const KINDS: [&str; 14] = [
     "Pushed",
     "Repaired",
     "Clock",
+    "Hearsay",
+    "Over",
 ];
 
 /// What the sender held at the end of an epoch.
@@ -163,6 +169,38 @@ pub struct Watermark {
     pub stamp: Stamp,
     /// The sender holds everything, of every origin, up to this stamp.
     pub holds: Stamp,
+}
+
+/// What a node has heard of its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hearsay {
+    /// Everything up to here is settled at the sender: what had ended of it may have been forgotten.
+    pub settled: Stamp,
+    /// What it heard of each.
+    pub words: Vec<Word>,
+}
+
+/// What a node has heard of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// The peer.
+    pub id: u8,
+    /// Its newest life; zero when none was heard of.
+    pub incarnation: u64,
+    /// Everything that it wrote up to here has been heard.
+    pub heard: Stamp,
+    /// What it claims to hold.
+    pub holds: Stamp,
+}
+
+/// A key that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
+    /// The key.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// Whatever was written to it up to here.
+    pub newest: Stamp,
 }
 
 /// Bytes that are not a control frame.

@@ -22,6 +22,7 @@ use greenwich_proto::{
         Builder, Input, Limits, Node, Outbox, Output, Peer, Report,
         handshake::{Expected, Identity},
     },
+    settled::Settled,
     store::{Applied, Store},
     time::{Time, Wall},
 };
@@ -88,10 +89,10 @@ impl Store for Memory {
         Version::ZERO
     }
 
-    fn settle(&self, _: Stamp) {}
+    fn settle(&self, _: Settled) {}
 
-    fn settled(&self) -> Stamp {
-        self.settled.get()
+    fn settled(&self) -> Settled {
+        Settled::up_to(self.settled.get())
     }
 
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

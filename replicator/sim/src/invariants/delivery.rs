@@ -126,7 +126,7 @@ impl Delivery {
             if is_due && !holds(to, expected) {
                 let held = to.with_entry(expected.key, |entry| format!("{entry:?}"));
                 missing = Some(format!(
-                    "{} with {:?} at {} of lane {}, but holds {held}, settled {}, flushed {:?},",
+                    "{} with {:?} at {} of lane {}, but holds {held}, settled {:?}, flushed {:?},",
                     expected.key,
                     expected.version,
                     expected.seq,
@@ -150,7 +150,7 @@ impl Delivery {
 /// Whether the sender had nothing left to sweep to a restarted peer whose predecessor had heard of the write.
 fn has_forgotten<S: Store>(from: &Region<S>, expected: &Expected) -> bool {
     expected.was_held
-        && from.keyspace.settled() >= expected.version.stamp
+        && from.keyspace.settled().has(expected.version)
         && !holds_entry(from, expected)
 }
 
@@ -163,5 +163,5 @@ fn holds_entry<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
 fn holds<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
     holds_entry(region, expected)
         || region.flushed() >= expected.version
-        || region.keyspace.settled() >= expected.version.stamp
+        || region.keyspace.settled().has(expected.version)
 }

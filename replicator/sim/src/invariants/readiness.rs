@@ -83,7 +83,7 @@ impl Readiness {
                 let has = |held: Held<'_>| {
                     let base = held.entry.map_or(held.flushed, |entry| entry.version);
                     base.max(held.flushed) >= expected.version
-                        || other.keyspace.settled() >= expected.newest()
+                        || other.keyspace.settled().has_all_of(&expected)
                 };
                 if !regions[index].with_held(*key, has) {
                     let text = format!(

@@ -177,7 +177,7 @@ impl<S: Store> World<'_, S> {
     fn inherit(&mut self, index: usize, missing: &[usize]) {
         for other in self.others(index) {
             if !missing.contains(&other) && self.inherited.insert((index, other)) {
-                let settled = self.regions[other].keyspace.settled();
+                let settled = self.regions[other].keyspace.settled().stamp();
                 self.oracle.inherit(index, other, settled);
             }
         }

@@ -110,7 +110,7 @@ impl Builder {
         waiting: &Waiting,
     ) -> Option<Built> {
         let mut built = Built {
-            forgotten: store.settled(),
+            forgotten: store.settled().stamp(),
             ..Built::default()
         };
         let mut exporter = Exporter {
@@ -150,7 +150,7 @@ impl Builder {
         self.last = Built {
             items,
             ranges,
-            forgotten: store.settled(),
+            forgotten: store.settled().stamp(),
             drained: true,
             ..Built::default()
         };

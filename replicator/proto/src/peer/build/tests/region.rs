@@ -16,6 +16,7 @@ use crate::{
     },
     hlc::{Clock, Origin, Stamp, Version},
     log::{LANES, Log},
+    settled::Settled,
     store::{Applied, Store},
     time::Wall,
 };
@@ -239,10 +240,10 @@ impl Store for Region {
         Version::ZERO
     }
 
-    fn settle(&self, _: Stamp) {}
+    fn settle(&self, _: Settled) {}
 
-    fn settled(&self) -> Stamp {
-        Stamp::ZERO
+    fn settled(&self) -> Settled {
+        Settled::default()
     }
 
     fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -24,7 +24,20 @@
 //! A claim belongs to a life: a region that starts again claims nothing until it is whole. Because a new life is heard of
 //! before anything else is heard from it, no region takes an empty node's word for that of the full one before it.
 //!
+//! Words travel: what a peer has heard of others counts here once both are known to hold the same ([`hearsay`]), so a
+//! broken link between two regions holds nobody up.
+//!
+//! # Regions that are away
+//!
+//! A region of which nothing was heard for longer than the *horizon*, or whose absence costs more memory than that allows,
+//! is *released*: nobody waits for it, and the dead are forgotten without it. What had been heard of it until then is kept
+//! apart ([`Settled`]), so that what it writes meanwhile is news when it is back, and what others have forgotten is not.
+//! It claims no more than it had heard of the others until it is proved to hold the same as they do.
+//!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
+
+mod hearsay;
+mod released;
 
 use std::time::Duration;
 
@@ -36,9 +49,11 @@ use crate::{
     fingerprint::end_of,
     hlc::{Origin, Stamp},
     log::PeerIndex,
+    settled::Settled,
     time::Time,
-    wire::control::{Standing, Watermark},
+    wire::control::{Hearsay, Standing, Watermark},
 };
+use released::Horizon;
 
 /// Lives that a node has heard of: the newest of each region.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +83,16 @@ struct Peer {
     /// Zero when none was heard of.
     incarnation: u64,
     is_linked: bool,
-    /// Everything that it wrote up to here has been applied here.
-    delivered: Stamp,
+    /// Everything that it wrote up to here has been applied here, or was in what has been compared.
+    heard: Stamp,
     /// What this life claims to hold.
     holds: Stamp,
+    /// What others say that it claims, once everything up to the first stamp was heard of it.
+    hearsay: Option<(Stamp, Stamp)>,
+    /// It has been away for longer than anybody waits.
+    is_released: bool,
+    /// What it counts as settled.
+    settled: Stamp,
     /// The lives that it knew when the last transfer began that arrived whole.
     received: Option<Received>,
 }
@@ -101,6 +122,8 @@ struct Inner {
     held: Stamp,
     /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
     in_doubt_until: Stamp,
+    settled: Settled,
+    horizon: Horizon,
     /// Once served, always served.
     has_loaded: bool,
 }
@@ -134,8 +157,11 @@ impl Lives {
             origin,
             incarnation: 0,
             is_linked: false,
-            delivered: Stamp::ZERO,
+            heard: Stamp::ZERO,
             holds: Stamp::ZERO,
+            hearsay: None,
+            is_released: false,
+            settled: Stamp::ZERO,
             received: None,
         };
         Self {
@@ -145,6 +171,8 @@ impl Lives {
                 peers: peers.into_iter().map(unheard).collect(),
                 held: Stamp::ZERO,
                 in_doubt_until: Stamp::ZERO,
+                settled: Settled::default(),
+                horizon: Horizon::default(),
                 has_loaded: false,
             }),
         }
@@ -164,13 +192,9 @@ impl Lives {
     /// A link to `peer` was agreed upon at `now`, which is in its `incarnation`.
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
         let mut inner = self.inner.lock();
-        let peer = &mut inner.peers[peer.0];
-        peer.is_linked = true;
-        if incarnation > peer.incarnation {
-            peer.incarnation = incarnation;
-            peer.holds = Stamp::ZERO;
-            inner.in_doubt_until = now;
-        }
+        inner.peers[peer.0].is_linked = true;
+        inner.take_back(peer.0);
+        inner.hear_of(peer.0, incarnation, now);
     }
 
     /// At `now`, a repair from `peer` has brought something that was missing here. What other peers hold was compared
@@ -178,19 +202,24 @@ impl Lives {
     pub(crate) fn doubt(&self, peer: PeerIndex, now: Stamp) {
         let mut inner = self.inner.lock();
         inner.in_doubt_until = now;
-        for (at, other) in inner.peers.iter_mut().enumerate() {
-            if at != peer.0 && matches!(other.received, Some(Received::With(_))) {
-                other.received = Some(Received::With(Known::default()));
-            }
-        }
+        inner.doubt_all_but(peer.0);
     }
 
     /// `peer` held the same as this node at the end of `epoch`, and stands where it says: if neither side has been in doubt
-    /// since, nothing is missing here of what it holds.
-    pub(crate) fn prove(&self, peer: PeerIndex, epoch: u64, theirs: Standing) {
-        let in_doubt_until = theirs.in_doubt_until.max(self.in_doubt_until());
-        if end_of(epoch) > in_doubt_until {
+    /// since, nothing is missing here of what it holds, and what it had heard of others was heard here, too.
+    pub(crate) fn prove(
+        &self,
+        peer: PeerIndex,
+        epoch: u64,
+        theirs: Standing,
+        hearsay: Option<&Hearsay>,
+    ) {
+        let end = end_of(epoch);
+        if end > theirs.in_doubt_until.max(self.in_doubt_until()) {
             self.receive(peer, theirs.known);
+            if let Some(hearsay) = hearsay {
+                self.inner.lock().believe(peer.0, hearsay, end);
+            }
         }
     }
 
@@ -203,7 +232,7 @@ impl Lives {
     pub(crate) fn heard(&self, now: Stamp) -> Stamp {
         let inner = self.inner.lock();
         let linked = inner.peers.iter().filter(|peer| peer.is_linked);
-        linked.map(|peer| peer.delivered).fold(now, Stamp::min)
+        linked.map(|peer| peer.heard).fold(now, Stamp::min)
     }
 
     /// The link to `peer` is gone.
@@ -214,8 +243,9 @@ impl Lives {
     /// Everything that `peer` wrote before it sent `watermark` has been applied.
     pub(crate) fn accept(&self, peer: PeerIndex, watermark: &Watermark) {
         let peer = &mut self.inner.lock().peers[peer.0];
-        peer.delivered = peer.delivered.max(watermark.stamp);
-        peer.holds = peer.holds.max(watermark.holds);
+        peer.heard = peer.heard.max(watermark.stamp);
+        // It claims less when it waits again for a region that was away.
+        peer.holds = watermark.holds;
     }
 
     /// Everything that `peer` held when it knew these lives is here: it was sent, or it was compared and is the same.
@@ -240,15 +270,21 @@ impl Lives {
         self.inner.lock().claim(now)
     }
 
-    /// Every region holds everything up to here.
-    pub(crate) fn settled(&self, now: Stamp) -> Stamp {
+    /// What every region holds that is waited for: never less than before.
+    pub fn settled(&self, now: Stamp) -> Settled {
         let mut inner = self.inner.lock();
+        inner.release(now);
         let held = inner.claim(now);
-        inner
-            .peers
-            .iter()
-            .map(|peer| peer.holds)
-            .fold(held, Stamp::min)
+        let claims = inner.awaited().map(|peer| peer.holds);
+        let stamp = claims.fold(held, Stamp::min);
+        if stamp >= inner.settled.stamp() {
+            let released = inner.peers.iter().filter(|peer| peer.is_released);
+            let behind = released.filter(|peer| peer.heard < stamp);
+            inner.settled = behind.fold(Settled::up_to(stamp), |settled, peer| {
+                settled.but_for(peer.origin, peer.heard)
+            });
+        }
+        inner.settled.clone()
     }
 
     /// Peers from which nothing was ever received whole.
@@ -309,152 +345,54 @@ impl Inner {
             .any(|other| !received.includes(other.origin, other.incarnation))
     }
 
-    fn is_whole(&self) -> bool {
-        (0..self.peers.len()).all(|at| self.peers[at].incarnation > 0 && !self.lacks(PeerIndex(at)))
+    /// Peers that are not away for longer than anybody waits.
+    fn awaited(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|peer| !peer.is_released)
     }
 
-    /// Raises the claim while nothing is missing.
+    fn is_whole(&self) -> bool {
+        let is_whole = |(at, peer): (usize, &Peer)| {
+            peer.is_released || peer.incarnation > 0 && !self.lacks(PeerIndex(at))
+        };
+        self.peers.iter().enumerate().all(is_whole)
+    }
+
+    /// What is held here for certain: what was heard of every peer, but no more than before while something is missing.
     fn claim(&mut self, now: Stamp) -> Stamp {
-        if self.is_whole() {
-            let delivered = self.peers.iter().map(|peer| peer.delivered);
-            self.held = self.held.max(delivered.fold(now, Stamp::min));
-        }
+        let heard = self.awaited().map(|peer| peer.heard).fold(now, Stamp::min);
+        self.held = match self.is_whole() {
+            true => heard,
+            false => self.held.min(heard),
+        };
         self.held
+    }
+
+    /// A region is in this life. What it claimed in an earlier one is void.
+    fn hear_of(&mut self, peer: usize, incarnation: u64, now: Stamp) {
+        let peer = &mut self.peers[peer];
+        if incarnation > peer.incarnation {
+            peer.incarnation = incarnation;
+            peer.holds = Stamp::ZERO;
+            peer.hearsay = None;
+            self.in_doubt_until = now;
+        }
+    }
+
+    /// What peers other than this one hold may be more than what is here.
+    fn doubt_all_but(&mut self, peer: usize) {
+        for at in (0..self.peers.len()).filter(|at| *at != peer) {
+            self.doubt(at);
+        }
+    }
+
+    /// What a peer holds may be more than what is here: it has to be compared anew.
+    fn doubt(&mut self, peer: usize) {
+        let received = &mut self.peers[peer].received;
+        if matches!(received, Some(Received::With(_))) {
+            *received = Some(Received::With(Known::default()));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::LANES;
-
-    const EU: PeerIndex = PeerIndex(0);
-    const AP: PeerIndex = PeerIndex(1);
-    const NOW: Stamp = Stamp(1_000);
-
-    /// us-east, whose peers are eu-west and ap-south.
-    fn us() -> Lives {
-        let own = Actor {
-            origin: Origin(1),
-            incarnation: 10,
-        };
-        Lives::new(
-            own,
-            [Origin(2), Origin(3)],
-            Time(0),
-            Duration::from_secs(10),
-        )
-    }
-
-    fn known(lives: [u64; 3]) -> Known {
-        let life = |(at, incarnation)| Actor {
-            origin: Origin(at),
-            incarnation,
-        };
-        (1..).zip(lives).map(life).collect()
-    }
-
-    fn word(stamp: u64, holds: u64) -> Watermark {
-        Watermark {
-            heads: [0; LANES],
-            stamp: Stamp(stamp),
-            holds: Stamp(holds),
-        }
-    }
-
-    /// Both peers are met and have sent everything.
-    fn whole() -> Lives {
-        let us = us();
-        for (peer, incarnation) in [(EU, 20), (AP, 30)] {
-            us.meet(peer, incarnation, Stamp::ZERO);
-            us.receive(peer, known([10, 20, 30]));
-        }
-        us
-    }
-
-    #[test]
-    fn nothing_is_claimed_before_everything_was_received() {
-        let us = us();
-        us.meet(EU, 20, Stamp::ZERO);
-        us.accept(EU, &word(500, 500));
-        us.receive(EU, known([10, 20, 30]));
-        assert_eq!(us.holds(NOW), Stamp::ZERO, "nothing came from ap-south");
-        us.meet(AP, 30, Stamp::ZERO);
-        us.accept(AP, &word(400, 300));
-        assert_eq!(us.holds(NOW), Stamp::ZERO);
-        us.receive(AP, known([10, 20, 30]));
-        assert_eq!(us.holds(NOW), Stamp(400));
-        assert_eq!(us.settled(NOW), Stamp(300));
-    }
-
-    #[test]
-    fn a_claim_stands_still_until_everybody_has_told_what_a_life_left_behind() {
-        let us = whole();
-        us.accept(EU, &word(500, 500));
-        us.accept(AP, &word(500, 500));
-        assert_eq!(us.settled(NOW), Stamp(500));
-        us.meet(EU, 21, Stamp::ZERO);
-        us.accept(EU, &word(900, 0));
-        us.accept(AP, &word(900, 500));
-        assert_eq!(
-            us.holds(NOW),
-            Stamp(500),
-            "ap-south may hold what is not here"
-        );
-        us.receive(AP, known([10, 21, 30]));
-        assert_eq!(us.holds(NOW), Stamp(900));
-        assert_eq!(us.settled(NOW), Stamp::ZERO, "the new life claims nothing");
-    }
-
-    #[test]
-    fn what_a_source_knew_when_it_began_is_what_counts() {
-        let us = whole();
-        us.meet(EU, 21, Stamp::ZERO);
-        us.receive(AP, known([10, 20, 30]));
-        us.accept(EU, &word(900, 900));
-        us.accept(AP, &word(900, 900));
-        assert_eq!(us.holds(NOW), Stamp::ZERO);
-    }
-
-    #[test]
-    fn what_a_repair_brings_puts_what_others_hold_in_doubt() {
-        let us = whole();
-        us.accept(EU, &word(900, 900));
-        us.accept(AP, &word(900, 900));
-        us.doubt(EU, Stamp(600));
-        assert_eq!(
-            (us.holds(NOW), us.in_doubt_until()),
-            (Stamp::ZERO, Stamp(600))
-        );
-        us.receive(AP, known([10, 20, 30]));
-        assert_eq!(us.holds(NOW), Stamp(900));
-    }
-
-    #[test]
-    fn clients_wait_for_every_peer_that_can_be_reached() {
-        let us = us();
-        us.meet(EU, 20, Stamp::ZERO);
-        let awaited = |lives: &Lives, at| lives.loading(Time(at)).map(|loading| loading.awaited);
-        assert_eq!(awaited(&us, 0), Some(vec![EU, AP]));
-        assert_eq!(awaited(&us, 10_000_000), Some(vec![EU]), "ap-south is away");
-        us.receive(EU, known([10, 20, 0]));
-        assert_eq!(awaited(&us, 10_000_000), None);
-        us.meet(AP, 30, Stamp::ZERO);
-        assert_eq!(
-            awaited(&us, 10_000_001),
-            None,
-            "clients are served once and for all"
-        );
-    }
-
-    #[test]
-    fn a_life_alone_has_nothing_to_wait_for() {
-        let own = Actor {
-            origin: Origin(1),
-            incarnation: 10,
-        };
-        let alone = Lives::new(own, [], Time(0), Duration::from_secs(10));
-        assert_eq!(alone.loading(Time(0)), None);
-        assert_eq!(alone.settled(NOW), NOW);
-    }
-}
+mod tests;

@@ -1,0 +1,98 @@
+//! What peers say of each other.
+//!
+//! A region whose link to another one is broken learns what it needs from those that both have links to: which life the
+//! other is in, how much was heard of it, and what it claims. Of that, only the life counts at once. The rest counts when
+//! both sides are proved to have held the same, and only as far as that goes: a word of a region counts nowhere before
+//! everything that it wrote earlier is there.
+
+use super::{Inner, Lives};
+use crate::{
+    hlc::Stamp,
+    log::PeerIndex,
+    time::Wall,
+    wire::control::{Hearsay, Word},
+};
+
+impl Lives {
+    /// What this node has heard of its peers.
+    pub(crate) fn hearsay(&self) -> Hearsay {
+        let inner = self.inner.lock();
+        let words = inner.peers.iter().map(|peer| Word {
+            id: peer.origin.0,
+            incarnation: peer.incarnation,
+            heard: peer.heard,
+            holds: peer.holds,
+        });
+        Hearsay {
+            settled: inner.settled.stamp(),
+            words: words.collect(),
+        }
+    }
+
+    /// A peer tells what it has heard, at `now`. Lives that begin later than `latest` are not believed.
+    pub(crate) fn listen(&self, peer: PeerIndex, hearsay: &Hearsay, now: Stamp, latest: Wall) {
+        let mut inner = self.inner.lock();
+        inner.peers[peer.0].settled = hearsay.settled;
+        if hearsay.settled > inner.held {
+            // It may have forgotten what was never heard of here.
+            inner.doubt(peer.0);
+        }
+        let possible = hearsay
+            .words
+            .iter()
+            .filter(|word| word.incarnation <= latest.0);
+        for word in possible {
+            if let Some(of) = inner.index_of(word) {
+                inner.hear_of(of, word.incarnation, now);
+            }
+        }
+    }
+
+    /// Whether a peer claims less than what is settled here: it may hold what has been forgotten.
+    pub(crate) fn is_behind(&self, peer: PeerIndex) -> bool {
+        let inner = self.inner.lock();
+        inner.peers[peer.0].holds < inner.settled.stamp()
+    }
+
+    /// Whether what was last written at `newest` may be dropped when `peer` says that it has ended: this node was away for
+    /// so long that it was not told.
+    pub(crate) fn may_drop(&self, peer: PeerIndex, newest: Stamp) -> bool {
+        let inner = self.inner.lock();
+        let settled = inner.peers[peer.0].settled;
+        inner.held < settled && newest <= settled
+    }
+}
+
+impl Inner {
+    fn index_of(&self, word: &Word) -> Option<usize> {
+        let is_of = |peer: &super::Peer| peer.origin.0 == word.id;
+        self.peers.iter().position(is_of)
+    }
+
+    /// Everything up to `end` of what `peer` had heard is here.
+    pub(super) fn believe(&mut self, peer: usize, hearsay: &Hearsay, end: Stamp) {
+        for word in &hearsay.words {
+            let of = self.index_of(word).filter(|of| *of != peer);
+            let of = of.filter(|&of| self.peers[of].incarnation == word.incarnation);
+            if let Some(of) = of {
+                self.believe_word(of, word, end);
+            }
+        }
+    }
+
+    fn believe_word(&mut self, of: usize, word: &Word, end: Stamp) {
+        let heard = word.heard.min(end);
+        if heard > self.peers[of].heard {
+            self.peers[of].heard = heard;
+            self.take_back(of);
+        }
+        let peer = &mut self.peers[of];
+        let counts = |&mut (from, _): &mut (Stamp, Stamp)| from <= peer.heard;
+        if let Some((_, holds)) = peer.hearsay.take_if(counts)
+            && !peer.is_linked
+        {
+            peer.holds = holds;
+        }
+        peer.hearsay = peer.hearsay.or(Some((word.heard, word.holds)));
+    }
+}

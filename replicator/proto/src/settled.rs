@@ -1,0 +1,102 @@
+//! What every region has heard of: the dead among it may be forgotten, and what is not held of it was held once.
+//!
+//! It is a stamp, up to which everything was heard, and for regions that were away for longer than anybody waits for
+//! ([`crate::lives`]) a stamp of their own: of what such a region wrote, everything up to there.
+//!
+//! ```text
+//!   us-east  ───────────────────────────────┤ stamp
+//!   eu-west  ───────────────────────────────┤
+//!   ap-south ──────────┤ behind: away since ╌╌╌╌ what it writes meanwhile is news when it comes back
+//! ```
+
+use crate::{
+    entry::EntryRef,
+    hlc::{Origin, Stamp, Version},
+};
+
+/// What every region has heard of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    stamp: Stamp,
+    behind: Vec<(Origin, Stamp)>,
+}
+
+impl Settled {
+    /// Nothing.
+    pub const NOTHING: &'static Self = &Self::up_to(Stamp::ZERO);
+
+    /// Everything up to `stamp`.
+    #[must_use]
+    pub const fn up_to(stamp: Stamp) -> Self {
+        let behind = Vec::new();
+        Self { stamp, behind }
+    }
+
+    /// As this, but for what a region wrote after `heard`.
+    #[must_use]
+    pub fn but_for(mut self, origin: Origin, heard: Stamp) -> Self {
+        self.behind.push((origin, heard));
+        self
+    }
+
+    /// Up to where everything was heard of whoever was not away.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Whether what a region wrote is news although it is older than [`Self::stamp`], or may be.
+    #[must_use]
+    pub fn is_late(&self, version: Version) -> bool {
+        let is_late = |&(origin, heard)| origin == version.origin && version.stamp > heard;
+        self.behind.iter().any(is_late)
+    }
+
+    /// Whether every region has heard of a write.
+    #[must_use]
+    pub fn has(&self, version: Version) -> bool {
+        version.stamp <= self.stamp && !self.is_late(version)
+    }
+
+    /// Whether every region has heard of all that an entry says.
+    #[must_use]
+    pub fn has_all_of(&self, entry: &EntryRef<'_>) -> bool {
+        entry.newest() <= self.stamp && !self.is_any_late(entry)
+    }
+
+    /// Whether something that an entry says is late.
+    #[must_use]
+    pub fn is_any_late(&self, entry: &EntryRef<'_>) -> bool {
+        !self.behind.is_empty() && entry.versions().any(|version| self.is_late(version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AWAY: Origin = Origin(3);
+
+    fn version(stamp: u64, origin: Origin) -> Version {
+        let stamp = Stamp(stamp);
+        Version { stamp, origin }
+    }
+
+    #[test]
+    fn what_a_region_wrote_while_it_was_away_is_news_however_old_it_is() {
+        let settled = Settled::up_to(Stamp(100)).but_for(AWAY, Stamp(40));
+        assert!(settled.has(version(100, Origin(1))));
+        assert!(!settled.has(version(101, Origin(1))));
+        assert!(settled.has(version(40, AWAY)));
+        assert!(!settled.has(version(41, AWAY)));
+    }
+
+    #[test]
+    fn an_entry_is_settled_when_all_of_it_is() {
+        let settled = Settled::up_to(Stamp(100)).but_for(AWAY, Stamp(40));
+        let mut entry = EntryRef::absent(b"key", version(10, Origin(1)));
+        assert!(settled.has_all_of(&entry));
+        entry.deadline.version = version(50, AWAY);
+        assert!(!settled.has_all_of(&entry) && settled.is_any_late(&entry));
+    }
+}
