@@ -14,6 +14,7 @@
 mod apart;
 mod build;
 mod compare;
+mod field;
 mod groups;
 pub mod handshake;
 mod interface;
@@ -23,6 +24,7 @@ mod push;
 mod receive;
 mod repair;
 mod send;
+mod sketch;
 mod sweep;
 mod window;
 
