@@ -1,11 +1,12 @@
 //! The keyspace as sessions see it when nothing misbehaves.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     entry::EntryRef,
     hlc::{Stamp, Version},
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
 };
@@ -47,7 +48,7 @@ impl Store for Direct {
         self.0.prints(epoch, visit);
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        self.0.list_slot(slot, visit);
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        self.0.list_slots(slots, visit);
     }
 }

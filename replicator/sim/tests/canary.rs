@@ -1,9 +1,12 @@
 //! The simulator can fail: each bug that is planted here must be caught within a few seeds. A bug sits between the sessions
 //! and the real keyspace, so the product knows nothing of it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use greenwich::keyspace::Keyspace;
@@ -14,6 +17,7 @@ use greenwich_proto::{
         totals::{Total, Totals},
     },
     hlc::{Stamp, Version},
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
     wire::control::{Compared, Control, Verdict, Watermark},
@@ -179,8 +183,8 @@ impl Store for Planted {
         self.keyspace.prints(epoch, visit);
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        self.keyspace.list_slot(slot, visit);
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        self.keyspace.list_slots(slots, visit);
     }
 }
 

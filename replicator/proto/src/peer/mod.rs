@@ -11,10 +11,14 @@
 //!
 //! A batch travels alone and is applied on arrival, in any order; a lost packet delays only the updates that it carried.
 
+mod answer;
 mod apart;
 mod build;
 mod compare;
+mod descent;
 mod field;
+mod findings;
+mod glimpse;
 mod groups;
 pub mod handshake;
 mod interface;
@@ -275,6 +279,9 @@ impl Peer {
             | Control::Compared(_)
             | Control::Listing(_)
             | Control::Wanted(_)
+            | Control::Sketches(_)
+            | Control::Found(_)
+            | Control::Chosen(_)
             | Control::Pushed(_)
             | Control::Repaired(_)
             | Control::Clock(_)) => match self.state {
@@ -325,6 +332,9 @@ impl Peer {
             | Control::Compared(_)
             | Control::Listing(_)
             | Control::Wanted(_)
+            | Control::Sketches(_)
+            | Control::Found(_)
+            | Control::Chosen(_)
             | Control::Pushed(_)
             | Control::Repaired(_)) => return self.compare(frame, wall, node, out),
             Control::Clock(theirs) => self.lead.hear(theirs, wall),

@@ -11,7 +11,10 @@ use crate::{
     hlc::Stamp,
     store::Store,
     time::Wall,
-    wire::control::{Compare, Compared, Control},
+    wire::{
+        WIRE_SKETCHES,
+        control::{Compare, Compared, Control},
+    },
 };
 
 impl Peer {
@@ -54,10 +57,22 @@ impl Peer {
         self.doubt(wall, node);
         self.with_comparison(out, |comparison, with| match frame {
             Control::Compare(question) => comparison.hear_question(question),
-            Control::Compared(answer) => comparison.hear_answer(&answer),
-            Control::Listing(listing) => comparison.hear_listing(&listing, node, with),
-            Control::Wanted(wanted) => comparison.hear_wish(&wanted, with),
-            Control::Pushed(listings) => comparison.hear_pushed(listings),
+            Control::Compared(answer) => comparison.hear_answer(&answer, with),
+            Control::Listing(listing) => {
+                let answer = comparison.answering()?;
+                answer.hear_listing(&listing, node.store, with)
+            }
+            Control::Wanted(wanted) => comparison.asking()?.hear_wish(&wanted, with),
+            Control::Sketches(sketches) => {
+                let answer = comparison.answering()?;
+                answer.hear_sketches(&sketches, node.store, with)
+            }
+            Control::Found(findings) => {
+                let descent = comparison.asking()?;
+                descent.hear_findings(&findings, node.store, with)
+            }
+            Control::Chosen(choice) => comparison.answering()?.hear_choice(&choice, with),
+            Control::Pushed(parts) => comparison.asking()?.hear_pushed(parts),
             Control::Repaired(changed) => comparison.hear_repaired(changed, with),
             Control::Hello(_)
             | Control::Ready
@@ -88,6 +103,7 @@ impl Peer {
     ) -> R {
         let mut frames = Vec::new();
         let mut with = Surroundings {
+            has_sketches: self.wire >= WIRE_SKETCHES,
             pushes: &mut self.sender.pushes,
             found: self.receiver.stats.repaired + self.receiver.stats.rejected,
             out: &mut frames,
