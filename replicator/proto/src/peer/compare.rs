@@ -260,6 +260,14 @@ impl Comparison {
         Ok(())
     }
 
+    /// Whether slots are being repaired.
+    pub(super) fn is_repairing(&self) -> bool {
+        match self.phase {
+            Phase::Asking(..) | Phase::Answering(..) | Phase::Counting(_) => true,
+            Phase::Idle | Phase::Asked(_) => false,
+        }
+    }
+
     /// The half that asks, while slots are repaired.
     pub(super) fn asking(&mut self) -> Result<&mut Descent, OutOfTurn> {
         match &mut self.phase {

@@ -24,7 +24,7 @@ pub(super) const PARTS_AT_ONCE: usize = 256;
 /// The same with a peer that reads no sketches.
 const LISTS_AT_ONCE: usize = 16;
 /// Parts that the other side has not answered: what is on its way with them holds up other control frames.
-const UNANSWERED_AT_ONCE: usize = 16;
+const UNANSWERED_AT_ONCE: usize = 32;
 /// About how many bytes a part has.
 const PART_BYTES: usize = 8 * 1024;
 /// About how many products of names go into the sketches of one part. Updates wait meanwhile.

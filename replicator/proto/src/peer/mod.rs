@@ -16,6 +16,7 @@ mod apart;
 mod build;
 mod compare;
 mod descent;
+mod differences;
 mod field;
 mod findings;
 mod glimpse;
@@ -37,6 +38,7 @@ use std::time::Duration;
 pub use self::{
     build::Builder,
     compare::Compares,
+    differences::{DIFFERENCE_KEY_BYTES_MAX, DIFFERENCES_MAX, Difference, Held},
     interface::{Input, Limits, Node, Outbox, Output, Report, State},
     receive::{ReceiveStats, Violation},
     send::SendStats,
@@ -46,7 +48,7 @@ use self::{
     compare::Comparison,
     handshake::{Expected, Refusal},
     lead::Lead,
-    receive::Receiver,
+    receive::{Moment, Receiver},
     send::{Reader, Sender},
 };
 use crate::{
@@ -116,6 +118,7 @@ impl Peer {
         fresh.connects = self.connects;
         fresh.sender.stats = self.sender.stats;
         fresh.receiver.stats = self.receiver.stats;
+        fresh.receiver.differences = std::mem::take(&mut self.receiver.differences);
         *self = fresh;
         node.lives.part(self.index);
         node.log.set_linked(self.index, false);
@@ -150,7 +153,16 @@ impl Peer {
             Input::Control(bytes) => self.hear(now, wall, bytes, node, out),
             Input::Batch(bytes) if self.state == State::Up => self
                 .receiver
-                .receive(bytes, node.log.clock(), node.store, now, wall)
+                .receive(
+                    bytes,
+                    node.log.clock(),
+                    node.store,
+                    Moment {
+                        now,
+                        wall,
+                        is_repairing: self.comparison.is_repairing(),
+                    },
+                )
                 .map(|()| self.settle(wall, node))
                 .map_err(|violation| violation.to_string()),
             Input::Batch(_) if self.state == State::Handshaking => {
@@ -464,6 +476,7 @@ impl Peer {
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
             compares: self.comparison.found,
+            differences: self.receiver.differences.recent(),
             connects: self.connects,
             clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,
