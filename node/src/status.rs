@@ -213,6 +213,39 @@ pub struct Compared {
     pub different: u64,
     /// Entries that were found missing on either side.
     pub repaired: u64,
+    /// Keys that repairs have changed here lately, the oldest first: a bounded number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<DifferingKey>,
+}
+
+/// A key that differed, and was repaired here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DifferingKey {
+    /// When the other region's state arrived, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The key in quotes, as redis-cli shows it; the beginning of a long one, and its length.
+    pub key: String,
+    /// What was held here before; none for nothing.
+    pub here: Option<HeldKey>,
+    /// What the other region had.
+    pub there: HeldKey,
+}
+
+/// What a region held of a key, without the value.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeldKey {
+    /// When the value was written, or deleted, in milliseconds since the Unix epoch.
+    pub written_at_ms: u64,
+    /// Number of the region that did; 0 is the passing of a deadline.
+    pub by: u8,
+    /// When anything of it changed last: value, deadline or count.
+    pub changed_at_ms: u64,
+    /// Whether it was deleted.
+    pub deleted: bool,
+    /// When it expires.
+    pub deadline_ms: Option<u64>,
+    /// Whether something was counted on it.
+    pub counter: bool,
 }
 
 /// Impairment of a link in a rehearsal.

@@ -1,6 +1,7 @@
 //! The seam between the command line and the running parts of a node.
 
 mod clocks;
+mod differing;
 mod life;
 mod loading;
 mod memory;

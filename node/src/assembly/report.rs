@@ -9,7 +9,7 @@ use greenwich_proto::peer::{Report, State};
 use greenwich_replicator::{LinkView, Replicator, clock::wall_error_ms};
 use parking_lot::Mutex;
 
-use super::{clocks::ClockWatch, configured_status, loading, rates::Rate};
+use super::{clocks::ClockWatch, configured_status, differing::differing, loading, rates::Rate};
 use crate::{
     config::Config,
     keyspace::Keyspace,
@@ -210,6 +210,7 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
         rounds: report.compares.rounds,
         different: report.compares.different,
         repaired: report.compares.repaired,
+        keys: report.differences.iter().map(differing).collect(),
     };
     link.reconnects = report.connects.saturating_sub(1);
 }

@@ -1,6 +1,9 @@
 //! `greenwich verify`: whether all regions hold the same.
 //!
-//! The nodes compare themselves all the time; this waits until they have compared what was written before it was asked.
+//! The nodes compare themselves all the time; this waits until they have compared what was written before it was asked. It
+//! shows the keys in which they differed, as far as they remember them.
+
+mod keys;
 
 use std::process::ExitCode;
 use std::thread;
@@ -15,7 +18,8 @@ use super::status::table;
 use super::{complain, say};
 use crate::config::Period;
 use crate::server::process::wall;
-use crate::status::{Link, LinkState};
+use crate::status::{DifferingKey, Link, LinkState};
+use keys::Names;
 
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -23,6 +27,9 @@ const ASK_INTERVAL: Duration = Duration::from_millis(200);
 const CANNOT_TELL: u8 = 2;
 
 /// Wait until every two regions have found that they hold the same of everything written so far.
+///
+/// Shows the keys that were found different and repaired meanwhile, with what each region held of them; where regions were
+/// not found equal, those that were repaired before, too.
 ///
 /// Ends with 0 when they have, with 1 when one has not within the time, and with 2 when a region does not answer or could
 /// not be asked.
@@ -50,6 +57,8 @@ struct Pair {
     /// Comparisons that found something missing since the start of the node, and entries that were repaired.
     different: u64,
     repaired: u64,
+    /// Keys that the region was repaired in from the peer, the oldest first, as far as it remembers them.
+    keys: Vec<DifferingKey>,
     /// Why there is no comparison.
     hindrance: Option<String>,
 }
@@ -83,6 +92,8 @@ fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             say(&format!("{}\n", serde_json::to_string_pretty(&all)?));
         } else {
             say(&render(&pairs, asked_at_ms, is_equal, args.timeout));
+            let names = Names::of(&answers);
+            say(&differences(&pairs, asked_at_ms, is_equal, &names));
         }
         for one in &silent {
             let error = one.error.as_deref().unwrap_or_default();
@@ -127,6 +138,7 @@ fn pair(region: &str, link: &Link, asked_at_ms: u64) -> Pair {
         equal_as_of_ms,
         different: link.compared.different,
         repaired: link.compared.repaired,
+        keys: link.compared.keys.clone(),
         hindrance,
     }
 }
@@ -159,6 +171,19 @@ fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> 
         format!("Not all regions were found equal within {timeout}.")
     };
     format!("{rows}\n{verdict}\n")
+}
+
+/// The keys that were repaired since the question, or ever, if regions may still differ.
+fn differences(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, names: &Names) -> String {
+    let of_pair = |pair: &Pair| {
+        let is_wanted = |key: &&DifferingKey| !is_equal || key.at_ms >= asked_at_ms;
+        let keys: Vec<_> = pair.keys.iter().rev().filter(is_wanted).collect();
+        match keys.is_empty() {
+            true => String::new(),
+            false => keys::render(&pair.region, &pair.peer, &keys, names),
+        }
+    };
+    pairs.iter().map(of_pair).collect()
 }
 
 /// A time beside that of the question.
@@ -211,6 +236,20 @@ mod tests {
         assert!(!is_equal(None));
         assert!(!is_equal(Some(999)));
         assert!(is_equal(Some(1_000)));
+    }
+
+    #[test]
+    fn keys_of_before_the_question_are_shown_only_where_regions_may_differ() {
+        let mut found = pairs(&[answer(Some(500))], 1_000);
+        let key = |at_ms, key: &str| DifferingKey {
+            at_ms,
+            key: key.into(),
+            ..DifferingKey::default()
+        };
+        found[0].keys = vec![key(900, "early"), key(1_000, "late")];
+        let shown = |is_equal| differences(&found, 1_000, is_equal, &Names::default());
+        assert!(shown(true).contains("late") && !shown(true).contains("early"));
+        assert!(shown(false).contains("late") && shown(false).contains("early"));
     }
 
     #[test]

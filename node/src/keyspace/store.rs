@@ -1,6 +1,6 @@
 //! The keyspace as replication sees it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use greenwich_proto::{
     entry::{
@@ -220,11 +220,15 @@ impl Store for Keyspace {
         }
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        if let Some(shard) = self.shards.get(slot / SLOTS_OF_SHARD) {
-            let shard = shard.lock();
-            let is_in_slot = |entry: &&[u8]| KeyHash::of(layout::key_of(entry)).slot() == slot;
-            shard.iter().filter(is_in_slot).for_each(visit);
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        let shards = slots.start / SLOTS_OF_SHARD..slots.end.div_ceil(SLOTS_OF_SHARD);
+        for shard in &self.shards[shards] {
+            for entry in shard.lock().iter() {
+                let key = KeyHash::of(layout::key_of(entry));
+                if slots.contains(&key.slot()) {
+                    visit(key, entry);
+                }
+            }
         }
     }
 }

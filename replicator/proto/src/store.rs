@@ -2,11 +2,13 @@
 //!
 //! Every method takes its own locks and gives them back before it returns; none calls back into replication.
 
+use std::ops::Range;
+
 use crate::{
     entry::EntryRef,
     hlc::{Stamp, Version},
     settled::Settled,
-    slots::SLOTS,
+    slots::{KeyHash, SLOTS},
     time::Wall,
 };
 
@@ -68,8 +70,9 @@ pub trait Store {
         (0..SLOTS).for_each(|slot| visit(slot, None));
     }
 
-    /// Calls `visit` with the encoded entry of every key in a slot, those that clients do not see included.
-    fn list_slot(&self, _slot: usize, _visit: &mut dyn FnMut(&[u8])) {}
+    /// Calls `visit` with the hash of every key in some slots and its encoded entry, those that clients do not see
+    /// included.
+    fn list_slots(&self, _slots: Range<usize>, _visit: &mut dyn FnMut(KeyHash, &[u8])) {}
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use greenwich_proto::{
     wire::{
         CONTROL_BYTES_MAX,
         batch::{self, Batch, BatchError, Item, Range},
-        control::{Control, ControlError, Hello, Resume, Watermark},
+        control::{Control, ControlError, Hello, Listing, Resume, Sketches, Watermark},
     },
 };
 use proptest::prelude::*;
@@ -132,6 +132,12 @@ fn control() -> impl Strategy<Value = Control> {
         ".{0,40}".prop_map(Control::Refuse),
         prop::collection::vec(any::<u64>(), 0..40).prop_map(Control::Ack),
         any::<u64>().prop_map(|wall| Control::Clock(Wall(wall))),
+        (any::<u64>(), prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(rest, slots)| Control::Sketches(Sketches { rest, slots })),
+        prop::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|lists| Control::Found(Listing { lists })),
+        prop::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|lists| Control::Chosen(Listing { lists })),
         (any::<[u64; LANES]>(), any::<u64>(), any::<u64>()).prop_map(|(heads, stamp, holds)| {
             Control::Watermark(Watermark {
                 heads,

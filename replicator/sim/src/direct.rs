@@ -1,12 +1,13 @@
 //! The keyspace as sessions see it when nothing misbehaves.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     entry::EntryRef,
     hlc::{Stamp, Version},
     settled::Settled,
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
 };
@@ -52,7 +53,7 @@ impl Store for Direct {
         self.0.prints(epoch, visit);
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        self.0.list_slot(slot, visit);
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        self.0.list_slots(slots, visit);
     }
 }

@@ -17,6 +17,7 @@ mod meanwhile;
 pub mod network;
 pub mod oracle;
 pub mod region;
+pub mod repair;
 pub mod survival;
 pub mod swarm;
 pub mod trace;

@@ -1,9 +1,16 @@
 //! Runs seeds: one with its story, or many until one fails.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use clap::{Parser, Subcommand};
-use greenwich_sim::{Trace, run};
+use greenwich_sim::{
+    Trace,
+    repair::{Case, measure},
+    run,
+};
 
 #[derive(Parser)]
 #[command(about = "Runs whole regions in one deterministic process.")]
@@ -35,6 +42,15 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Measures what a repair moves over 100 Mbit/s and 80 ms there and back.
+    Repair {
+        /// Keys of 116 bytes.
+        #[arg(long, default_value_t = 1_000_000)]
+        keys: usize,
+        /// How many of them differ.
+        #[arg(long, value_delimiter = ',', default_value = "0,10,1000,100000")]
+        changed: Vec<usize>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -63,6 +79,19 @@ fn main() -> anyhow::Result<()> {
             }
             writeln!(out, "{failures} failures")?;
             anyhow::ensure!(failures == 0, "a seed failed");
+        }
+        Command::Repair { keys, changed } => {
+            let began = Instant::now();
+            for changed in changed {
+                let case = Case {
+                    keys,
+                    changed,
+                    rate: 100_000_000 / 8,
+                    delay: Duration::from_millis(40),
+                };
+                let repair = measure(case, &|| began.elapsed());
+                writeln!(out, "{changed} of {keys} keys: {repair}")?;
+            }
         }
     }
     Ok(())

@@ -1,11 +1,15 @@
 //! A keyspace that a client writes to while a session works: a real node has threads, and batches are built in many steps.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+};
 
 use greenwich_proto::{
     entry::EntryRef,
     hlc::{Stamp, Version},
     settled::Settled,
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
 };
@@ -83,7 +87,7 @@ impl<S: Store> Store for Meanwhile<'_, S> {
         self.store.prints(epoch, visit);
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        self.store.list_slot(slot, visit);
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        self.store.list_slots(slots, visit);
     }
 }

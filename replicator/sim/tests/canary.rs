@@ -1,9 +1,12 @@
 //! The simulator can fail: each bug that is planted here must be caught within a few seeds. A bug sits between the sessions
 //! and the real keyspace, so the product knows nothing of it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use greenwich::keyspace::Keyspace;
@@ -15,6 +18,7 @@ use greenwich_proto::{
     },
     hlc::{Stamp, Version},
     settled::Settled,
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
     wire::control::{Compared, Control, Verdict, Watermark},
@@ -183,8 +187,8 @@ impl Store for Planted {
         self.keyspace.prints(epoch, visit);
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        self.keyspace.list_slot(slot, visit);
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        self.keyspace.list_slots(slots, visit);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Named regressions: seeds that once failed, with the rest of their story drawn as before or sharpened by hand.
 
-use greenwich_sim::{Direct, Summary, Swarm, Trace, run_with, swarm::Faults};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use greenwich_proto::wire::control::Control;
+use greenwich_sim::{Direct, Plant, Summary, Swarm, Trace, run_planted, run_with, swarm::Faults};
 
 fn end(swarm: Swarm) -> Summary {
     run_with(swarm, Direct, &mut Trace::off()).unwrap_or_else(|failure| panic!("{failure}"))
@@ -141,4 +144,37 @@ fn seeds_that_once_failed() {
         let result = greenwich_sim::run(seed, &mut Trace::off());
         assert!(result.is_ok(), "{what}: {}", result.unwrap_err());
     }
+}
+
+/// Peers of wire version 2 compare lists of names, and are told nothing that they do not know.
+#[test]
+fn regions_repair_with_peers_of_the_release_before() {
+    static LISTINGS: AtomicU64 = AtomicU64::new(0);
+    let tamper = |frame| match frame {
+        Control::Hello(mut hello) => {
+            hello.wire = 2;
+            Control::Hello(hello)
+        }
+        Control::Listing(listing) => {
+            LISTINGS.fetch_add(1, Ordering::Relaxed);
+            Control::Listing(listing)
+        }
+        Control::Sketches(_) | Control::Found(_) | Control::Chosen(_) => {
+            panic!("a frame of wire version 3: {frame:?}")
+        }
+        other => other,
+    };
+    for seed in 0..20 {
+        let plant = Plant {
+            tamper: Some(tamper),
+            ..Plant::default()
+        };
+        let mut swarm = Swarm::draw(seed);
+        swarm.regions = 3;
+        swarm.faults.restart_every_ms = 300;
+        let ended = run_planted(swarm, Direct, plant, &mut Trace::off());
+        ended.unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    let listings = LISTINGS.load(Ordering::Relaxed);
+    assert!(listings > 10, "{listings} listings");
 }

@@ -7,35 +7,38 @@
 //!  asks                              answers
 //!   Compare: 128 groups ──────────▶  waits until it has heard as much
 //!                       ◀──────────  Compared: equal; or 128 slots of each group that differs
-//!   Listing: names in the slots ──▶  what is missing here, and there
-//!                       ◀──────────  Wanted: names      entries ──▶ and ◀── entries, in batches
+//!   Sketches of the slots ────────▶  what is missing here, and there
+//!                       ◀──────────  Found: what is missing, and what may be newer here
+//!   Chosen: which of that ────────▶                     entries ──▶ and ◀── entries, in batches
 //!                       ◀──────────  Pushed, when its entries have arrived
 //!   Repaired: how many changed ───▶  Repaired: how many changed
 //! ```
+//! With a peer of wire version 2, lists of names take the place of sketches, and both sides send all that the other lacks:
+//! Listing ──▶ ◀── Wanted. The two halves are in [`descent`](super::descent) and [`answer`](super::answer).
 //!
 //! A slot whose fingerprints differ need not hold anything different: a key that was written on both sides of the epoch's
-//! end may have been coalesced on the way. So what counts is how many entries the repair changed: none means equal.
-
-use std::collections::VecDeque;
+//! end may have been coalesced on the way. So what counts is how many entries the repair changed: none means equal, unless
+//! not all of what differs was found.
 
 use super::{
     Node,
-    groups::{GROUP_SLOTS, GROUPS, groups, prints, short, slots_of},
-    lists::{self, differences},
+    answer::Answer,
+    descent::Descent,
+    groups::{self, GROUP_SLOTS, GROUPS, Shortened, groups, prints, slots_of},
     push::Pushes,
 };
 use crate::{
     fingerprint::{end_of, epoch_of},
     hlc::Stamp,
     store::Store,
-    wire::control::{Compare, Compared, Control, Listing, Standing, Verdict},
+    wire::{
+        bytes::Truncated,
+        control::{Compare, Compared, Control, Standing, Verdict},
+    },
 };
 
 /// Groups whose slots one frame tells.
 const GROUPS_AT_ONCE: usize = 64;
-/// About how many bytes of names one listing has, and how many listings are under way.
-const LISTING_BYTES: usize = 16 * 1024;
-const LISTINGS_AT_ONCE: u64 = 16;
 
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,11 +58,19 @@ pub struct Compares {
 #[error("a frame of a comparison arrived out of turn, or is malformed")]
 pub(super) struct OutOfTurn;
 
+impl From<Truncated> for OutOfTurn {
+    fn from(Truncated: Truncated) -> Self {
+        Self
+    }
+}
+
 /// What a session has beside the comparison that it needs.
 pub(super) struct Surroundings<'a> {
     pub(super) pushes: &'a mut Pushes,
     /// Entries that sweeps and repairs have changed here so far, and those that could not be taken over.
     pub(super) found: u64,
+    /// Whether the peer reads sketches.
+    pub(super) has_sketches: bool,
     pub(super) out: &'a mut Vec<Control>,
 }
 
@@ -70,9 +81,9 @@ enum Phase {
     /// Asked, with these fingerprints of all slots.
     Asked(Question),
     /// Repairs slots that differ, as the one who asked.
-    Asking(Descent),
+    Asking(Round, Descent),
     /// The same, as the one who answered.
-    Answering(Answer),
+    Answering(Round, Answer),
     /// Has said how many entries changed here, and waits for the other number.
     Counting(Round),
 }
@@ -92,23 +103,7 @@ struct Round {
 struct Question {
     round: Round,
     prints: Vec<u64>,
-    differing: VecDeque<usize>,
-}
-
-#[derive(Debug)]
-struct Descent {
-    round: Round,
-    slots: VecDeque<usize>,
-    listings_under_way: u64,
-    /// Listings of which the other side has not said what it lacks.
-    unanswered: u64,
-}
-
-#[derive(Debug)]
-struct Answer {
-    round: Round,
-    /// Listings whose entries have not all arrived at the other side.
-    unpushed: u64,
+    differing: Vec<usize>,
 }
 
 /// The comparisons of a session.
@@ -147,21 +142,16 @@ impl Comparison {
         match &mut self.phase {
             Phase::Idle if asks => self.ask(heard, node, with),
             Phase::Idle => self.answer(heard, node, with),
-            Phase::Asking(descent) => {
-                descent.list(node.store, with.out);
+            Phase::Asking(round, descent) => {
+                descent.proceed(node.store, with.out);
                 if descent.is_done() && with.pushes.are_done() {
-                    let mut round = descent.round.clone();
-                    round.changed_here = with.found - round.found_before;
+                    let mut round = round.clone();
+                    round.changed_here += with.found - round.found_before;
                     with.out.push(Control::Repaired(round.changed_here));
                     self.phase = Phase::Counting(round);
                 }
             }
-            Phase::Answering(answer) => {
-                if answer.unpushed > 0 && with.pushes.are_done() {
-                    with.out.push(Control::Pushed(answer.unpushed));
-                    answer.unpushed = 0;
-                }
-            }
+            Phase::Answering(_, answer) => answer.proceed(with),
             Phase::Asked(_) | Phase::Counting(_) => {}
         }
     }
@@ -187,7 +177,7 @@ impl Comparison {
         self.phase = Phase::Asked(Question {
             round: Round::begin(epoch, with.found),
             prints,
-            differing: VecDeque::new(),
+            differing: Vec::new(),
         });
     }
 
@@ -221,27 +211,31 @@ impl Comparison {
             with.out.push(compared(&question, node, Verdict::Equal));
             return self.conclude(&round, 0);
         }
+        let shortened = with.shortened();
         let count = differing.chunks(GROUPS_AT_ONCE).count();
         for (at, groups) in differing.chunks(GROUPS_AT_ONCE).enumerate() {
-            let of_slot = |slot: usize| short(prints[slot]).to_le_bytes();
+            let mut packed = Vec::new();
+            for slot in groups.iter().flat_map(|&group| slots_of(group)) {
+                shortened.put(prints[slot], question.epoch, &mut packed);
+            }
             with.out.push(Control::Compared(Compared {
                 epoch: question.epoch,
                 standing: standing(node),
                 verdict: Verdict::Different,
                 groups: groups.iter().map(|&group| group as u8).collect(),
-                prints: groups
-                    .iter()
-                    .flat_map(|&group| slots_of(group))
-                    .flat_map(of_slot)
-                    .collect(),
+                prints: packed,
                 goes_on: at + 1 < count,
             }));
         }
-        self.phase = Phase::Answering(Answer { round, unpushed: 0 });
+        self.phase = Phase::Answering(round, Answer::begin(question.epoch, prints));
     }
 
     /// The other side has answered.
-    pub(super) fn hear_answer(&mut self, answer: &Compared) -> Result<(), OutOfTurn> {
+    pub(super) fn hear_answer(
+        &mut self,
+        answer: &Compared,
+        with: &Surroundings<'_>,
+    ) -> Result<(), OutOfTurn> {
         let Phase::Asked(question) = &mut self.phase else {
             return Err(OutOfTurn);
         };
@@ -257,71 +251,41 @@ impl Comparison {
                 self.conclude(&round, 0);
             }
             Verdict::Different => {
-                question.compare_slots(answer)?;
+                question.compare_slots(answer, with.shortened())?;
                 if !answer.goes_on {
-                    self.phase = Phase::Asking(Descent {
-                        round: question.round.clone(),
-                        slots: std::mem::take(&mut question.differing),
-                        listings_under_way: 0,
-                        unanswered: 0,
-                    });
+                    self.phase = question.descend(with.has_sketches);
                 }
             }
         }
         Ok(())
     }
 
-    /// The other side tells what it holds of slots.
-    pub(super) fn hear_listing<S: Store>(
-        &mut self,
-        listing: &Listing,
-        node: &Node<'_, S>,
-        with: &mut Surroundings<'_>,
-    ) -> Result<(), OutOfTurn> {
-        let Phase::Answering(answer) = &mut self.phase else {
-            return Err(OutOfTurn);
-        };
-        if answer.unpushed == LISTINGS_AT_ONCE {
-            return Err(OutOfTurn);
+    /// Whether slots are being repaired.
+    pub(super) fn is_repairing(&self) -> bool {
+        match self.phase {
+            Phase::Asking(..) | Phase::Answering(..) | Phase::Counting(_) => true,
+            Phase::Idle | Phase::Asked(_) => false,
         }
-        let epoch = answer.round.epoch;
-        answer.unpushed += 1;
-        let mut wanted = Vec::new();
-        for (slot, theirs) in lists::read(&listing.lists).map_err(|_| OutOfTurn)? {
-            let mut ours = Vec::new();
-            lists::list(node.store, slot, epoch, &mut |name, _| ours.push(name));
-            let (missing_here, missing_there) = differences(theirs, ours);
-            lists::put(slot, &missing_here, &mut wanted);
-            with.pushes.add(slot, missing_there, epoch);
-        }
-        with.out.push(Control::Wanted(Listing { lists: wanted }));
-        Ok(())
     }
 
-    /// The other side lacks these.
-    pub(super) fn hear_wish(
-        &mut self,
-        wanted: &Listing,
-        with: &mut Surroundings<'_>,
-    ) -> Result<(), OutOfTurn> {
-        let Phase::Asking(descent) = &mut self.phase else {
-            return Err(OutOfTurn);
-        };
-        descent.unanswered = descent.unanswered.checked_sub(1).ok_or(OutOfTurn)?;
-        for (slot, names) in lists::read(&wanted.lists).map_err(|_| OutOfTurn)? {
-            with.pushes.add(slot, names, descent.round.epoch);
+    /// The half that asks, while slots are repaired.
+    pub(super) fn asking(&mut self) -> Result<&mut Descent, OutOfTurn> {
+        match &mut self.phase {
+            Phase::Asking(_, descent) => Ok(descent),
+            Phase::Idle | Phase::Asked(_) | Phase::Answering(..) | Phase::Counting(_) => {
+                Err(OutOfTurn)
+            }
         }
-        Ok(())
     }
 
-    /// What so many listings showed to be missing here has arrived.
-    pub(super) fn hear_pushed(&mut self, listings: u64) -> Result<(), OutOfTurn> {
-        let Phase::Asking(descent) = &mut self.phase else {
-            return Err(OutOfTurn);
-        };
-        let left = descent.listings_under_way.checked_sub(listings);
-        descent.listings_under_way = left.ok_or(OutOfTurn)?;
-        Ok(())
+    /// The half that answers, while slots are repaired.
+    pub(super) fn answering(&mut self) -> Result<&mut Answer, OutOfTurn> {
+        match &mut self.phase {
+            Phase::Answering(_, answer) => Ok(answer),
+            Phase::Idle | Phase::Asked(_) | Phase::Asking(..) | Phase::Counting(_) => {
+                Err(OutOfTurn)
+            }
+        }
     }
 
     /// The repair has ended at the other side, which had so many entries changed.
@@ -332,12 +296,13 @@ impl Comparison {
     ) -> Result<(), OutOfTurn> {
         let round = match std::mem::take(&mut self.phase) {
             Phase::Counting(round) => round,
-            Phase::Answering(Answer { mut round, .. }) => {
-                round.changed_here = with.found - round.found_before;
+            Phase::Answering(mut round, answer) => {
+                let missed = u64::from(answer.has_missed_something());
+                round.changed_here = with.found - round.found_before + missed;
                 with.out.push(Control::Repaired(round.changed_here));
                 round
             }
-            Phase::Idle | Phase::Asked(_) | Phase::Asking(_) => return Err(OutOfTurn),
+            Phase::Idle | Phase::Asked(_) | Phase::Asking(..) => return Err(OutOfTurn),
         };
         self.conclude(&round, round.changed_here.saturating_add(changed_there));
         Ok(())
@@ -371,51 +336,45 @@ impl Round {
 
 impl Question {
     /// Notes the slots that differ.
-    fn compare_slots(&mut self, answer: &Compared) -> Result<(), OutOfTurn> {
-        let slots = answer
-            .groups
-            .iter()
-            .flat_map(|&group| slots_of(usize::from(group)));
-        let (theirs, rest) = answer.prints.as_chunks::<4>();
-        let count = answer.groups.len() * GROUP_SLOTS;
-        let is_known = answer
-            .groups
-            .iter()
-            .all(|&group| usize::from(group) < GROUPS);
-        if !(is_known && rest.is_empty() && theirs.len() == count) {
+    fn compare_slots(&mut self, answer: &Compared, shortened: Shortened) -> Result<(), OutOfTurn> {
+        let groups = || answer.groups.iter().map(|&group| usize::from(group));
+        let theirs = answer.prints.chunks(shortened.bytes());
+        let bytes = answer.groups.len() * GROUP_SLOTS * shortened.bytes();
+        if answer.prints.len() != bytes || groups().any(|group| group >= GROUPS) {
             return Err(OutOfTurn);
         }
-        let differs = |(slot, theirs): &(usize, &[u8; 4])| {
-            short(self.prints[*slot]).to_le_bytes() != **theirs
-        };
-        let differing = slots.zip(theirs).filter(differs).map(|(slot, _)| slot);
-        self.differing.extend(differing);
+        for (slot, theirs) in groups().flat_map(slots_of).zip(theirs) {
+            let mut ours = Vec::with_capacity(theirs.len());
+            shortened.put(self.prints[slot], answer.epoch, &mut ours);
+            if ours != theirs {
+                self.differing.push(slot);
+            }
+        }
         Ok(())
+    }
+
+    /// Goes on with the slots that differ.
+    fn descend(&mut self, has_sketches: bool) -> Phase {
+        let mut round = self.round.clone();
+        // Groups do differ. Where no slot seems to, something was missed.
+        round.changed_here = u64::from(self.differing.is_empty());
+        for slot in &self.differing {
+            self.prints[*slot] = 0;
+        }
+        let slots = self.differing.iter().copied();
+        let rest = groups::all(&self.prints);
+        let descent = Descent::begin(round.epoch, has_sketches, slots, rest);
+        Phase::Asking(round, descent)
     }
 }
 
-impl Descent {
-    /// Tells the other side what is held here of the next slots, while not too much is under way.
-    fn list<S: Store>(&mut self, store: &S, out: &mut Vec<Control>) {
-        while self.listings_under_way < LISTINGS_AT_ONCE && !self.slots.is_empty() {
-            let mut packed = Vec::new();
-            while packed.len() < LISTING_BYTES
-                && let Some(slot) = self.slots.pop_front()
-            {
-                let mut names = Vec::new();
-                lists::list(store, slot, self.round.epoch, &mut |name, _| {
-                    names.push(name)
-                });
-                lists::put(slot, &names, &mut packed);
-            }
-            self.listings_under_way += 1;
-            self.unanswered += 1;
-            out.push(Control::Listing(Listing { lists: packed }));
+impl Surroundings<'_> {
+    /// How fingerprints of slots cross.
+    fn shortened(&self) -> Shortened {
+        match self.has_sketches {
+            true => Shortened::Two,
+            false => Shortened::Four,
         }
-    }
-
-    fn is_done(&self) -> bool {
-        self.slots.is_empty() && self.listings_under_way == 0 && self.unanswered == 0
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Builder, Compares, ReceiveStats, SendStats, WindowLimits, handshake::Identity};
+use super::{
+    Builder, Compares, Difference, ReceiveStats, SendStats, WindowLimits, handshake::Identity,
+};
 use crate::{lives::Lives, log::Log};
 
 /// Limits and intervals of a session.
@@ -118,6 +120,9 @@ pub struct Report {
     pub is_sweeping: bool,
     /// What comparisons with the peer have found.
     pub compares: Compares,
+    /// The keys that repairs have changed here lately, the oldest first; at most
+    /// [`DIFFERENCES_MAX`](super::DIFFERENCES_MAX).
+    pub differences: Vec<Difference>,
     /// Times that the session was established.
     pub connects: u64,
     /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the

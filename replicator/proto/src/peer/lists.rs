@@ -1,10 +1,11 @@
-//! Entries of slots by their identities, packed: what one side holds of slots that differ, and what the other lacks of it.
+//! Entries of slots by their names, and lists of names, packed: what one side holds of slots that differ, and what the
+//! other lacks of it.
 //!
 //! ```text
-//!  lists = (slot u16 · count u16 · count × identity u32) …
+//!  lists = (slot u16 · count u16 · count × name u32) …
 //! ```
-//! Four bytes of an identity name an entry within its slot. Which four depends on the epoch, so that two entries that look
-//! alike are told apart the next time.
+//! A name is four bytes of an entry's identity. Which four depends on the epoch, so that two entries that look alike are
+//! told apart the next time.
 
 use crate::{
     entry::{EntryRef, layout},
@@ -14,47 +15,94 @@ use crate::{
     wire::bytes::{Reader, Truncated},
 };
 
-/// The name of an entry within its slot, during the comparison of one epoch.
-pub(super) fn name_of(entry: &EntryRef<'_>, epoch: u64) -> u32 {
-    let identity = fingerprint::identity(KeyHash::of(entry.key), entry);
-    identity.rotate_left((epoch % 32) as u32) as u32
+/// Slots that are walked over together: a keyspace finds as many in one place.
+const SLOTS_AT_ONCE: usize = 16;
+
+/// An entry of a slot.
+pub(super) struct Listed<'a> {
+    /// Which of the slots that are listed it is in.
+    pub(super) at: usize,
+    /// Its name within the slot, during the comparison of one epoch.
+    pub(super) name: u32,
+    pub(super) key: KeyHash,
+    pub(super) entry: EntryRef<'a>,
+    pub(super) bytes: &'a [u8],
 }
 
-/// Calls `visit` with the name and the bytes of what a slot held at the end of an epoch, and holds still. What is dead
-/// and was heard of by every region is left out: others may have forgotten it.
+/// Calls `visit` with what slots, in their order, held at the end of an epoch, and hold still. What is dead and was heard
+/// of by every region is left out: others may have forgotten it.
 pub(super) fn list<S: Store>(
     store: &S,
-    slot: usize,
+    slots: &[usize],
     epoch: u64,
-    visit: &mut dyn FnMut(u32, &[u8]),
+    visit: &mut dyn FnMut(Listed<'_>),
 ) {
     let settled = store.settled();
-    store.list_slot(slot, &mut |bytes| {
-        let entry = layout::view(bytes);
-        let is_young = epoch_of(entry.newest()) > epoch;
-        let has_ended = entry.deadline.at.is_some_and(|at| epoch_at(at) <= epoch);
-        let is_dead = has_ended || !entry.has_value();
-        let is_forgettable = is_dead && settled.has_all_of(&entry);
-        if !(is_young || is_forgettable) {
-            visit(name_of(&entry, epoch), bytes);
-        }
+    let mut before = 0;
+    for together in slots.chunk_by(|a, b| are_together(*a, *b)) {
+        let range = together[0]..together[together.len() - 1] + 1;
+        store.list_slots(range, &mut |key, bytes| {
+            let Ok(at) = together.binary_search(&key.slot()) else {
+                return;
+            };
+            let entry = layout::view(bytes);
+            let is_young = epoch_of(entry.newest()) > epoch;
+            let has_ended = entry.deadline.at.is_some_and(|at| epoch_at(at) <= epoch);
+            let is_dead = has_ended || !entry.has_value();
+            let is_forgettable = is_dead && settled.has_all_of(&entry);
+            if !(is_young || is_forgettable) {
+                visit(Listed {
+                    at: before + at,
+                    name: fingerprint::identity(key, &entry).rotate_left((epoch % 32) as u32)
+                        as u32,
+                    key,
+                    entry,
+                    bytes,
+                });
+            }
+        });
+        before += together.len();
+    }
+}
+
+/// Whether two slots are walked over together.
+pub(super) fn are_together(a: usize, b: usize) -> bool {
+    a / SLOTS_AT_ONCE == b / SLOTS_AT_ONCE
+}
+
+/// The names of all entries in each slot.
+pub(super) fn names<S: Store>(store: &S, slots: &[usize], epoch: u64) -> Vec<Vec<u32>> {
+    let mut names = vec![Vec::new(); slots.len()];
+    list(store, slots, epoch, &mut |listed| {
+        names[listed.at].push(listed.name);
     });
+    names
 }
 
 /// Appends one slot's list.
 pub(super) fn put(slot: usize, names: &[u32], out: &mut Vec<u8>) {
+    put_slot(slot, out);
+    put_names(names, out);
+}
+
+pub(super) fn put_slot(slot: usize, out: &mut Vec<u8>) {
     let slot = u16::try_from(slot).expect("there are fewer slots");
+    out.extend_from_slice(&slot.to_le_bytes());
+}
+
+pub(super) fn put_names(names: &[u32], out: &mut Vec<u8>) {
     let names = &names[..names.len().min(NAMES_MAX)];
     let count = u16::try_from(names.len()).expect("a list is bounded");
-    out.extend_from_slice(&slot.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
-    for name in names {
-        out.extend_from_slice(&name.to_le_bytes());
-    }
+    put_words(names, out);
+}
+
+pub(super) fn put_words(words: &[u32], out: &mut Vec<u8>) {
+    out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
 }
 
 /// The longest list: a slot with more is repaired in several rounds.
-const NAMES_MAX: usize = 12_000;
+pub(super) const NAMES_MAX: usize = 8_000;
 
 /// Reads lists.
 ///
@@ -64,17 +112,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(usize, Vec<u32>)>, Truncated> {
     let mut reader = Reader::new(bytes);
     let mut lists = Vec::new();
     while !reader.is_empty() {
-        let slot = usize::from(reader.u16()?);
-        let count = usize::from(reader.u16()?);
-        let names = reader.take(count * 4)?;
-        if slot >= SLOTS {
-            return Err(Truncated);
-        }
-        let (names, _) = names.as_chunks::<4>();
-        let names = names.iter().map(|name| u32::from_le_bytes(*name));
-        lists.push((slot, names.collect()));
+        lists.push((read_slot(&mut reader)?, read_names(&mut reader)?));
     }
     Ok(lists)
+}
+
+pub(super) fn read_slot(reader: &mut Reader<'_>) -> Result<usize, Truncated> {
+    let slot = usize::from(reader.u16()?);
+    if slot < SLOTS {
+        Ok(slot)
+    } else {
+        Err(Truncated)
+    }
+}
+
+pub(super) fn read_names(reader: &mut Reader<'_>) -> Result<Vec<u32>, Truncated> {
+    let count = usize::from(reader.u16()?);
+    read_words(count, reader)
+}
+
+pub(super) fn read_words(count: usize, reader: &mut Reader<'_>) -> Result<Vec<u32>, Truncated> {
+    let (words, _) = reader.take(count * 4)?.as_chunks::<4>();
+    Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }
 
 /// What is in one of two lists alone: in the first, and in the second.

@@ -11,9 +11,15 @@
 //!
 //! A batch travels alone and is applied on arrival, in any order; a lost packet delays only the updates that it carried.
 
+mod answer;
 mod apart;
 mod build;
 mod compare;
+mod descent;
+mod differences;
+mod field;
+mod findings;
+mod glimpse;
 mod groups;
 pub mod handshake;
 mod interface;
@@ -23,6 +29,7 @@ mod push;
 mod receive;
 mod repair;
 mod send;
+mod sketch;
 mod sweep;
 mod window;
 
@@ -31,6 +38,7 @@ use std::time::Duration;
 pub use self::{
     build::Builder,
     compare::Compares,
+    differences::{DIFFERENCE_KEY_BYTES_MAX, DIFFERENCES_MAX, Difference, Held},
     interface::{Input, Limits, Node, Outbox, Output, Report, State},
     receive::{ReceiveStats, Violation},
     send::SendStats,
@@ -40,7 +48,7 @@ use self::{
     compare::Comparison,
     handshake::{Expected, Refusal},
     lead::Lead,
-    receive::Receiver,
+    receive::{Moment, Receiver},
     send::{Reader, Sender},
 };
 use crate::{
@@ -113,6 +121,7 @@ impl Peer {
         fresh.connects = self.connects;
         fresh.sender.stats = self.sender.stats;
         fresh.receiver.stats = self.receiver.stats;
+        fresh.receiver.differences = std::mem::take(&mut self.receiver.differences);
         *self = fresh;
         node.lives.part(self.index);
         node.log.set_linked(self.index, false);
@@ -147,7 +156,16 @@ impl Peer {
             Input::Control(bytes) => self.hear(now, wall, bytes, node, out),
             Input::Batch(bytes) if self.state == State::Up => self
                 .receiver
-                .receive(bytes, node.log.clock(), node.store, now, wall)
+                .receive(
+                    bytes,
+                    node.log.clock(),
+                    node.store,
+                    Moment {
+                        now,
+                        wall,
+                        is_repairing: self.comparison.is_repairing(),
+                    },
+                )
                 .map(|()| self.settle(wall, node))
                 .map_err(|violation| violation.to_string()),
             Input::Batch(_) if self.state == State::Handshaking => {
@@ -278,6 +296,9 @@ impl Peer {
             | Control::Compared(_)
             | Control::Listing(_)
             | Control::Wanted(_)
+            | Control::Sketches(_)
+            | Control::Found(_)
+            | Control::Chosen(_)
             | Control::Pushed(_)
             | Control::Repaired(_)
             | Control::Clock(_)
@@ -330,6 +351,9 @@ impl Peer {
             | Control::Compared(_)
             | Control::Listing(_)
             | Control::Wanted(_)
+            | Control::Sketches(_)
+            | Control::Found(_)
+            | Control::Chosen(_)
             | Control::Pushed(_)
             | Control::Repaired(_)) => return self.compare(frame, wall, node, out),
             Control::Clock(theirs) => self.lead.hear(theirs, wall),
@@ -472,6 +496,7 @@ impl Peer {
             window_bytes: self.sender.window_bytes(),
             is_sweeping: self.sender.is_sweeping(),
             compares: self.comparison.found,
+            differences: self.receiver.differences.recent(),
             connects: self.connects,
             clock_lead_ms: self.lead.ms(),
             sent: self.sender.stats,

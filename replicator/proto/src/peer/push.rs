@@ -5,8 +5,12 @@
 
 use std::collections::VecDeque;
 
-use super::{lists, send::Part, sweep::Piece};
-use crate::{entry::layout, hlc::Version, store::Store, wire::batch};
+use super::{
+    lists::{self, are_together},
+    send::Part,
+    sweep::Piece,
+};
+use crate::{hlc::Version, store::Store, wire::batch};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
@@ -39,12 +43,12 @@ impl Pushes {
         let mut found: Vec<(Version, Box<[u8]>)> = Vec::new();
         let mut bytes = 0;
         while bytes < limit_bytes
-            && let Some((slot, names, epoch)) = self.slots.pop_front()
+            && let Some((slots, names, epoch)) = self.next_slots()
         {
-            lists::list(store, slot, epoch, &mut |name, entry| {
-                if names.contains(&name) {
-                    bytes += entry.len();
-                    found.push((layout::view(entry).version, entry.into()));
+            lists::list(store, &slots, epoch, &mut |listed| {
+                if names[listed.at].contains(&listed.name) {
+                    bytes += listed.bytes.len();
+                    found.push((listed.entry.version, listed.bytes.into()));
                 }
             });
         }
@@ -63,6 +67,23 @@ impl Pushes {
             ranges: Vec::new(),
             updates: found.len() as u64,
         })
+    }
+
+    /// The next slots that are walked over together, the names in each, and their epoch.
+    fn next_slots(&mut self) -> Option<(Vec<usize>, Vec<Vec<u32>>, u64)> {
+        let (slot, first, epoch) = self.slots.pop_front()?;
+        let (mut slots, mut names) = (vec![slot], vec![first]);
+        let is_next = |next: &mut (usize, Vec<u32>, u64), last: usize| {
+            next.2 == epoch && next.0 > last && are_together(next.0, last)
+        };
+        while let Some((slot, more, _)) = self
+            .slots
+            .pop_front_if(|next| is_next(next, slots[slots.len() - 1]))
+        {
+            slots.push(slot);
+            names.push(more);
+        }
+        Some((slots, names, epoch))
     }
 
     /// A batch has arrived.

@@ -1,6 +1,9 @@
 //! The receiving half of a session: what of the peer's log has been applied, and what it has said about time.
 
-use super::handshake::Refusal;
+use super::{
+    differences::{self, Differences},
+    handshake::Refusal,
+};
 use crate::{
     entry::{
         EntryRef,
@@ -73,6 +76,17 @@ pub(super) struct Receiver {
     /// What the peer sent although it has ended.
     over: Vec<Over>,
     pub(super) stats: ReceiveStats,
+    /// What repairs have changed here.
+    pub(super) differences: Differences,
+}
+
+/// When something arrives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Time,
+    pub(super) wall: Wall,
+    /// Whether what comes beside the log is of a repair.
+    pub(super) is_repairing: bool,
 }
 
 impl Receiver {
@@ -94,6 +108,7 @@ impl Receiver {
             *self = Self {
                 incarnation,
                 stats: self.stats,
+                differences: std::mem::take(&mut self.differences),
                 ..Self::default()
             };
         }
@@ -113,9 +128,13 @@ impl Receiver {
         bytes: &[u8],
         clock: &Clock,
         store: &S,
-        now: Time,
-        wall: Wall,
+        at: Moment,
     ) -> Result<(), Violation> {
+        let Moment {
+            now,
+            wall,
+            is_repairing,
+        } = at;
         let batch = Batch::decode(bytes)?;
         clock.observe(batch.newest, wall).map_err(Refusal::from)?;
         self.stats.bytes += bytes.len() as u64;
@@ -125,7 +144,11 @@ impl Receiver {
         if !batch.ranges.is_empty() && batch.ranges.iter().all(covered) {
             self.stats.duplicates += 1;
         } else {
+            let before = (is_repairing && batch.ranges.is_empty())
+                .then(|| differences::before(&batch, store));
             let applied = apply(&batch, store, wall);
+            self.differences
+                .note(before.unwrap_or_default(), store, wall);
             self.stats.batches += 1;
             self.stats.changed += applied.changed;
             self.stats.superseded += applied.superseded;

@@ -12,7 +12,7 @@ use crate::{
     store::Store,
     time::Wall,
     wire::{
-        WIRE_HEARSAY,
+        WIRE_HEARSAY, WIRE_SKETCHES,
         control::{Compare, Compared, Control},
     },
 };
@@ -58,10 +58,22 @@ impl Peer {
         self.doubt(wall, node);
         self.with_comparison(node, out, |comparison, with| match frame {
             Control::Compare(question) => comparison.hear_question(question),
-            Control::Compared(answer) => comparison.hear_answer(&answer),
-            Control::Listing(listing) => comparison.hear_listing(&listing, node, with),
-            Control::Wanted(wanted) => comparison.hear_wish(&wanted, with),
-            Control::Pushed(listings) => comparison.hear_pushed(listings),
+            Control::Compared(answer) => comparison.hear_answer(&answer, with),
+            Control::Listing(listing) => {
+                let answer = comparison.answering()?;
+                answer.hear_listing(&listing, node.store, with)
+            }
+            Control::Wanted(wanted) => comparison.asking()?.hear_wish(&wanted, with),
+            Control::Sketches(sketches) => {
+                let answer = comparison.answering()?;
+                answer.hear_sketches(&sketches, node.store, with)
+            }
+            Control::Found(findings) => {
+                let descent = comparison.asking()?;
+                descent.hear_findings(&findings, node.store, with)
+            }
+            Control::Chosen(choice) => comparison.answering()?.hear_choice(&choice, with),
+            Control::Pushed(parts) => comparison.asking()?.hear_pushed(parts),
             Control::Repaired(changed) => comparison.hear_repaired(changed, with),
             Control::Hello(_)
             | Control::Ready
@@ -96,6 +108,7 @@ impl Peer {
     ) -> R {
         let mut frames = Vec::new();
         let mut with = Surroundings {
+            has_sketches: self.wire >= WIRE_SKETCHES,
             pushes: &mut self.sender.pushes,
             found: self.receiver.stats.repaired + self.receiver.stats.rejected,
             out: &mut frames,

@@ -75,14 +75,20 @@ pub enum Control {
     Repaired(u64),
     /// What the sender's clock says. A stamp does not: it follows the most advanced clock.
     Clock(Wall),
-    /// What the sender had heard of its peers when it sent the next frame.
+    /// What the sender had heard of its peers when it sent the next frame. Since wire version 3, as all that follow.
     Hearsay(Hearsay),
     /// What the receiver sent has ended: every region that was not away has heard of it, and it is no more.
     Over(Vec<Over>),
+    /// What the sender holds of slots that differ.
+    Sketches(Sketches),
+    /// What of that the receiver of these sketches lacks, and what it holds that may be newer.
+    Found(Listing),
+    /// Which of that has to come.
+    Chosen(Listing),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 19] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -99,6 +105,9 @@ const KINDS: [&str; 16] = [
     "Clock",
     "Hearsay",
     "Over",
+    "Sketches",
+    "Found",
+    "Chosen",
 ];
 
 /// What the sender held at the end of an epoch.
@@ -145,7 +154,7 @@ pub struct Compared {
     pub verdict: Verdict,
     /// Groups that differ.
     pub groups: Vec<u8>,
-    /// The sender's fingerprints of their slots, four bytes each.
+    /// The sender's fingerprints of their slots, two bytes each; four before wire version 3.
     #[serde(with = "serde_bytes")]
     pub prints: Vec<u8>,
     /// Whether another frame follows.
@@ -158,6 +167,16 @@ pub struct Listing {
     /// Slots and what of them.
     #[serde(with = "serde_bytes")]
     pub lists: Vec<u8>,
+}
+
+/// What the sender holds of some slots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sketches {
+    /// A fingerprint of all other slots together.
+    pub rest: u64,
+    /// Slots and a sketch of each, as [`crate::peer`] packs them.
+    #[serde(with = "serde_bytes")]
+    pub slots: Vec<u8>,
 }
 
 /// What the sender has written and heard, so that receivers can tell what every region has heard.

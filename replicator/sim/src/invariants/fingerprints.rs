@@ -45,7 +45,7 @@ fn prints<S: Store>(region: &Region<S>, wall: Wall) -> Vec<Option<u64>> {
 
 fn story<S: Store>(region: &Region<S>, slot: usize) -> String {
     let mut text = String::new();
-    region.store().list_slot(slot, &mut |entry| {
+    region.store().list_slots(slot..slot + 1, &mut |_, entry| {
         let entry = layout::view(entry);
         let key = String::from_utf8_lossy(entry.key);
         let totals: Vec<_> = entry.totals.iter().collect();

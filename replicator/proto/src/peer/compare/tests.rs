@@ -10,9 +10,11 @@ use crate::{
     hlc::{Clock, Origin},
     lives::Lives,
     log::Log,
-    peer::{Builder, handshake::Identity},
+    peer::{Builder, descent::PARTS_AT_ONCE, handshake::Identity},
+    slots::SLOTS,
     store::stub::Stub,
     time::Time,
+    wire::control::{Listing, Sketches},
 };
 
 /// As many as the one who asks has under way, and not one more: nothing grows with what a faulty peer sends.
@@ -44,28 +46,28 @@ fn no_more_listings_and_wishes_are_heard_than_may_be_under_way() {
     let mut with = Surroundings {
         pushes: &mut pushes,
         found: 0,
+        has_sketches: true,
         out: &mut out,
     };
     let listing = Listing { lists: Vec::new() };
-    let round = Round::begin(7, 0);
-    let mut comparison = Comparison {
-        phase: Phase::Answering(Answer {
-            round: round.clone(),
-            unpushed: 0,
-        }),
-        ..Comparison::default()
+    let sketches = Sketches {
+        rest: 0,
+        slots: Vec::new(),
     };
-    for _ in 0..LISTINGS_AT_ONCE {
-        assert_eq!(comparison.hear_listing(&listing, &node, &mut with), Ok(()));
+    let mut answer = Answer::begin(7, vec![0; SLOTS]);
+    for _ in 0..PARTS_AT_ONCE / 2 {
+        assert_eq!(answer.hear_listing(&listing, node.store, &mut with), Ok(()));
+        assert_eq!(
+            answer.hear_sketches(&sketches, node.store, &mut with),
+            Ok(())
+        );
     }
-    let one_more = comparison.hear_listing(&listing, &node, &mut with);
+    let one_more = answer.hear_listing(&listing, node.store, &mut with);
     assert_eq!(one_more, Err(OutOfTurn));
-    comparison.phase = Phase::Asking(Descent {
-        round,
-        slots: VecDeque::new(),
-        listings_under_way: 1,
-        unanswered: 1,
-    });
-    assert_eq!(comparison.hear_wish(&listing, &mut with), Ok(()));
-    assert_eq!(comparison.hear_wish(&listing, &mut with), Err(OutOfTurn));
+    let one_more = answer.hear_sketches(&sketches, node.store, &mut with);
+    assert_eq!(one_more, Err(OutOfTurn));
+    for _ in 0..PARTS_AT_ONCE / 2 {
+        assert_eq!(answer.hear_choice(&listing, &mut with), Ok(()));
+    }
+    assert_eq!(answer.hear_choice(&listing, &mut with), Err(OutOfTurn));
 }

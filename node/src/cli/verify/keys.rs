@@ -1,0 +1,146 @@
+//! The keys in which regions differed, for people: who held what.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::cli::nodes::Answer;
+use crate::status::{DifferingKey, HeldKey};
+
+/// Keys that are shown of two regions; `--json` shows all that are remembered.
+const SHOWN_MAX: usize = 20;
+
+/// The names of regions by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<u8, String>);
+
+impl Names {
+    pub(super) fn of(answers: &[Answer]) -> Self {
+        let mut names = BTreeMap::new();
+        for status in answers.iter().filter_map(|answer| answer.status.as_ref()) {
+            names.insert(status.id, status.region.clone());
+            let others = status.links.iter();
+            names.extend(others.map(|link| (link.id, link.region.clone())));
+        }
+        Self(names)
+    }
+
+    fn name(&self, id: u8) -> String {
+        match self.0.get(&id) {
+            Some(name) => name.clone(),
+            // What begins when a deadline has passed is nobody's.
+            None if id == 0 => "expiry".to_owned(),
+            None => format!("region {id}"),
+        }
+    }
+}
+
+/// What `region` held of keys, the newest first, and what `peer` had, from which it was repaired.
+pub(super) fn render(region: &str, peer: &str, keys: &[&DifferingKey], names: &Names) -> String {
+    let count = match keys.len() {
+        1 => "1 key".to_owned(),
+        count => format!("{count} keys"),
+    };
+    let mut text = format!("{region} and {peer} differed: {count}, repaired in {region}\n");
+    let shown = keys.len().min(SHOWN_MAX);
+    let width = keys.iter().take(shown).map(|key| key.key.len()).max();
+    for key in keys.iter().take(shown) {
+        let here = key.here.as_ref().map(|held| state(held, names));
+        let _ = writeln!(
+            text,
+            "  {:width$}  {region} {}  {peer} {}",
+            key.key,
+            here.as_deref().unwrap_or("-"),
+            state(&key.there, names),
+            width = width.unwrap_or_default(),
+        );
+    }
+    if shown < keys.len() {
+        let _ = writeln!(text, "  and {} more: --json shows them", keys.len() - shown);
+    }
+    text
+}
+
+fn state(held: &HeldKey, names: &Names) -> String {
+    let by = names.name(held.by);
+    let mut text = format!("{} by {by}", time(held.written_at_ms));
+    if held.deleted {
+        text.push_str(", deleted");
+    }
+    if held.counter {
+        text.push_str(", a counter");
+    }
+    if held.changed_at_ms != held.written_at_ms {
+        let _ = write!(text, ", changed {}", time(held.changed_at_ms));
+    }
+    if let Some(at_ms) = held.deadline_ms {
+        let _ = write!(text, ", until {}", time(at_ms));
+    }
+    text
+}
+
+fn time(at_ms: u64) -> String {
+    match UNIX_EPOCH.checked_add(Duration::from_millis(at_ms)) {
+        Some(at) if at_ms < MS_OF_YEAR_9999 => humantime::format_rfc3339_millis(at).to_string(),
+        _ => format!("{at_ms} ms"),
+    }
+}
+
+/// Beyond this, a time is not written as a date.
+const MS_OF_YEAR_9999: u64 = 253_370_764_800_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_MS: u64 = 1_800_000_000_123;
+
+    fn held(by: u8) -> HeldKey {
+        HeldKey {
+            written_at_ms: AT_MS,
+            changed_at_ms: AT_MS,
+            by,
+            ..HeldKey::default()
+        }
+    }
+
+    fn names() -> Names {
+        Names(BTreeMap::from([(1, "us-east".to_owned())]))
+    }
+
+    #[test]
+    fn a_key_is_shown_with_both_versions() {
+        let key = DifferingKey {
+            key: "\"cart:17\"".into(),
+            here: None,
+            there: held(1),
+            ..DifferingKey::default()
+        };
+        let text = render("eu-west", "us-east", &[&key], &names());
+        assert_eq!(
+            text,
+            "eu-west and us-east differed: 1 key, repaired in eu-west\n  \
+             \"cart:17\"  eu-west -  us-east 2027-01-15T08:00:00.123Z by us-east\n"
+        );
+        let many: Vec<&DifferingKey> = vec![&key; SHOWN_MAX + 3];
+        let text = render("eu-west", "us-east", &many, &names());
+        assert!(
+            text.ends_with("  and 3 more: --json shows them\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_state_says_what_is_not_usual() {
+        let deleted = HeldKey {
+            deleted: true,
+            deadline_ms: Some(u64::MAX),
+            changed_at_ms: AT_MS + 1,
+            ..held(7)
+        };
+        let text = state(&deleted, &names());
+        let expected = "2027-01-15T08:00:00.123Z by region 7, deleted, \
+             changed 2027-01-15T08:00:00.124Z, until 18446744073709551615 ms";
+        assert_eq!(text, expected);
+    }
+}
