@@ -1,18 +1,25 @@
 //! Entries that a comparison showed to be missing at the peer, on their way there.
 //!
-//! Only their names are kept; their state is looked up when there is room to send it. What was written together and is found
-//! together travels together, so that it is seen whole.
+//! Only their names are kept; their state is looked up when there is room to send it, and what goes with them goes along
+//! ([`Found`]), so that the peer shows it whole.
 
 use std::collections::VecDeque;
 
-use super::{lists, send::Part, sweep::Piece};
-use crate::{entry::layout, hlc::Version, store::Store, wire::batch};
+use super::{
+    build::{Built, Found},
+    lists,
+    send::Part,
+    sweep::Piece,
+};
+use crate::{log::Units, store::Store};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Pushes {
     /// Slots, the names of their entries that the peer lacks, and of which epoch these names are.
     slots: VecDeque<(usize, Vec<u32>, u64)>,
+    /// Of slots that were looked into, the keys that have not been sent.
+    found: Found,
     batches_in_flight: usize,
 }
 
@@ -26,57 +33,49 @@ impl Pushes {
 
     /// Whether there is something to send.
     pub(super) fn is_due(&self) -> bool {
-        !self.slots.is_empty()
+        !self.slots.is_empty() || self.found.is_waiting()
     }
 
     /// Whether everything has arrived.
     pub(super) fn are_done(&self) -> bool {
-        self.slots.is_empty() && self.batches_in_flight == 0
+        !self.is_due() && self.batches_in_flight == 0
     }
 
     /// What comes next, about `limit_bytes` of it.
-    pub(super) fn next<S: Store>(&mut self, store: &S, limit_bytes: usize) -> Option<Piece> {
-        let mut found: Vec<(Version, Box<[u8]>)> = Vec::new();
-        let mut bytes = 0;
-        while bytes < limit_bytes
-            && let Some((slot, names, epoch)) = self.slots.pop_front()
-        {
+    pub(super) fn next<S: Store>(
+        &mut self,
+        (units, store): (&Units, &S),
+        limit_bytes: usize,
+    ) -> Option<Piece> {
+        let Self { slots, found, .. } = self;
+        let mut built = Built::default();
+        found.collect((units, store), limit_bytes, &mut built, &mut |_, visit| {
+            let Some((slot, names, epoch)) = slots.pop_front() else {
+                return false;
+            };
             lists::list(store, slot, epoch, &mut |name, entry| {
                 if names.contains(&name) {
-                    bytes += entry.len();
-                    found.push((layout::view(entry).version, entry.into()));
+                    visit(entry);
                 }
             });
+            true
+        });
+        if !self.is_due() {
+            // The next comparison may name them again.
+            self.found.renew();
         }
-        if found.is_empty() {
+        if built.items.is_empty() {
             return None;
-        }
-        found.sort_by_key(|(version, _)| *version);
-        let mut items = Vec::with_capacity(bytes + 4 * found.len());
-        for written_together in found.chunk_by(|(a, _), (b, _)| a == b) {
-            put(written_together, &mut items);
         }
         self.batches_in_flight += 1;
         Some(Piece {
             part: Part::Push,
-            items,
-            ranges: Vec::new(),
-            updates: found.len() as u64,
+            built,
         })
     }
 
     /// A batch has arrived.
     pub(super) fn acknowledge(&mut self) {
         self.batches_in_flight -= 1;
-    }
-}
-
-fn put(written_together: &[(Version, Box<[u8]>)], items: &mut Vec<u8>) {
-    if let [(_, entry)] = written_together {
-        return batch::put_entry(entry, items);
-    }
-    batch::put_unit(written_together.len() as u64, items);
-    for (_, entry) in written_together {
-        batch::put_unit_entry(entry, items);
     }
 }
