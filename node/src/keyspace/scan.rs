@@ -1,4 +1,4 @@
-//! Walking over keys without holding them: SCAN, KEYS, RANDOMKEY.
+//! Walking over keys without holding them: SCAN, KEYS, RANDOMKEY; and sweeps, in [`super::store`].
 //!
 //! A cursor is a shard and a position in the order of its table ([`super::index`]). No write moves a key in that order,
 //! nor does a table that grows or shrinks, so every key that is present throughout a full walk is visited exactly once.
@@ -12,7 +12,7 @@ use super::{Access, SHARDS, View, index::Tag};
 /// Keys that are looked at together in search of a live one.
 const KEYS_AT_ONCE: usize = 16;
 /// Keys that are looked at while a shard is locked: what else waits for it waits for some microseconds.
-const LOCKED_KEYS: usize = 256;
+pub(super) const LOCKED_KEYS: usize = 256;
 /// Keys that one step looks at, whatever it was asked for: other clients of the thread wait meanwhile.
 const STEP_KEYS_MAX: usize = 16_384;
 
@@ -36,27 +36,27 @@ pub struct ScanLimits {
 
 /// Where a walk stands.
 #[derive(Clone, Copy)]
-struct Spot {
-    shard: usize,
+pub(super) struct Spot {
+    pub(super) shard: usize,
     /// In the order of the shard's table.
-    position: u32,
+    pub(super) position: u32,
 }
 
 impl Spot {
     /// `None` beyond the last shard: nothing lies there.
-    fn at(cursor: u64) -> Option<Self> {
+    pub(super) fn at(cursor: u64) -> Option<Self> {
         let shard = usize::try_from(cursor >> Tag::BITS).ok()?;
         let position = cursor as u32;
         (shard < SHARDS).then_some(Self { shard, position })
     }
 
     /// Less than 2^53: clients read cursors as numbers, which in JavaScript hold no more.
-    const fn cursor(self) -> u64 {
+    pub(super) const fn cursor(self) -> u64 {
         (self.shard as u64) << Tag::BITS | self.position as u64
     }
 
     /// `next` in the same shard, or the first one of the next shard.
-    fn then(self, next: Option<u32>) -> Option<Self> {
+    pub(super) fn then(self, next: Option<u32>) -> Option<Self> {
         match next {
             Some(position) => Some(Self { position, ..self }),
             None => Self::at((self.shard as u64 + 1) << Tag::BITS),

@@ -1,6 +1,9 @@
 //! The keyspace as replication sees it.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::{ControlFlow, Range},
+};
 
 use greenwich_proto::{
     entry::{
@@ -15,7 +18,12 @@ use greenwich_proto::{
     time::Wall,
 };
 
-use super::{Keyspace, Place, SHARDS, prints::SLOTS_OF_SHARD, shard::Shard};
+use super::{
+    Keyspace, Place,
+    prints::SLOTS_OF_SHARD,
+    scan::{LOCKED_KEYS, Spot},
+    shard::Shard,
+};
 
 impl Keyspace {
     /// Joins one entry into its locked shard. Returns whether it changed anything.
@@ -195,18 +203,26 @@ impl Store for Keyspace {
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
-        let first = usize::try_from(position).unwrap_or(SHARDS);
-        let mut visited = 0;
-        for shard in first..SHARDS {
-            for entry in self.shards[shard].lock().iter() {
-                visited += entry.len();
+        let mut spot = Spot::at(position);
+        let mut left = bytes.max(1);
+        while left > 0
+            && let Some(here) = spot
+        {
+            let mut locked_keys = LOCKED_KEYS;
+            let look = |entry: &[u8]| {
                 visit(entry);
-            }
-            if visited >= bytes {
-                return (shard + 1 < SHARDS).then(|| shard as u64 + 1);
-            }
+                left = left.saturating_sub(entry.len());
+                locked_keys = locked_keys.saturating_sub(1);
+                if left > 0 && locked_keys > 0 {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            let next = self.shards[here.shard].lock().walk(here.position, look);
+            spot = here.then(next);
         }
-        None
+        spot.map(Spot::cursor)
     }
 
     fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {

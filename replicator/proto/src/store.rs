@@ -61,7 +61,9 @@ pub trait Store {
     }
 
     /// Calls `visit` with encoded entries in the order of an internal position, from `position` on, until about
-    /// `bytes` were visited. Returns the position to go on from, or `None` at the end.
+    /// `bytes` were visited: the last one may be large, and few follow it. Returns the position to go on from, or `None`
+    /// at the end. Zero is the start. A position stays good whatever is written: a walk visits every key that is there from
+    /// its start to its end.
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64>;
 
     /// Calls `visit` with every slot in order, and its fingerprint at the end of `epoch`; with `None` where that is too

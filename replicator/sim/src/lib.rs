@@ -78,6 +78,8 @@ pub struct Plant {
     pub tamper: Option<fn(Control) -> Control>,
     /// Whether nodes serve clients from the start.
     pub serves_at_once: bool,
+    /// Whether nodes forget at once which keys were changed together, so that beside its own record each goes alone.
+    pub forgets_units: bool,
 }
 
 /// As [`run_with`], with something wrong.

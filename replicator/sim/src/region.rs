@@ -1,6 +1,6 @@
 //! One region's node: the real keyspace, log and sessions, with a wall clock that may be wrong.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use greenwich::keyspace::{Access, Keyspace, Slot};
 use greenwich_proto::{
@@ -24,7 +24,7 @@ use crate::{
     meanwhile::Meanwhile,
     oracle::{Effect, Held},
     swarm::Swarm,
-    workload::{Expiry, GROUP_KEYS, Key, Operation},
+    workload::{Expiry, Key, Operation},
 };
 
 /// The shards that one step of tending looks at: all of them.
@@ -60,6 +60,11 @@ pub struct Region<S> {
 #[must_use]
 pub fn name(index: usize) -> String {
     format!("region{index}")
+}
+
+/// The accounts of a group between which amounts are moved.
+pub fn accounts(group: u64) -> [Key; 2] {
+    [Key::Account(group, 0), Key::Account(group, 1)]
 }
 
 /// Where region `of` stands among the peers of region `at`.
@@ -275,6 +280,24 @@ impl<S: Store> Region<S> {
         })
     }
 
+    /// Runs `look` on what it holds of each of some keys, at one moment.
+    pub fn with_entries<R>(
+        &self,
+        keys: &[Key],
+        look: impl FnOnce(&BTreeMap<Key, EntryRef<'_>>) -> R,
+    ) -> R {
+        let names: BTreeMap<Vec<u8>, Key> = keys
+            .iter()
+            .map(|&key| (key.bytes(self.padding), key))
+            .collect();
+        let bytes: Vec<&[u8]> = names.keys().map(Vec::as_slice).collect();
+        let mut held = Vec::new();
+        self.keyspace
+            .export(&bytes, &mut |entry| held.push(entry.to_vec()));
+        let entries = held.iter().map(|entry| layout::view(entry));
+        look(&entries.map(|entry| (names[entry.key], entry)).collect())
+    }
+
     /// Reads keys as one transaction.
     #[must_use]
     pub fn read_together(&self, keys: &[Key], wall: Wall) -> Vec<Option<String>> {
@@ -332,26 +355,21 @@ impl<S: Store> Region<S> {
             Operation::Append(key, suffix) => {
                 self.change(*key, wall, marks, |slot| Some(append(slot, suffix)))
             }
-            Operation::SetGroup(group, token) => {
-                let keys: Vec<Key> = (0..GROUP_KEYS).map(|at| Key::Token(*group, at)).collect();
+            Operation::SetTokens(first, count, token) => {
+                let keys = Key::tokens(*first, *count);
                 self.change_together(&keys, wall, marks, |_, slot| {
                     slot.set(token.as_bytes(), None);
                     Some(Done::Base(Some(token.clone().into_bytes()), None))
                 })
             }
-            Operation::DeleteGroup(group) => {
-                let keys: Vec<Key> = (0..GROUP_KEYS).map(|at| Key::Token(*group, at)).collect();
-                // DEL skips what is not there: a group that is seen in part, because a sweep is under way, is let be.
-                if self.read_together(&keys, wall).contains(&None) {
-                    return Vec::new();
-                }
-                self.change_together(&keys, wall, marks, |_, slot| {
-                    slot.delete().then_some(Done::Base(None, None))
-                })
+            Operation::DeleteTokens(first, count) => {
+                self.delete_together(&Key::tokens(*first, *count), wall, marks)
+            }
+            Operation::DeleteAccounts(group) => {
+                self.delete_together(&accounts(*group), wall, marks)
             }
             Operation::Transfer(group, amount) => {
-                let keys = [Key::Account(*group, 0), Key::Account(*group, 1)];
-                self.change_together(&keys, wall, marks, |at, slot| {
+                self.change_together(&accounts(*group), wall, marks, |at, slot| {
                     count(slot, if at == 0 { -amount } else { *amount })
                 })
             }
@@ -386,6 +404,13 @@ impl<S: Store> Region<S> {
         })
         .into_iter()
         .collect()
+    }
+
+    /// What is not there is skipped.
+    fn delete_together(&self, keys: &[Key], wall: Wall, marks: &mut Marks) -> Vec<Changed> {
+        self.change_together(keys, wall, marks, |_, slot| {
+            slot.delete().then_some(Done::Base(None, None))
+        })
     }
 
     fn change_together(

@@ -271,7 +271,9 @@ impl<'a> Pair<'a> {
             | Control::Watermark(_)
             | Control::Want
             | Control::Sent(_)
-            | Control::Clock(_) => return,
+            | Control::Clock(_)
+            | Control::Hearsay(_)
+            | Control::Over(_) => return,
         };
         *kind += bytes.len() as u64;
     }

@@ -8,8 +8,10 @@ use crate::swarm::Swarm;
 
 /// The keys of one unit group.
 pub const GROUP_KEYS: usize = 3;
-/// Unit groups that are overwritten as a whole, and as many that are counted up and down as a whole.
+/// Unit groups of tokens, and as many of accounts that are counted up and down as a whole.
 pub const GROUPS: u64 = 2;
+/// Tokens, which stand in a ring: units write neighbours, across groups too, so that they overlap.
+pub const TOKENS: u64 = GROUPS * GROUP_KEYS as u64;
 
 /// How a SET treats the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Expiry {
 pub enum Key {
     /// A key for every command.
     Plain(u64),
-    /// A key that is overwritten together with the others of its group.
+    /// A key that is overwritten together with some of its neighbours, or alone.
     Token(u64, usize),
     /// A key that is counted up or down while another of its group is counted the other way.
     Account(u64, usize),
@@ -44,6 +46,19 @@ impl Key {
             .map(Self::Plain)
             .chain(group(Self::Token))
             .chain(group(Self::Account))
+            .collect()
+    }
+
+    /// So many tokens, from one on around their ring.
+    #[must_use]
+    pub fn tokens(first: u64, count: u64) -> Vec<Self> {
+        let ring: Vec<Self> = (0..GROUPS)
+            .flat_map(|group| (0..GROUP_KEYS).map(move |at| Self::Token(group, at)))
+            .collect();
+        let around = ring.iter().cycle().zip(0..first + count);
+        around
+            .filter(|(_, at)| *at >= first)
+            .map(|(key, _)| *key)
             .collect()
     }
 
@@ -79,10 +94,12 @@ pub enum Operation {
     Increment(Key, i64),
     /// Appends to a value.
     Append(Key, String),
-    /// Writes one token to every key of a group.
-    SetGroup(u64, String),
-    /// Deletes every key of a group.
-    DeleteGroup(u64),
+    /// Writes one token to so many keys, from one on around the ring.
+    SetTokens(u64, u64, String),
+    /// Deletes as many.
+    DeleteTokens(u64, u64),
+    /// Deletes the accounts of a group.
+    DeleteAccounts(u64),
     /// Moves an amount from the first key of a group to the second.
     Transfer(u64, i64),
     /// Deletes everything.
@@ -102,8 +119,13 @@ impl fmt::Display for Operation {
             Self::Persist(key) => write!(f, "PERSIST {key}"),
             Self::Increment(key, amount) => write!(f, "INCRBY {key} {amount}"),
             Self::Append(key, suffix) => write!(f, "APPEND {key} {suffix}"),
-            Self::SetGroup(group, token) => write!(f, "MSET token{group}:* {token}"),
-            Self::DeleteGroup(group) => write!(f, "DEL token{group}:*"),
+            Self::SetTokens(first, count, token) => {
+                write!(f, "MSET tokens {first} and {} more: {token}", count - 1)
+            }
+            Self::DeleteTokens(first, count) => {
+                write!(f, "DEL tokens {first} and {} more", count - 1)
+            }
+            Self::DeleteAccounts(group) => write!(f, "DEL account{group}:*"),
             Self::Transfer(group, amount) => {
                 write!(
                     f,
@@ -119,6 +141,8 @@ impl fmt::Display for Operation {
 #[derive(Debug)]
 pub struct Workload {
     rng: Rng,
+    /// For which keys units are of.
+    units: Rng,
     next_value: u64,
 }
 
@@ -126,7 +150,11 @@ impl Workload {
     /// Commands of one run.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { rng, next_value: 0 }
+        Self {
+            units: rng.clone().fork(),
+            rng,
+            next_value: 0,
+        }
     }
 
     /// The next command.
@@ -164,10 +192,32 @@ impl Workload {
     fn unit(&mut self) -> Operation {
         let group = self.rng.below(GROUPS);
         match self.rng.below(8) {
-            0 => Operation::DeleteGroup(group),
+            0 => self.deletion(group),
             1..4 => Operation::Transfer(group, self.amount()),
-            _ => Operation::SetGroup(group, format!("t{}", self.next_value)),
+            _ => self.tokens(group, format!("t{}", self.next_value)),
         }
+    }
+
+    fn deletion(&mut self, group: u64) -> Operation {
+        match self.units.below(4) {
+            0 => Operation::DeleteAccounts(group),
+            1 => Operation::Delete(self.token()),
+            _ => Operation::DeleteTokens(self.units.below(TOKENS), 2 + self.units.below(2)),
+        }
+    }
+
+    fn tokens(&mut self, group: u64, token: String) -> Operation {
+        let of_group = GROUP_KEYS as u64;
+        match self.units.below(4) {
+            0 => Operation::Set(self.token(), token, Expiry::None),
+            1 => Operation::SetTokens(group * of_group, of_group, token),
+            _ => Operation::SetTokens(self.units.below(TOKENS), 2 + self.units.below(2), token),
+        }
+    }
+
+    fn token(&mut self) -> Key {
+        let at = usize::try_from(self.units.below(GROUP_KEYS as u64)).expect("few");
+        Key::Token(self.units.below(GROUPS), at)
     }
 
     fn amount(&mut self) -> i64 {

@@ -50,6 +50,8 @@ enum Bug {
     SaysEqual,
     /// A node serves clients as soon as it starts.
     ServesAtOnce,
+    /// The keys of a unit go one by one, wherever its own record does not bring them.
+    SendsUnitsApart,
 }
 
 impl Bug {
@@ -142,7 +144,8 @@ impl Store for Planted {
             | Bug::SweepsNothing
             | Bug::ClaimsWhatItLacks
             | Bug::SaysEqual
-            | Bug::ServesAtOnce => {
+            | Bug::ServesAtOnce
+            | Bug::SendsUnitsApart => {
                 return self.keyspace.join(entries, sender_forgot, now);
             }
         };
@@ -227,6 +230,7 @@ fn plant(bug: Bug) -> Plant {
     Plant {
         tamper,
         serves_at_once: bug == Bug::ServesAtOnce,
+        forgets_units: bug == Bug::SendsUnitsApart,
     }
 }
 
@@ -262,7 +266,7 @@ fn without_a_bug_nothing_is_caught() {
 }
 
 /// Bugs with the number of seeds within which each must be caught.
-const BUGS: [(Bug, u64); 10] = [
+const BUGS: [(Bug, u64); 11] = [
     (Bug::LastArrivalWins, 20),
     (Bug::AcknowledgesUnapplied, 20),
     (Bug::ForgetsAtOnce, 20),
@@ -273,6 +277,7 @@ const BUGS: [(Bug, u64); 10] = [
     (Bug::ClaimsWhatItLacks, 40),
     (Bug::SaysEqual, 20),
     (Bug::ServesAtOnce, 20),
+    (Bug::SendsUnitsApart, 20),
 ];
 
 #[test]

@@ -35,8 +35,9 @@ pub const LANES: usize = 16;
 /// The largest number of keys that change as one unit.
 pub const UNIT_KEYS_MAX: usize = u16::MAX as usize - 1;
 
-/// Units are remembered in at most one part in this many of the log's limit, on top of it.
+/// Units are remembered in at most one part in this many of the log's limit, on top of it; of a small log, in more.
 const UNITS_PART: usize = 4;
+const UNITS_BYTES_MIN: usize = 4 * 1024 * 1024;
 
 /// Which peer of the node, in the order of its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +106,10 @@ impl Log {
     /// A log for `peers` readers that holds at most about `limit_bytes`.
     #[must_use]
     pub fn new(clock: Clock, peers: usize, limit_bytes: usize) -> Self {
-        let used_bytes = if peers == 0 { 0 } else { limit_bytes };
+        let (used_bytes, units_bytes) = match peers {
+            0 => (0, 0),
+            _ => (limit_bytes, (limit_bytes / UNITS_PART).max(UNITS_BYTES_MIN)),
+        };
         let budget = Arc::new(Budget::new(used_bytes));
         Self {
             lanes: (0..LANES)
@@ -118,7 +122,7 @@ impl Log {
             clock,
             budget,
             limit_bytes,
-            units: Units::new(used_bytes / UNITS_PART),
+            units: Units::new(units_bytes),
             signalled: AtomicBool::new(false),
             wake: OnceLock::new(),
         }

@@ -44,6 +44,8 @@ struct Held {
     /// The number of each key's newest member, by the hash of the key.
     newest: HashTable<u64>,
     bytes: usize,
+    /// Units that were forgotten at the limit.
+    dropped: u64,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Units {
         held.push(keys);
         while held.bytes > self.limit_bytes {
             held.drop_oldest();
+            held.dropped += 1;
         }
         self.is_empty
             .store(held.units.is_empty(), Ordering::Release);
@@ -130,6 +133,12 @@ impl Units {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.held.lock().bytes
+    }
+
+    /// How many were forgotten before every region had heard of them, because there was no room for them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.held.lock().dropped
     }
 }
 
@@ -338,6 +347,7 @@ mod tests {
             note(&units, stamp, &["counter", "item"]);
         }
         assert!((ROOMY_BYTES / 2..=ROOMY_BYTES).contains(&units.bytes()));
+        assert!((90_000..100_000).contains(&units.dropped()));
         assert_eq!(partners(&units, "item", 99_999, 0), ["counter", "item"]);
     }
 }

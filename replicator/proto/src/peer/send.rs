@@ -281,7 +281,7 @@ impl Sender {
     /// sweep takes what it leaves; but never less than its part.
     fn next<S: Store>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>> {
         if self.background_is_short()
-            && let Some(bytes) = self.next_in_background(now, node.store)
+            && let Some(bytes) = self.next_in_background(now, node)
         {
             return Some(bytes);
         }
@@ -296,7 +296,7 @@ impl Sender {
                 return next;
             }
         }
-        self.next_in_background(now, node.store)
+        self.next_in_background(now, node)
     }
 
     fn next_from_log<S>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>>
@@ -361,28 +361,21 @@ impl Sender {
         Some(bytes)
     }
 
-    fn next_in_background<S: Store>(&mut self, now: Time, store: &S) -> Option<Vec<u8>> {
+    fn next_in_background<S: Store>(&mut self, now: Time, node: &Node<'_, S>) -> Option<Vec<u8>> {
         if !self.background_may_go() {
             return None;
         }
         let limit_bytes = self.limits.batch_bytes;
-        let of_sweep = self
-            .sweep
-            .as_mut()
-            .and_then(|sweep| sweep.next(store, limit_bytes));
-        let piece = of_sweep.or_else(|| self.pushes.next(store, limit_bytes));
-        let Piece {
-            part,
-            items,
-            ranges,
-            updates,
-        } = piece?;
-        let mut bytes = Vec::with_capacity(items.len() + 256);
-        batch::put_header(self.next_id, store.settled().stamp(), &ranges, &mut bytes);
-        bytes.extend_from_slice(&items);
-        self.stats.updates += updates;
+        let held = (node.log.units(), node.store);
+        let sweep = self.sweep.as_mut();
+        let of_sweep = sweep.and_then(|sweep| sweep.next(held, limit_bytes));
+        let piece = of_sweep.or_else(|| self.pushes.next(held, limit_bytes));
+        let Piece { part, built } = piece?;
+        let bytes = encode(self.next_id, &built, &built.ranges);
+        self.stats.updates += built.updates;
+        self.stats.split += built.split;
         self.background_short = self.background_short.saturating_sub(bytes.len() as u64);
-        self.note_sent(now, &bytes, ranges, part);
+        self.note_sent(now, &bytes, built.ranges, part);
         Some(bytes)
     }
 

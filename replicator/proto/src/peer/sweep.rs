@@ -3,11 +3,23 @@
 //!
 //! The walk goes around: where the log drops more while it is under way, it goes on from where it stands until it is there
 //! again, so what was sent is not sent once more from the start. A link that is lost costs what was in flight on it.
+//!
+//! What goes with a key ([`Found`]) goes before its turn, so that the peer, which may serve clients, never shows a part of
+//! a unit that is still remembered.
 
 use std::mem;
 
-use super::send::Part;
-use crate::{hlc::Version, lives::Known, store::Store, wire::batch, wire::batch::Range};
+use super::{
+    build::{Built, Found},
+    send::Part,
+};
+use crate::{
+    hlc::Version,
+    lives::Known,
+    log::Units,
+    store::Store,
+    wire::batch::{self, Range},
+};
 
 /// A walk under way.
 #[derive(Debug)]
@@ -18,6 +30,9 @@ pub(super) struct Sweep {
     origin: u64,
     /// Whether it has come around.
     is_around: bool,
+    /// Keys of the last step that were not sent with it, and where that step began.
+    found: Found,
+    step: Step,
     /// Whether the newest flush has still to be told.
     owes_flush: bool,
     /// What the log held when it began.
@@ -29,20 +44,24 @@ pub(super) struct Sweep {
     lap: u32,
 }
 
+/// Where the walk was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Step {
+    position: u64,
+    is_around: bool,
+}
+
 /// Where a part of a sweep was, to go back there when it is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    position: u64,
-    is_around: bool,
+    step: Step,
     has_flush: bool,
 }
 
-/// What comes next of a sweep.
+/// What comes next of a sweep or of a repair.
 pub(super) struct Piece {
     pub(super) part: Part,
-    pub(super) items: Vec<u8>,
-    pub(super) ranges: Vec<Range>,
-    pub(super) updates: u64,
+    pub(super) built: Built,
 }
 
 impl Sweep {
@@ -52,6 +71,8 @@ impl Sweep {
             position: Some(0),
             origin: 0,
             is_around: false,
+            found: Found::default(),
+            step: Step::default(),
             owes_flush: true,
             covers,
             known,
@@ -65,13 +86,14 @@ impl Sweep {
         let here = self.position.unwrap_or(0);
         (self.position, self.origin) = (Some(here), here);
         (self.is_around, self.owes_flush) = (false, true);
+        self.found.renew();
         self.covers = covers;
         self.lap += 1;
     }
 
     /// Whether there is something to send.
     pub(super) fn is_due(&self) -> bool {
-        self.position.is_some() || self.batches_in_flight == 0
+        self.position.is_some() || self.found.is_waiting() || self.batches_in_flight == 0
     }
 
     /// The last number of a lane that it covers.
@@ -81,30 +103,47 @@ impl Sweep {
     }
 
     /// What comes next, if something is to be sent: a piece of about `bytes`, or the end once all pieces have arrived.
-    pub(super) fn next<S: Store>(&mut self, store: &S, bytes: usize) -> Option<Piece> {
-        let Some(position) = self.position else {
-            return (self.batches_in_flight == 0).then(|| self.end());
+    pub(super) fn next<S: Store>(
+        &mut self,
+        (units, store): (&Units, &S),
+        bytes: usize,
+    ) -> Option<Piece> {
+        let step = match self.here() {
+            _ if self.found.is_waiting() => self.step,
+            Some(here) => here,
+            None => return (self.batches_in_flight == 0).then(|| self.end()),
         };
         let place = Place {
-            position,
-            is_around: self.is_around,
+            step,
             has_flush: mem::take(&mut self.owes_flush),
         };
-        let (mut items, mut updates) = (Vec::new(), 0);
+        let mut built = Built::default();
         if place.has_flush && store.flushed() > Version::ZERO {
-            batch::put_flush(store.flushed(), &mut items);
+            batch::put_flush(store.flushed(), &mut built.items);
         }
-        let next = store.sweep(position, bytes, &mut |entry| {
-            batch::put_entry(entry, &mut items);
-            updates += 1;
+        let mut found = mem::take(&mut self.found);
+        found.collect((units, store), bytes, &mut built, &mut |bytes, visit| {
+            let Some(here) = self.here() else {
+                return false;
+            };
+            self.step = here;
+            self.move_to(store.sweep(here.position, bytes, visit));
+            true
         });
-        self.move_to(next);
+        self.found = found;
         self.batches_in_flight += 1;
         Some(Piece {
             part: Part::Sweep(place),
-            items,
-            ranges: Vec::new(),
-            updates,
+            built,
+        })
+    }
+
+    /// Where the walk stands.
+    fn here(&self) -> Option<Step> {
+        let is_around = self.is_around;
+        self.position.map(|position| Step {
+            position,
+            is_around,
         })
     }
 
@@ -131,9 +170,10 @@ impl Sweep {
         self.batches_in_flight += 1;
         Piece {
             part: Part::SweepEnd(self.lap),
-            items: Vec::new(),
-            ranges: self.covers.clone(),
-            updates: 0,
+            built: Built {
+                ranges: self.covers.clone(),
+                ..Built::default()
+            },
         }
     }
 
@@ -156,35 +196,57 @@ impl Sweep {
     /// The link is gone, and with it what was in flight: goes back to the first piece of `lost`.
     pub(super) fn go_back(&mut self, lost: Option<Place>) {
         self.batches_in_flight = 0;
-        if let Some(place) = lost {
-            self.position = Some(place.position);
-            self.is_around = place.is_around;
-            self.owes_flush |= place.has_flush;
+        let place = lost.or_else(|| {
+            // What waits was found by a step that has arrived otherwise.
+            let is_waiting = self.found.is_waiting();
+            is_waiting.then_some(Place {
+                step: self.step,
+                has_flush: false,
+            })
+        });
+        self.found.start_over();
+        if let Some(Place { step, has_flush }) = place {
+            self.position = Some(step.position);
+            self.is_around = step.is_around;
+            self.owes_flush |= has_flush;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         entry::{EntryRef, layout},
+        hlc::Clock,
+        log::Log,
         store::stub::Stub,
     };
 
     /// A keyspace of ten keys at ten positions.
     fn ten() -> impl Store {
         Stub {
-            export: |_: &[&[u8]], _: &mut dyn FnMut(&[u8])| {},
-            sweep: |position, visit: &mut dyn FnMut(&[u8])| {
-                visit(&layout::to_box(&EntryRef::absent(b"key", Version::ZERO)));
+            export: |keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])| visit(&absent(keys[0])),
+            sweep: |position: u64, visit: &mut dyn FnMut(&[u8])| {
+                visit(&absent(&position.to_le_bytes()));
                 (position < 9).then_some(position + 1)
             },
         }
     }
 
+    fn absent(key: &[u8]) -> Box<[u8]> {
+        layout::to_box(&EntryRef::absent(key, Version::ZERO))
+    }
+
+    fn next(sweep: &mut Sweep) -> Option<Piece> {
+        let units = Log::new(Clock::new(Duration::ZERO), 0, 0);
+        sweep.next((units.units(), &ten()), 1)
+    }
+
     fn places(sweep: &mut Sweep, count: usize) -> Vec<Place> {
-        let mut next = || match sweep.next(&ten(), 1)?.part {
+        let mut next = || match next(sweep)?.part {
             Part::Sweep(place) => Some(place),
             Part::Log | Part::Apart | Part::SweepEnd(_) | Part::Push => None,
         };
@@ -193,17 +255,17 @@ mod tests {
 
     fn positions(sweep: &mut Sweep, count: usize) -> Vec<u64> {
         let places = places(sweep, count);
-        places.iter().map(|place| place.position).collect()
+        places.iter().map(|place| place.step.position).collect()
     }
 
     #[test]
     fn goes_everywhere_once_and_ends_when_all_has_arrived() {
         let mut sweep = Sweep::begin(Vec::new(), Known::default());
         assert_eq!(positions(&mut sweep, 99), (0..10).collect::<Vec<_>>());
-        assert!(sweep.next(&ten(), 1).is_none(), "nothing has arrived yet");
+        assert!(next(&mut sweep).is_none(), "nothing has arrived yet");
         (0..10).for_each(|_| sweep.acknowledge());
         assert!(sweep.is_due());
-        let end = sweep.next(&ten(), 1).map(|piece| piece.part);
+        let end = next(&mut sweep).map(|piece| piece.part);
         assert_eq!(end, Some(Part::SweepEnd(0)));
         assert!(!sweep.is_due(), "once");
     }
@@ -222,12 +284,12 @@ mod tests {
         let mut sweep = Sweep::begin(Vec::new(), Known::default());
         positions(&mut sweep, 99);
         (0..10).for_each(|_| sweep.acknowledge());
-        assert!(sweep.next(&ten(), 1).is_some());
+        assert!(next(&mut sweep).is_some());
         sweep.extend(Vec::new());
         positions(&mut sweep, 99);
         (0..10).for_each(|_| sweep.acknowledge());
         assert!(!sweep.acknowledge_end(0));
-        assert!(sweep.next(&ten(), 1).is_some());
+        assert!(next(&mut sweep).is_some());
         assert!(sweep.acknowledge_end(1));
     }
 

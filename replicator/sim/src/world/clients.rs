@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use greenwich_proto::{hlc::Version, peer::State, store::Store, time::Time};
+use greenwich_proto::{
+    hlc::{Stamp, Version},
+    store::Store,
+    time::Time,
+};
 
 use super::{Event, TEND_US, World};
 use crate::{
@@ -87,6 +91,7 @@ impl<S: Store> World<'_, S> {
         if let Operation::Transfer(group, _) = operation {
             self.note_transfer(index, *group, &changed)?;
         }
+        let tokens: Vec<Key> = changed.iter().map(|changed| changed.key).collect();
         let wall = self.regions[index].clock.read(self.now);
         let mut version = None;
         for Changed { key, effect } in changed {
@@ -113,12 +118,16 @@ impl<S: Store> World<'_, S> {
             self.oracle.accept(index, key, effect, wall);
             self.observe(index, key);
         }
-        version.map_or(Ok(()), |version: Version| {
-            self.stamps.note(index, version, wall)
-        })
+        let Some(version) = version else {
+            return Ok(());
+        };
+        if let Operation::SetTokens(..) | Operation::DeleteTokens(..) = operation {
+            self.units.note(version, tokens);
+        }
+        self.stamps.note(index, version, wall)
     }
 
-    /// A transfer counts on one base, unless its region has been swept to in part.
+    /// A transfer counts on one base, unless its region may show parts of units.
     fn note_transfer(
         &mut self,
         index: usize,
@@ -136,12 +145,8 @@ impl<S: Store> World<'_, S> {
         if bases.iter().all(|base| *base == latest) {
             return Ok(());
         }
-        self.note_sweeps();
-        if !self.is_torn {
-            let text = format!(
-                "a transfer in {} counts on {bases:?}, and no sweep is under way",
-                name(index)
-            );
+        if !self.may_be_torn(index) {
+            let text = format!("a transfer in {} counts on {bases:?}", name(index));
             return Err(Broken::new("units", text));
         }
         self.units.split(group, latest);
@@ -194,41 +199,44 @@ impl<S: Store> World<'_, S> {
         }
         bounds::check(region, &self.swarm, self.now)?;
         self.look_whether_loaded(index)?;
-        self.note_sweeps();
-        if self.is_torn {
-            return Ok(());
-        }
-        let region = &self.regions[index];
-        self.units.check(region, region.clock.read(self.now))
+        self.check_units(index)
     }
 
-    /// Ends the tearing of units when every region has everything.
-    pub(super) fn note_sweeps(&mut self) {
-        let mut sweeps = 0;
-        let mut all_have_all = true;
-        for index in 0..self.swarm.regions {
-            let mut has_all = true;
-            for other in self.others(index) {
-                let sender = &self.regions[other];
-                let report = sender
-                    .peer(index)
-                    .report(&sender.log, sender.clock.read(self.now));
-                let knows_us = report.incarnation == self.regions[index].incarnation();
-                sweeps += report.sent.sweeps;
-                let back = &self.regions[index];
-                let wall = back.clock.read(self.now);
-                // A repair, too, brings keys one by one.
-                sweeps += back.peer(other).report(&back.log, wall).received.repaired;
-                has_all &= knows_us
-                    && report.state == State::Up
-                    && !report.is_sweeping
-                    && report.lag_updates == 0;
-                has_all &= *self.regions[index].peer(other).state() == State::Up;
-            }
-            all_have_all &= has_all;
+    /// Looks for parts of units, as clients of a region would see them.
+    pub(super) fn check_units(&mut self, index: usize) -> Result<(), Broken> {
+        self.is_torn_for_good |= self.regions[index].log.units().dropped() > 0;
+        let region = &self.regions[index];
+        if region.is_loading || self.may_be_torn(index) {
+            return Ok(());
         }
-        self.is_torn = (self.is_torn || sweeps != self.sweeps) && !all_have_all;
-        self.is_torn |= self.is_torn_for_good;
-        self.sweeps = sweeps;
+        let wall = region.clock.read(self.now);
+        self.units.check(region, self.settled(), wall)
+    }
+
+    /// Up to here some region may have forgotten what has ended: one that starts anew is not told of it.
+    pub(super) fn settled(&self) -> Stamp {
+        let settled = self
+            .regions
+            .iter()
+            .map(|region| region.keyspace.settled().stamp());
+        settled.max().unwrap_or_default()
+    }
+
+    /// Whether a region is excused: it serves without what others hold, or parts are all that is left of some units.
+    fn may_be_torn(&self, index: usize) -> bool {
+        self.is_torn_for_good || !self.regions[index].missing().is_empty()
+    }
+
+    /// Sweeps that the living nodes have started.
+    pub(super) fn sweeps(&self) -> u64 {
+        let of_node = |index| {
+            let region = &self.regions[index];
+            let reports = self.others(index).map(move |other| {
+                let peer = region.peer(other);
+                peer.report(&region.log, region.clock.read(self.now))
+            });
+            reports.map(|report| report.sent.sweeps)
+        };
+        (0..self.swarm.regions).flat_map(of_node).sum()
     }
 }

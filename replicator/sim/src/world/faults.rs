@@ -49,19 +49,12 @@ impl<S: Store> World<'_, S> {
             &name(index),
             format_args!("dies, and starts again {} ms later", down_us / 1_000),
         );
-        self.note_sweeps();
-        let was_sweeping = self.others(index).any(|other| {
-            let region = &self.regions[index];
-            let session = region.peer(other);
-            session
-                .report(&region.log, region.clock.read(self.now))
-                .is_sweeping
-        });
-        self.is_torn_for_good |= was_sweeping;
+        let mut others = self.others(index);
+        self.is_torn_for_good |= others.any(|other| self.is_needed(index, other));
+        self.sweeps_before += self.sweeps();
         self.delivery.restart(&self.regions[index]);
         self.regions[index] = self.next_life(index);
-        // Its counter begins anew: the sweep that it will be sent must not make up for those that it had sent.
-        self.note_sweeps();
+        self.sweeps_before -= self.sweeps();
         self.down_until[index] = self.now + Duration::from_micros(down_us);
         self.oracle.restart(index);
         self.inherited.retain(|(heir, _)| *heir != index);
@@ -85,6 +78,14 @@ impl<S: Store> World<'_, S> {
             self.after(down_us + in_us, Event::Connect(route));
         }
         self.bury();
+    }
+
+    /// Whether a node is sweeping to one that has not yet received what it holds.
+    fn is_needed(&self, index: usize, other: usize) -> bool {
+        let region = &self.regions[index];
+        let session = region.peer(other);
+        let report = session.report(&region.log, region.clock.read(self.now));
+        report.is_sweeping && self.regions[other].missing().contains(&index)
     }
 
     /// An empty node. Of its earlier life it knows the incarnation and the newest stamp.

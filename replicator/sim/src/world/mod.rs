@@ -96,6 +96,8 @@ pub struct Summary {
     pub refusals: u64,
     /// Sweeps over a whole keyspace.
     pub sweeps: u64,
+    /// Whether it ended with parts of units excused.
+    pub is_excused: bool,
     /// Nodes that died and started again.
     pub restarts: u64,
     /// Writes that died with them, because nobody else had them.
@@ -114,13 +116,11 @@ pub struct World<'a, S> {
     queue: BinaryHeap<Reverse<(Time, u64, Event)>>,
     next_event: u64,
     regions: Vec<Region<S>>,
-    /// Whether regions may show parts of units: a sweep has begun since every region last had everything. What is
-    /// torn in one region spreads to others with its own units.
-    is_torn: bool,
-    /// Whether a node died while it was sweeping to another: what it left there of its units is all that there is.
+    /// Whether regions may show parts of units from here on: a node died while it was sweeping to an empty one, and what
+    /// it left there may be all that there is; or units were forgotten at the limit.
     is_torn_for_good: bool,
-    /// How many sweeps all regions have started, at the last look.
-    sweeps: u64,
+    /// Sweeps that nodes had started which died since.
+    sweeps_before: u64,
     network: Network,
     workload: Workload,
     rng: Rng,
@@ -174,9 +174,8 @@ impl<'a, S: Store> World<'a, S> {
             queue: BinaryHeap::new(),
             next_event: 0,
             regions: Vec::new(),
-            is_torn: true,
             is_torn_for_good: false,
-            sweeps: 0,
+            sweeps_before: 0,
             network: Network::new(swarm.regions, &swarm.links, &mut rng.fork()),
             workload: Workload::new(rng.fork()),
             rng,
@@ -263,14 +262,11 @@ impl<'a, S: Store> World<'a, S> {
         }
         let wall = WallClock::default().read(self.now);
         convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
-        if !self.is_torn_for_good {
-            self.regions
-                .iter()
-                .try_for_each(|region| self.units.check(region, wall))?;
-        }
+        (0..self.swarm.regions).try_for_each(|index| self.check_units(index))?;
         fingerprints::check(&self.regions, wall)?;
         self.summary.elapsed_ms = self.elapsed_ms();
-        self.summary.sweeps = self.sweeps;
+        self.summary.sweeps = self.sweeps_before + self.sweeps();
+        self.summary.is_excused = self.is_torn_for_good;
         Ok(self.summary)
     }
 

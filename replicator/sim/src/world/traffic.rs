@@ -1,6 +1,7 @@
 //! What sessions say to each other, and the links that it travels on.
 
 use greenwich_proto::{
+    hlc::Stamp,
     peer::{Input, Outbox, Output},
     store::Store,
     time::Time,
@@ -31,6 +32,9 @@ impl<S: Store> World<'_, S> {
             .as_ref()
             .map(|(looks, operation)| (*looks, operation, &*self.keys));
         let region = &mut self.regions[route.from];
+        if self.plant.forgets_units {
+            region.log.units().forget(Stamp(u64::MAX));
+        }
         let (out, performed) = region.handle(self.now, route.to, input, command);
         if let Some(((_, operation), performed)) = meanwhile.as_ref().zip(performed) {
             self.summary.meanwhile += 1;
@@ -167,7 +171,7 @@ impl<S: Store> World<'_, S> {
             deletion::check(&self.regions[index], &self.oracle, key)?;
             self.observe(index, key);
         }
-        Ok(())
+        self.check_units(index)
     }
 
     pub(super) fn connect(&mut self, route: Route) -> Result<(), Broken> {

@@ -38,7 +38,7 @@ pub(super) struct Exporter<'a, S> {
 
 /// What became of keys that were to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Added,
     /// The batch has no room for them beside what is in it.
     NoRoom,
@@ -78,33 +78,24 @@ impl<S: Store> Exporter<'_, S> {
 
     /// Adds a key to a batch of its own, without those that go with it.
     pub(super) fn part(&mut self, key: &[u8]) -> bool {
-        self.look_up(key, |_, _, _| true) == Outcome::Added
+        self.look_up(key, false) == Some(Outcome::Added)
     }
 
     /// Adds a key, with those that go with it.
-    fn one(&mut self, key: &[u8]) -> Outcome {
-        let mut has_company = false;
-        let outcome = self.look_up(key, |units, sent, entry| {
-            units.of(&layout::view(entry), sent, &mut |_, _| has_company = true);
-            !has_company
-        });
-        if !has_company {
+    pub(super) fn one(&mut self, key: &[u8]) -> Outcome {
+        if let Some(outcome) = self.look_up(key, true) {
             return outcome;
         }
         if let Some(together) = self.together(&[key]) {
             return together;
         }
-        let outcome = self.look_up(key, |_, _, _| true);
-        self.built.split += u64::from(outcome == Outcome::Added);
-        outcome
+        let outcome = self.look_up(key, false);
+        self.built.split += u64::from(outcome == Some(Outcome::Added));
+        outcome.unwrap_or(Outcome::NoRoom)
     }
 
-    /// Adds a key's present state, if `is_wanted` says so of it.
-    fn look_up(
-        &mut self,
-        key: &[u8],
-        mut is_wanted: impl FnMut(&Units, Stamp, &[u8]) -> bool,
-    ) -> Outcome {
+    /// Adds a key's present state; `None` when it `must_be_alone` and others go with it.
+    fn look_up(&mut self, key: &[u8], must_be_alone: bool) -> Option<Outcome> {
         let Self {
             store,
             units,
@@ -115,20 +106,24 @@ impl<S: Store> Exporter<'_, S> {
             built,
         } = self;
         let earlier = seen.item(key);
-        let (mut item, mut outcome) = (None, Outcome::Added);
+        let (mut item, mut outcome) = (None, Some(Outcome::Added));
         store.export(&[key], &mut |entry| {
-            if is_wanted(units, *sent, entry) {
-                outcome = if entry.len() > *limit_bytes {
-                    Outcome::Large
-                } else if built.has_room(entry.len() + ITEM_OVERHEAD_BYTES, *bytes_max) {
-                    item = Some(built.put(entry, earlier));
-                    Outcome::Added
-                } else {
-                    Outcome::NoRoom
-                };
+            let mut has_company = false;
+            if must_be_alone {
+                units.of(&layout::view(entry), *sent, &mut |_, _| has_company = true);
             }
+            outcome = if has_company {
+                None
+            } else if entry.len() > *limit_bytes {
+                Some(Outcome::Large)
+            } else if built.has_room(entry.len() + ITEM_OVERHEAD_BYTES, *bytes_max) {
+                item = Some(built.put(entry, earlier));
+                Some(Outcome::Added)
+            } else {
+                Some(Outcome::NoRoom)
+            };
         });
-        if outcome == Outcome::Added {
+        if outcome == Some(Outcome::Added) {
             seen.export(key, item);
         }
         outcome

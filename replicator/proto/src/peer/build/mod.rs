@@ -1,11 +1,14 @@
-//! Building batches from the log: which keys changed after the cursors, each once, in their present state.
+//! Building batches: from the log, of which keys changed after the cursors, each once, in their present state; and of what
+//! a sweep or a repair [`found`].
 
 mod closure;
 mod export;
+mod found;
 mod seen;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::found::Found;
 use self::{
     export::{Exporter, Full},
     seen::Seen,

@@ -15,7 +15,7 @@ pub(super) struct KeySet {
 }
 
 impl KeySet {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.table.clear();
         self.bytes.clear();
         self.ends.clear();
@@ -23,6 +23,12 @@ impl KeySet {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Memory of the keys.
+    pub(super) fn bytes(&self) -> usize {
+        // Of each key also its end, and its place in the table, which is at most half empty.
+        self.bytes.len() + self.len() * 3 * size_of::<usize>()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -97,6 +103,11 @@ impl Seen {
     /// Whether the key's state was looked up in this pass.
     pub(super) fn is_exported(&self, key: &[u8]) -> bool {
         matches!(self.taken(key), Some(Taken::Exported(pass, _)) if pass == self.pass)
+    }
+
+    /// The keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter()
     }
 
     /// Where the key's entry is.

@@ -1,5 +1,6 @@
 //! Batches that are built while clients write, and such whose units overlap or are large.
 
+mod found;
 mod large;
 mod overlap;
 mod region;

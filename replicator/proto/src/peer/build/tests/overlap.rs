@@ -1,20 +1,30 @@
-//! Units that overlap, in one region and in several, arrive whole in whatever order their batches do.
+//! Units that overlap, in one region and in several, arrive whole in whatever order their batches do, and however often;
+//! whether the log, a sweep or a repair brings them. Counters end exact.
 
 use proptest::prelude::*;
 
-use super::region::{Change, Key, Region, WALL, Write};
+use super::region::{Change, Key, Region, WALL, Write, name};
 use crate::{
+    entry::layout,
+    lives::Known,
     log::{Cursor, LANES},
     peer::{
         apart::Queue,
         build::{Builder, Built, sent_before},
+        lists,
+        push::Pushes,
+        send::Part,
+        sweep::Sweep,
     },
+    slots::KeyHash,
     store::Store,
     wire::batch::{self, Batch, Item},
 };
 
 const REGIONS: usize = 3;
 const KEYS: Key = 5;
+/// Later than everything.
+const EPOCH: u64 = u64::MAX;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -23,8 +33,14 @@ enum Step {
     Meanwhile(usize, Write),
     /// A region builds a batch for another, of so many bytes.
     Build(usize, usize, usize),
+    /// A region goes on with a sweep to another, or begins one: about so many bytes.
+    Sweep(usize, usize, usize),
+    /// A comparison showed that another region lacks what a region holds of a key: about so many bytes of it.
+    Push(usize, usize, Key, usize),
     /// One of the batches under way arrives.
     Arrive(prop::sample::Index),
+    /// It arrives, and will once more.
+    ArriveTwice(prop::sample::Index),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -43,14 +59,19 @@ fn write() -> impl Strategy<Value = Write> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // The last region only listens.
+    // The last region only listens, and passes on.
     let writer = 0..REGIONS - 1;
+    let route = || (0..REGIONS, 1..REGIONS).prop_map(|(from, by)| (from, (from + by) % REGIONS));
     prop_oneof![
         4 => (writer.clone(), write()).prop_map(|(at, write)| Step::Write(at, write)),
         1 => (writer.clone(), write()).prop_map(|(at, write)| Step::Meanwhile(at, write)),
         3 => (writer, 1..REGIONS, 1usize..300)
             .prop_map(|(from, offset, bytes)| Step::Build(from, (from + offset) % REGIONS, bytes)),
-        3 => any::<prop::sample::Index>().prop_map(Step::Arrive),
+        2 => (route(), 1usize..300).prop_map(|((from, to), bytes)| Step::Sweep(from, to, bytes)),
+        1 => (route(), 0..KEYS, 1usize..300)
+            .prop_map(|((from, to), key, bytes)| Step::Push(from, to, key, bytes)),
+        4 => any::<prop::sample::Index>().prop_map(Step::Arrive),
+        1 => any::<prop::sample::Index>().prop_map(Step::ArriveTwice),
     ]
 }
 
@@ -61,6 +82,8 @@ struct World {
     cursors: [[[Cursor; LANES]; REGIONS]; REGIONS],
     /// What was read, and left out of its batch.
     apart: [[Queue; REGIONS]; REGIONS],
+    sweeps: [[Option<Sweep>; REGIONS]; REGIONS],
+    pushes: [[Pushes; REGIONS]; REGIONS],
     under_way: Vec<(usize, Vec<u8>)>,
 }
 
@@ -71,6 +94,8 @@ impl World {
             builders: Default::default(),
             cursors: Default::default(),
             apart: Default::default(),
+            sweeps: Default::default(),
+            pushes: Default::default(),
             under_way: Vec::new(),
         }
     }
@@ -82,8 +107,39 @@ impl World {
                 self.regions[at].meanwhile.borrow_mut().push_back(write);
             }
             Step::Build(from, to, bytes) => drop(self.build(from, to, bytes)),
-            Step::Arrive(_) if self.under_way.is_empty() => {}
+            Step::Sweep(from, to, bytes) => self.sweep(from, to, bytes),
+            Step::Push(from, to, key, bytes) => self.push(from, to, key, bytes),
+            Step::Arrive(_) | Step::ArriveTwice(_) if self.under_way.is_empty() => {}
             Step::Arrive(which) => self.arrive(which.index(self.under_way.len())),
+            Step::ArriveTwice(which) => {
+                let which = which.index(self.under_way.len());
+                self.under_way.push(self.under_way[which].clone());
+                self.arrive(which);
+            }
+        }
+    }
+
+    fn sweep(&mut self, from: usize, to: usize, bytes: usize) {
+        let region = &self.regions[from];
+        let sweep =
+            self.sweeps[from][to].get_or_insert_with(|| Sweep::begin(Vec::new(), Known::default()));
+        let piece = sweep.next((region.log.units(), region), bytes);
+        match piece.filter(|piece| matches!(piece.part, Part::Sweep(_))) {
+            Some(piece) => self.under_way.push((to, encode(&piece.built))),
+            None => self.sweeps[from][to] = None,
+        }
+    }
+
+    fn push(&mut self, from: usize, to: usize, key: Key, bytes: usize) {
+        let region = &self.regions[from];
+        let pushes = &mut self.pushes[from][to];
+        region.export(&[&name(key)], &mut |entry| {
+            let entry = layout::view(entry);
+            let slot = KeyHash::of(entry.key).slot();
+            pushes.add(slot, vec![lists::name_of(&entry, EPOCH)], EPOCH);
+        });
+        if let Some(piece) = pushes.next((region.log.units(), region), bytes) {
+            self.under_way.push((to, encode(&piece.built)));
         }
     }
 

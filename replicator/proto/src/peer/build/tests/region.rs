@@ -17,6 +17,7 @@ use crate::{
     hlc::{Clock, Origin, Stamp, Version},
     log::{LANES, Log},
     settled::Settled,
+    slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
 };
@@ -24,6 +25,8 @@ use crate::{
 pub(super) const WALL: Wall = Wall(1_000);
 /// Keys are spread over so many lanes.
 const LANES_USED: usize = 3;
+/// Keys that are swept.
+const SWEPT_KEYS: Key = 10;
 
 pub(super) type Key = u16;
 
@@ -246,8 +249,27 @@ impl Store for Region {
         Settled::default()
     }
 
-    fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
+    /// A position is the number of a key.
+    fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
+        let mut left = bytes;
+        for key in Key::try_from(position).unwrap()..SWEPT_KEYS {
+            if left == 0 {
+                return Some(key.into());
+            }
+            if let Some(held) = self.held(&name(key)) {
+                visit(&held);
+                left = left.saturating_sub(held.len());
+            }
+        }
         None
+    }
+
+    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
+        let entries = self.entries.borrow();
+        let of_slot = entries
+            .iter()
+            .filter(|(key, _)| KeyHash::of(key).slot() == slot);
+        of_slot.for_each(|(_, entry)| visit(entry));
     }
 }
 
