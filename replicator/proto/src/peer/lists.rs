@@ -53,8 +53,7 @@ pub(super) fn list<S: Store>(
             if !(is_young || is_forgettable) {
                 visit(Listed {
                     at: before + at,
-                    name: fingerprint::identity(key, &entry).rotate_left((epoch % 32) as u32)
-                        as u32,
+                    name: name_of(key, &entry, epoch),
                     key,
                     entry,
                     bytes,
@@ -63,6 +62,11 @@ pub(super) fn list<S: Store>(
         });
         before += together.len();
     }
+}
+
+/// The name of an entry within its slot, during the comparison of one epoch.
+pub(super) fn name_of(key: KeyHash, entry: &EntryRef<'_>, epoch: u64) -> u32 {
+    fingerprint::identity(key, entry).rotate_left((epoch % 32) as u32) as u32
 }
 
 /// Whether two slots are walked over together.

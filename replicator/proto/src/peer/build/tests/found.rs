@@ -131,8 +131,9 @@ fn what_a_repair_names_in_one_slot_goes_in_pieces() {
     for key in 0..10 {
         region.export(&[&name(key)], &mut |entry| {
             let entry = layout::view(entry);
-            let slot = KeyHash::of(entry.key).slot();
-            pushes.add(slot, vec![lists::name_of(&entry, 0)], u64::MAX / 32 * 32);
+            let key = KeyHash::of(entry.key);
+            let named = lists::name_of(key, &entry, 0);
+            pushes.add(key.slot(), vec![named], u64::MAX / 32 * 32);
         });
     }
     let mut sent = 0;

@@ -135,8 +135,9 @@ impl World {
         let pushes = &mut self.pushes[from][to];
         region.export(&[&name(key)], &mut |entry| {
             let entry = layout::view(entry);
-            let slot = KeyHash::of(entry.key).slot();
-            pushes.add(slot, vec![lists::name_of(&entry, EPOCH)], EPOCH);
+            let key = KeyHash::of(entry.key);
+            let named = lists::name_of(key, &entry, EPOCH);
+            pushes.add(key.slot(), vec![named], EPOCH);
         });
         if let Some(piece) = pushes.next((region.log.units(), region), bytes) {
             self.under_way.push((to, encode(&piece.built)));

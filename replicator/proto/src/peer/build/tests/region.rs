@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     time::Duration,
 };
 
@@ -264,12 +265,13 @@ impl Store for Region {
         None
     }
 
-    fn list_slot(&self, slot: usize, visit: &mut dyn FnMut(&[u8])) {
-        let entries = self.entries.borrow();
-        let of_slot = entries
-            .iter()
-            .filter(|(key, _)| KeyHash::of(key).slot() == slot);
-        of_slot.for_each(|(_, entry)| visit(entry));
+    fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+        for (key, entry) in self.entries.borrow().iter() {
+            let key = KeyHash::of(key);
+            if slots.contains(&key.slot()) {
+                visit(key, entry);
+            }
+        }
     }
 }
 
