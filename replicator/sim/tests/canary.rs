@@ -165,9 +165,11 @@ impl Store for Planted {
 
     fn settle(&self, settled: Settled) {
         let early = Stamp(settled.stamp().0 + (60_000 << 16));
-        self.keyspace.settle(match self.bug {
-            Bug::ForgetsAtOnce => Settled::up_to(early),
-            _ => settled,
+        let forgets_at_once = self.bug == Bug::ForgetsAtOnce;
+        self.keyspace.settle(if forgets_at_once {
+            Settled::up_to(early)
+        } else {
+            settled
         });
     }
 

@@ -116,7 +116,7 @@ pub fn is_over(
         Footing::Replay | Footing::Ended => {
             // What counts on a deletion counts on what is left of it here.
             let counts_on_it = incoming.body == Body::Dead && held.body == Body::Dead;
-            !is_covered(incoming) && !(counts_on_it && is_covered(&rebase(incoming, held.version)))
+            !(is_covered(incoming) || counts_on_it && is_covered(&rebase(incoming, held.version)))
         }
         Footing::Flushed | Footing::On(_) => false,
     }

@@ -26,6 +26,9 @@ const AHEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Later than every unit.
 const ALL: Stamp = Stamp(u64::MAX);
 
+/// What is called with each entry that is found.
+type Visit<'a> = &'a mut dyn FnMut(&[u8]);
+
 /// Keys that were found, and have not been sent.
 #[derive(Debug)]
 pub(in super::super) struct Found {
@@ -80,7 +83,7 @@ impl Found {
         (units, store): (&Units, &S),
         limit_bytes: usize,
         built: &mut Built,
-        find: &mut dyn FnMut(usize, &mut dyn FnMut(&[u8])) -> bool,
+        find: &mut dyn FnMut(usize, Visit<'_>) -> bool,
     ) {
         loop {
             let has_room = self.send_waiting((units, store), limit_bytes, built);
