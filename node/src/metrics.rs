@@ -120,6 +120,11 @@ const NODE: &[Metric<Status>] = &[
         "Memory that the update log may use",
         Gauge(|s| real(s.log.limit_bytes)),
     ),
+    metric(
+        "greenwich_log_dropped_units",
+        "Units that were forgotten at the limit, before every region had heard of them",
+        Counter(|s| s.log.dropped_units),
+    ),
 ];
 
 /// Labelled with `region` and `peer`.
@@ -201,7 +206,7 @@ const LINK: &[Metric<Link>] = &[
     ),
     metric(
         "greenwich_link_split_records",
-        "Records that travelled apart from what belongs to them",
+        "Records, and keys of a sweep or a repair, that travelled apart from what belongs to them",
         Counter(|l| l.updates.split),
     ),
     metric(

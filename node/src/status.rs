@@ -96,6 +96,9 @@ pub struct UpdateLog {
     /// Memory that it may use; beyond it the oldest updates are dropped, and a peer that still
     /// needed them is caught up by a sweep.
     pub limit_bytes: u64,
+    /// Units that were forgotten at their limit: a sweep or a repair may bring their keys apart.
+    #[serde(default)]
+    pub dropped_units: u64,
 }
 
 /// The link to one other region.

@@ -240,6 +240,7 @@ pub fn configured_status(config: &Config) -> Status {
         log: UpdateLog {
             bytes: 0,
             limit_bytes: config.replication.log_limit.0,
+            dropped_units: 0,
         },
         links: config
             .replication

@@ -151,6 +151,7 @@ impl Reporter {
         status.log = UpdateLog {
             bytes: log.bytes() as u64,
             limit_bytes: log.limit_bytes() as u64,
+            dropped_units: log.units().dropped(),
         };
         status.links = self.describe_all(&self.links(), &rates);
         status

@@ -146,3 +146,60 @@ fn a_random_key_is_a_live_one() {
         );
     }
 }
+
+/// Every entry of a sweep in steps of about `bytes`, and the bytes of each step.
+fn sweep(
+    space: &Keyspace,
+    bytes: usize,
+    meanwhile: &mut dyn FnMut(),
+) -> (Vec<Box<[u8]>>, Vec<usize>) {
+    let (mut keys, mut steps, mut position) = (Vec::new(), Vec::new(), Some(0));
+    while let Some(here) = position {
+        let mut step = 0;
+        position = space.sweep(here, bytes, &mut |entry| {
+            step += entry.len();
+            keys.push(layout::key_of(entry).into());
+        });
+        assert!(position.is_none_or(|next| next > here));
+        steps.push(step);
+        meanwhile();
+    }
+    (keys, steps)
+}
+
+#[test]
+fn a_sweep_goes_in_small_steps_and_finds_every_key_that_stays() {
+    let space = keyspace(1);
+    for n in 0..5_000 {
+        set(&space, NOW, &format!("stay:{n}"), "v", None);
+    }
+    let mut round = 0;
+    let (keys, steps) = sweep(&space, 2_000, &mut || {
+        for n in 0..50 {
+            set(&space, NOW, &format!("come:{round}:{n}"), "v", None);
+        }
+        round += 1;
+    });
+    let mut stayed: Vec<_> = keys
+        .iter()
+        .filter(|key| key.starts_with(b"stay:"))
+        .collect();
+    stayed.sort();
+    stayed.dedup();
+    assert_eq!(stayed.len(), 5_000);
+    assert!(steps.iter().all(|&step| step < 2_500), "{steps:?}");
+}
+
+#[test]
+fn a_sweep_stops_inside_of_a_shard() {
+    let space = keyspace(1);
+    // So many that one shard has several of them.
+    for n in 0..4 * SHARDS {
+        set(&space, NOW, &format!("key:{n}"), &"v".repeat(100), None);
+    }
+    let (keys, steps) = sweep(&space, 1, &mut || {});
+    assert_eq!(keys.len(), 4 * SHARDS);
+    let most = steps.iter().max().unwrap();
+    assert!(*most < 4 * 150, "a step has the keys of one home: {most}");
+    assert!(steps.len() > 2 * SHARDS, "{}", steps.len());
+}
