@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use greenwich_proto::wire::control::{Control, Hello};
+use greenwich_proto::wire::control::Control;
 use greenwich_sim::{Direct, Plant, Summary, Swarm, Trace, run_planted, run_with, swarm::Faults};
 
 fn end(swarm: Swarm) -> Summary {
@@ -150,7 +150,10 @@ fn seeds_that_once_failed() {
 #[test]
 fn regions_repair_with_peers_of_the_release_before() {
     static LISTINGS: AtomicU64 = AtomicU64::new(0);
-    let tamper = |frame| {
+    let tamper = |mut frame| {
+        if let Control::Hello(hello) = &mut frame {
+            hello.wire = 2;
+        }
         let is_new = matches!(
             frame,
             Control::Sketches(_)
@@ -162,9 +165,6 @@ fn regions_repair_with_peers_of_the_release_before() {
         assert!(!is_new, "a frame of wire version 3: {frame:?}");
         let is_listing = matches!(frame, Control::Listing(_));
         LISTINGS.fetch_add(u64::from(is_listing), Ordering::Relaxed);
-        if let Control::Hello(hello) = frame {
-            return Control::Hello(Hello { wire: 2, ..hello });
-        }
         frame
     };
     for seed in 0..20 {

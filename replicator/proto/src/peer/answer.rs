@@ -116,10 +116,10 @@ impl Answer {
             self.prints[slot] = 0;
             let names = ours.iter().map(|(name, _)| *name).collect();
             let Some((missing, own)) = compare(told, names) else {
-                findings::put_too_small(slot, &mut packed);
+                findings::put_too_small(&mut packed);
                 continue;
             };
-            findings::put_missing(slot, &missing, &mut packed);
+            findings::put_missing(&missing, &mut packed);
             // Where nothing is missing here, nothing there can be newer. A glimpse is shorter on its way than in memory.
             let room = match missing.count() {
                 0 => 0,

@@ -100,14 +100,17 @@ impl Descent {
                 let too_small = self.slots.remove(slot).unwrap_or_default();
                 let capacity = self.capacity(too_small, names.len());
                 products += names.len() * capacity;
-                part.push((*slot, capacity));
                 if !self.has_sketches {
                     lists::put(*slot, &names, &mut packed);
-                } else if capacity == 0 {
-                    Told::Names(names).put(*slot, &mut packed);
                 } else {
-                    Told::Sketch(sketch(&names, capacity)).put(*slot, &mut packed);
+                    let told = match capacity {
+                        0 => Told::Names(names),
+                        _ => Told::Sketch(sketch(&names, capacity)),
+                    };
+                    let next = part.last().map_or(0, |(before, _)| before + 1);
+                    findings::put_told(*slot, &told, next, &mut packed);
                 }
+                part.push((*slot, capacity));
             }
         }
         self.unanswered.push_back(part);
@@ -151,18 +154,16 @@ impl Descent {
     ) -> Result<(), OutOfTurn> {
         let part = self.unanswered.pop_front().ok_or(OutOfTurn)?;
         let findings = findings::read_findings(&findings.lists)?;
-        let slots = |of: &[(usize, _)]| of.iter().map(|(slot, _)| *slot).collect::<Vec<usize>>();
-        if !part
-            .iter()
-            .map(|(slot, _)| slot)
-            .eq(findings.iter().map(|(slot, _)| slot))
-        {
+        if part.len() != findings.len() {
             return Err(OutOfTurn);
         }
-        let mut found = Vec::new();
-        for ((slot, capacity), (_, finding)) in part.into_iter().zip(findings) {
+        let (mut slots, mut found) = (Vec::new(), Vec::new());
+        for ((slot, capacity), finding) in part.into_iter().zip(findings) {
             match finding {
-                Some(finding) => found.push((slot, finding)),
+                Some(finding) => {
+                    slots.push(slot);
+                    found.push(finding);
+                }
                 None if capacity == 0 => return Err(OutOfTurn),
                 None => {
                     self.expected.learn(2 * capacity);
@@ -171,14 +172,14 @@ impl Descent {
             }
         }
         let mut ours = vec![Vec::new(); found.len()];
-        lists::list(store, &slots(&found), self.epoch, &mut |listed| {
-            if found[listed.at].1.missing.has(listed.name) {
+        lists::list(store, &slots, self.epoch, &mut |listed| {
+            if found[listed.at].missing.has(listed.name) {
                 let glimpse = Glimpse::of(listed.key, &listed.entry, self.epoch);
                 ours[listed.at].push((listed.name, glimpse));
             }
         });
         let mut choice = Vec::new();
-        for ((slot, finding), mut ours) in found.into_iter().zip(ours) {
+        for ((slot, finding), mut ours) in slots.into_iter().zip(found).zip(ours) {
             let differ = finding.missing.count() + finding.own.len();
             self.expected
                 .learn(differ.saturating_add(finding.unasked).min(2 * CAPACITY_MAX));
@@ -255,8 +256,11 @@ impl Expected {
         self.0 += (differ as f64 - self.0) / Self::MEMORY;
     }
 
-    /// A capacity that is large enough for most slots.
+    /// A capacity that is large enough for nearly all slots: the average and two deviations, of keys that fall into slots
+    /// by chance, in slots that have at least one. One that is too small has to be sent again, and costs a look at the
+    /// whole neighbourhood of its slot on both sides.
     fn capacity(self) -> usize {
-        (self.0 + self.0.sqrt()).ceil() as usize + 1
+        let deviation = (2.0 * (self.0 - 2.0).max(0.0)).sqrt();
+        (self.0 + 2.0 * deviation).ceil() as usize + 1
     }
 }

@@ -1,20 +1,23 @@
 //! What is said of slots that differ between nodes that read sketches, packed.
 //!
 //! ```text
-//!  told     = (slot u16 · capacity u8 · capacity × sum u32                       a sketch
-//!            | slot u16 · 0 · list) …                                            names: see lists
-//!  findings = (slot u16 · 255                                                    the sketch was too small
-//!            | slot u16 · (degree u8 · degree × term u32 | 254 · list)
-//!              · unasked varint · count varint · count × glimpse) … · count u16 · count × glimpse) …
+//!  told     = (slots skipped varint · capacity u8 · capacity × sum u32           a sketch
+//!            | slots skipped varint · 0 · list) …                                names: see lists
+//!  findings = (255                                                               the sketch was too small
+//!            | (degree u8 · degree × term u32 | 254 · list)
+//!              · count and whether there are more varint [· unasked varint] · count × glimpse) …
 //! ```
-//! Slots ascend. Knows nothing of who asks and who answers, nor of what is done with it.
+//! Slots ascend; findings are of the slots that were told, in their order. Knows nothing of who asks and who answers, nor of what is done with it.
 
 use super::{
     glimpse::Glimpse,
-    lists::{put_names, put_slot, put_words, read_names, read_slot, read_words},
+    lists::{put_names, put_words, read_names, read_words},
     sketch::{CAPACITY_MAX, Locator},
 };
-use crate::wire::bytes::{Reader, Truncated, put_varint};
+use crate::{
+    slots::SLOTS,
+    wire::bytes::{Reader, Truncated, put_varint},
+};
 
 const LIST: u8 = 0;
 const LIST_OF_MISSING: u8 = 254;
@@ -61,42 +64,51 @@ impl Missing {
     }
 }
 
-impl Told {
-    pub(super) fn put(&self, slot: usize, out: &mut Vec<u8>) {
-        put_slot(slot, out);
-        match self {
-            Self::Sketch(sums) => {
-                out.push(u8::try_from(sums.len()).expect("capacities are small"));
-                put_words(sums, out);
-            }
-            Self::Names(names) => {
-                out.push(LIST);
-                put_names(names, out);
-            }
+/// Appends what is held of a slot. `next` is the slot after the one before.
+pub(super) fn put_told(slot: usize, told: &Told, next: usize, out: &mut Vec<u8>) {
+    put_varint((slot - next) as u64, out);
+    match told {
+        Told::Sketch(sums) => {
+            out.push(u8::try_from(sums.len()).expect("capacities are small"));
+            put_words(sums, out);
+        }
+        Told::Names(names) => {
+            out.push(LIST);
+            put_names(names, out);
         }
     }
 }
 
-/// Reads what [`Told::put`] wrote.
+/// Reads what [`put_told`] wrote. Slots ascend.
 ///
 /// # Errors
 /// [`Truncated`] for anything else.
 pub(super) fn read_told(bytes: &[u8]) -> Result<Vec<(usize, Told)>, Truncated> {
-    read_ascending(bytes, |reader| match reader.u8()? {
-        LIST => read_names(reader).map(Told::Names),
-        capacity => read_few_words(capacity, reader).map(Told::Sketch),
-    })
+    let mut reader = Reader::new(bytes);
+    let (mut all, mut next) = (Vec::new(), 0);
+    while !reader.is_empty() {
+        let skipped = usize::try_from(reader.varint()?).map_err(|_| Truncated)?;
+        let slot = skipped.saturating_add(next);
+        if slot >= SLOTS {
+            return Err(Truncated);
+        }
+        let told = match reader.u8()? {
+            LIST => Told::Names(read_names(&mut reader)?),
+            capacity => Told::Sketch(read_few_words(capacity, &mut reader)?),
+        };
+        all.push((slot, told));
+        next = slot + 1;
+    }
+    Ok(all)
 }
 
 /// Says that a slot's sketch was too small.
-pub(super) fn put_too_small(slot: usize, out: &mut Vec<u8>) {
-    put_slot(slot, out);
+pub(super) fn put_too_small(out: &mut Vec<u8>) {
     out.push(TOO_SMALL);
 }
 
 /// As much of the finding as comes before the glimpses.
-pub(super) fn put_missing(slot: usize, missing: &Missing, out: &mut Vec<u8>) {
-    put_slot(slot, out);
+pub(super) fn put_missing(missing: &Missing, out: &mut Vec<u8>) {
     match missing {
         Missing::Roots(locator) => {
             out.push(u8::try_from(locator.degree()).expect("capacities are small"));
@@ -111,8 +123,10 @@ pub(super) fn put_missing(slot: usize, missing: &Missing, out: &mut Vec<u8>) {
 
 /// What follows [`put_missing`].
 pub(super) fn put_own(own: &[Glimpse], unasked: usize, out: &mut Vec<u8>) {
-    put_varint(unasked as u64, out);
-    put_varint(own.len() as u64, out);
+    put_varint((own.len() as u64) << 1 | u64::from(unasked > 0), out);
+    if unasked > 0 {
+        put_varint(unasked as u64, out);
+    }
     own.iter().for_each(|glimpse| glimpse.put(out));
 }
 
@@ -120,25 +134,33 @@ pub(super) fn put_own(own: &[Glimpse], unasked: usize, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// [`Truncated`] for anything that the functions above do not write.
-pub(super) fn read_findings(bytes: &[u8]) -> Result<Vec<(usize, Option<Finding>)>, Truncated> {
-    read_ascending(bytes, |reader| {
-        let missing = match reader.u8()? {
-            TOO_SMALL => return Ok(None),
-            LIST_OF_MISSING => {
-                let mut names = read_names(reader)?;
-                names.sort_unstable();
-                Missing::Names(names)
-            }
-            degree => Missing::Roots(Locator::from_terms(read_few_words(degree, reader)?)),
-        };
-        let unasked = usize::try_from(reader.varint()?).map_err(|_| Truncated)?;
-        let own = (0..reader.varint()?).map(|_| Glimpse::read(reader));
-        Ok(Some(Finding {
-            missing,
-            own: own.collect::<Result<_, _>>()?,
-            unasked,
-        }))
-    })
+pub(super) fn read_findings(bytes: &[u8]) -> Result<Vec<Option<Finding>>, Truncated> {
+    let mut reader = Reader::new(bytes);
+    let mut all = Vec::new();
+    while !reader.is_empty() {
+        all.push(read_finding(&mut reader)?);
+    }
+    Ok(all)
+}
+
+fn read_finding(reader: &mut Reader<'_>) -> Result<Option<Finding>, Truncated> {
+    let missing = match reader.u8()? {
+        TOO_SMALL => return Ok(None),
+        LIST_OF_MISSING => {
+            let mut names = read_names(reader)?;
+            names.sort_unstable();
+            Missing::Names(names)
+        }
+        degree => Missing::Roots(Locator::from_terms(read_few_words(degree, reader)?)),
+    };
+    let count = reader.varint()?;
+    let unasked = if count & 1 == 1 { reader.varint()? } else { 0 };
+    let own = (0..count >> 1).map(|_| Glimpse::read(reader));
+    Ok(Some(Finding {
+        missing,
+        own: own.collect::<Result<_, _>>()?,
+        unasked: usize::try_from(unasked).map_err(|_| Truncated)?,
+    }))
 }
 
 fn read_few_words(count: u8, reader: &mut Reader<'_>) -> Result<Vec<u32>, Truncated> {
@@ -147,23 +169,6 @@ fn read_few_words(count: u8, reader: &mut Reader<'_>) -> Result<Vec<u32>, Trunca
         return Err(Truncated);
     }
     read_words(count, reader)
-}
-
-/// Reads what is said of slots, each of which is named once.
-fn read_ascending<T>(
-    bytes: &[u8],
-    mut read: impl FnMut(&mut Reader<'_>) -> Result<T, Truncated>,
-) -> Result<Vec<(usize, T)>, Truncated> {
-    let mut reader = Reader::new(bytes);
-    let mut all: Vec<(usize, T)> = Vec::new();
-    while !reader.is_empty() {
-        let slot = read_slot(&mut reader)?;
-        if all.last().is_some_and(|(last, _)| *last >= slot) {
-            return Err(Truncated);
-        }
-        all.push((slot, read(&mut reader)?));
-    }
-    Ok(all)
 }
 
 #[cfg(test)]
@@ -186,27 +191,26 @@ mod tests {
         let told = [
             (3, Told::Sketch(vec![7; CAPACITY_MAX])),
             (4, Told::Names(vec![1, 2])),
-            (16_383, Told::Names(vec![])),
+            (SLOTS - 1, Told::Names(vec![])),
         ];
-        let mut bytes = Vec::new();
-        told.iter()
-            .for_each(|(slot, told)| told.put(*slot, &mut bytes));
+        let (mut bytes, mut next) = (Vec::new(), 0);
+        for (slot, told) in &told {
+            put_told(*slot, told, next, &mut bytes);
+            next = slot + 1;
+        }
         assert_eq!(read_told(&bytes).as_deref(), Ok(&told[..]));
         assert_eq!(read_told(&bytes[..bytes.len() - 1]), Err(Truncated));
-        assert_eq!(
-            read_told(&[bytes.clone(), bytes].concat()),
-            Err(Truncated),
-            "slots twice"
-        );
+        put_told(SLOTS, &Told::Names(vec![]), next, &mut bytes);
+        assert_eq!(read_told(&bytes), Err(Truncated), "no such slot");
         let mut large = Vec::new();
-        Told::Sketch(vec![7; CAPACITY_MAX + 1]).put(3, &mut large);
+        put_told(3, &Told::Sketch(vec![7; CAPACITY_MAX + 1]), 0, &mut large);
         assert_eq!(read_told(&large), Err(Truncated));
     }
 
     #[test]
     fn findings_are_read_as_they_were_put_and_nothing_else_is() {
-        let finding = |missing, own| {
-            let (own, unasked) = (glimpses(own), 300);
+        let finding = |missing, own, unasked| {
+            let own = glimpses(own);
             Some(Finding {
                 missing,
                 own,
@@ -214,19 +218,16 @@ mod tests {
             })
         };
         let findings = [
-            (
-                3,
-                finding(Missing::Roots(Locator::from_terms(vec![9, 8])), 3),
-            ),
-            (4, None),
-            (5, finding(Missing::Names(vec![1, 2]), 0)),
+            finding(Missing::Roots(Locator::from_terms(vec![9, 8])), 3, 300),
+            None,
+            finding(Missing::Names(vec![1, 2]), 1, 0),
         ];
         let mut bytes = Vec::new();
-        for (slot, finding) in &findings {
+        for finding in &findings {
             match finding {
-                None => put_too_small(*slot, &mut bytes),
+                None => put_too_small(&mut bytes),
                 Some(found) => {
-                    put_missing(*slot, &found.missing, &mut bytes);
+                    put_missing(&found.missing, &mut bytes);
                     put_own(&found.own, found.unasked, &mut bytes);
                 }
             }
@@ -245,7 +246,7 @@ mod tests {
                 prop_assert!(all.iter().map(|(_, told)| 4 * words(told)).sum::<usize>() <= bytes.len());
             }
             if let Ok(all) = read_findings(&bytes) {
-                let findings = all.iter().filter_map(|(_, finding)| finding.as_ref());
+                let findings = all.iter().flatten();
                 let sizes = findings.map(|found| 4 * found.missing.count() + 4 * found.own.len());
                 prop_assert!(sizes.sum::<usize>() <= bytes.len());
             }
