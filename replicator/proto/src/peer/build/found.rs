@@ -23,6 +23,9 @@ use crate::{
 /// Memory for keys that went with others before their turn. Beyond it they are forgotten, and go once more.
 const AHEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Takes entries.
+type Visit<'a> = &'a mut dyn FnMut(&[u8]);
+
 /// Later than every unit.
 const ALL: Stamp = Stamp(u64::MAX);
 
