@@ -183,7 +183,11 @@ impl Store for Keyspace {
 
     fn settle(&self, settled: Settled) {
         self.log.units().forget(settled.stamp());
-        *self.settled.write() = settled;
+        let mut held = self.settled.write();
+        // Sessions may come here in another order than they were told.
+        if settled.stamp() >= held.stamp() {
+            *held = settled;
+        }
     }
 
     fn settled(&self) -> Settled {

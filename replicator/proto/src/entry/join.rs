@@ -258,3 +258,120 @@ fn join_registers(local: &EntryRef<'_>, incoming: &EntryRef<'_>) -> Joined {
         Joined::Mixed(layout::to_box(&joined))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decimal::Decimal, entry::totals::Actor, hlc::Origin};
+
+    const KEY: &[u8] = b"key";
+    const AWAY: Origin = Origin(3);
+
+    /// Everything up to 100 is settled, but of region 3 only what it wrote up to 40.
+    fn settled() -> Settled {
+        Settled::up_to(Stamp(100)).but_for(AWAY, Stamp(40))
+    }
+
+    fn by(origin: u8, stamp: u64) -> Version {
+        Version {
+            stamp: Stamp(stamp),
+            origin: Origin(origin),
+        }
+    }
+
+    fn value(version: Version) -> EntryRef<'static> {
+        EntryRef {
+            body: Body::Bytes(b"v"),
+            ..EntryRef::absent(KEY, version)
+        }
+    }
+
+    fn totals(of: &[(u8, u64)]) -> Vec<u8> {
+        of.iter().fold(Vec::new(), |totals, &(origin, stamp)| {
+            let total = Total {
+                actor: Actor {
+                    origin: Origin(origin),
+                    incarnation: 1,
+                },
+                stamp: Stamp(stamp),
+                sum: Decimal::from(1),
+            };
+            let mut next = Vec::new();
+            Totals::trusted(&totals).encode_with(&total, &mut next);
+            next
+        })
+    }
+
+    fn counter(totals: &[u8]) -> EntryRef<'_> {
+        EntryRef {
+            totals: Totals::trusted(totals),
+            ..EntryRef::absent(KEY, Version::ZERO)
+        }
+    }
+
+    /// Whether something of an entry is taken over, and whether it is over.
+    fn comes(local: Option<&EntryRef<'_>>, incoming: &EntryRef<'_>) -> (bool, bool) {
+        let settled = settled();
+        let forgotten = Forgotten {
+            local: &settled,
+            ..Forgotten::default()
+        };
+        let is_new = !matches!(join(local, incoming, forgotten), None | Some(Joined::Local));
+        (is_new, is_over(local, incoming, forgotten))
+    }
+
+    #[test]
+    fn what_everybody_has_heard_of_and_nobody_holds_is_over() {
+        assert_eq!(comes(None, &value(by(1, 90))), (false, true));
+        assert_eq!(comes(None, &value(by(1, 101))), (true, false));
+        let newer = value(by(1, 95));
+        assert_eq!(comes(Some(&newer), &value(by(1, 90))), (false, false));
+    }
+
+    #[test]
+    fn what_a_region_wrote_while_it_was_away_is_news() {
+        assert_eq!(comes(None, &value(by(3, 41))), (true, false));
+        assert_eq!(comes(None, &value(by(3, 40))), (false, true));
+        let older = value(by(1, 30));
+        let deleted = EntryRef::absent(KEY, by(3, 50));
+        assert_eq!(comes(Some(&older), &deleted), (true, false));
+    }
+
+    #[test]
+    fn a_deadline_set_far_away_brings_back_nothing() {
+        for stamp in [60, 120] {
+            let mut prolonged = value(by(1, 30));
+            prolonged.deadline = Deadline {
+                version: by(3, stamp),
+                at: None,
+            };
+            assert_eq!(comes(None, &prolonged), (false, true), "{stamp}");
+            let held = value(by(1, 30));
+            assert_eq!(comes(Some(&held), &prolonged), (true, false), "{stamp}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_far_away_counts_only_where_its_base_has_not_ended() {
+        let (fresh, stale) = (totals(&[(3, 60)]), totals(&[(1, 20), (3, 60)]));
+        assert_eq!(comes(None, &counter(&fresh)), (true, false));
+        assert_eq!(comes(None, &counter(&stale)), (false, true));
+        let held = totals(&[(1, 20)]);
+        let held = counter(&held);
+        assert_eq!(comes(Some(&held), &counter(&stale)), (true, false));
+        let again = totals(&[(2, 80)]);
+        let again = counter(&again);
+        assert_eq!(comes(Some(&again), &counter(&stale)), (false, true));
+    }
+
+    #[test]
+    fn what_counts_on_a_deletion_is_not_over_where_that_is_forgotten() {
+        let counted = totals(&[(1, 90)]);
+        let here = counter(&counted);
+        let there = EntryRef {
+            totals: Totals::trusted(&counted),
+            ..EntryRef::absent(KEY, by(1, 80))
+        };
+        assert_eq!(comes(Some(&here), &there), (false, false));
+    }
+}

@@ -29,8 +29,7 @@
 //!
 //! # Regions that are away
 //!
-//! A region of which nothing was heard for longer than the *horizon*, or whose absence costs more memory than that allows,
-//! is *released*: nobody waits for it, and the dead are forgotten without it. What had been heard of it until then is kept
+//! A region of which nothing was heard for longer than the *horizon* is *released*: nobody waits for it, and the dead are forgotten without it. What had been heard of it until then is kept
 //! apart ([`Settled`]), so that what it writes meanwhile is news when it is back, and what others have forgotten is not.
 //! It claims no more than it had heard of the others until it is proved to hold the same as they do.
 //!
@@ -357,7 +356,7 @@ impl Inner {
         self.peers.iter().enumerate().all(is_whole)
     }
 
-    /// What is held here for certain: what was heard of every peer, but no more than before while something is missing.
+    /// What is held here for certain: what was heard of every peer that is waited for, but no more than before while something is missing.
     fn claim(&mut self, now: Stamp) -> Stamp {
         let heard = self.awaited().map(|peer| peer.heard).fold(now, Stamp::min);
         self.held = match self.is_whole() {

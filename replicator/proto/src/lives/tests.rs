@@ -1,7 +1,7 @@
 //! What a node claims, waits for, and counts as settled, as words and proofs arrive.
 
 use super::*;
-use crate::log::LANES;
+use crate::{hlc::Version, log::LANES, time::Wall, wire::control::Word};
 
 const EU: PeerIndex = PeerIndex(0);
 const AP: PeerIndex = PeerIndex(1);
@@ -132,4 +132,114 @@ fn a_life_alone_has_nothing_to_wait_for() {
     let alone = Lives::new(own, [], Time(0), Duration::from_secs(10));
     assert_eq!(alone.loading(Time(0)), None);
     assert_eq!(alone.settled(NOW).stamp(), NOW);
+}
+
+/// A stamp so many milliseconds after the start.
+fn ms(ms: u64) -> Stamp {
+    Stamp::at(Wall(ms))
+}
+
+fn hears(us: &Lives, peer: PeerIndex, of: [(u8, u64); 2], settled: Stamp) -> Hearsay {
+    let words = of.map(|(id, heard_ms)| Word {
+        id,
+        incarnation: u64::from(id) * 10,
+        heard: ms(heard_ms),
+        holds: ms(heard_ms),
+    });
+    let hearsay = Hearsay {
+        settled,
+        words: words.to_vec(),
+    };
+    us.listen(peer, &hearsay, ms(0), Wall(1_000));
+    hearsay
+}
+
+fn proves(us: &Lives, peer: PeerIndex, epoch: u64, hearsay: Option<&Hearsay>) {
+    let theirs = Standing {
+        known: known([10, 20, 30]),
+        in_doubt_until: Stamp::ZERO,
+        flushed: Version::ZERO,
+    };
+    us.prove(peer, epoch, theirs, hearsay);
+}
+
+#[test]
+fn a_region_without_a_link_is_heard_of_through_another_as_far_as_both_are_equal() {
+    let us = whole();
+    us.part(AP);
+    us.accept(AP, &word(ms(500).0, ms(500).0));
+    us.accept(EU, &word(ms(9_000).0, ms(9_000).0));
+    let hearsay = hears(&us, EU, [(1, 9_000), (3, 2_500)], ms(0));
+    assert_eq!(us.holds(ms(9_000)), ms(500), "nothing is proved");
+    proves(&us, EU, 1, Some(&hearsay));
+    assert_eq!(us.holds(ms(9_000)), ms(2_000), "the end of epoch 1");
+    assert_eq!(
+        us.settled(ms(9_000)).stamp(),
+        ms(500),
+        "ap-south's word came after that"
+    );
+    let hearsay = hears(&us, EU, [(1, 9_000), (3, 4_500)], ms(0));
+    proves(&us, EU, 2, Some(&hearsay));
+    assert_eq!(us.settled(ms(9_000)).stamp(), ms(2_500));
+}
+
+#[test]
+fn a_life_that_others_have_met_puts_what_is_held_in_doubt() {
+    let us = whole();
+    us.part(AP);
+    us.accept(EU, &word(900, 900));
+    us.accept(AP, &word(900, 900));
+    assert_eq!(us.holds(NOW), Stamp(900));
+    us.accept(EU, &word(950, 950));
+    us.accept(AP, &word(950, 950));
+    let newer = Word {
+        id: 3,
+        incarnation: 31,
+        heard: Stamp::ZERO,
+        holds: Stamp::ZERO,
+    };
+    let of = |word| Hearsay {
+        settled: Stamp::ZERO,
+        words: vec![word],
+    };
+    let beyond = Word {
+        incarnation: 2_000,
+        ..newer
+    };
+    us.listen(EU, &of(beyond), ms(7), Wall(1_000));
+    assert_eq!(us.known().of(Origin(3)), 30, "it is not yet so late");
+    us.listen(EU, &of(newer), ms(7), Wall(1_000));
+    assert_eq!(us.known().of(Origin(3)), 31);
+    assert_eq!((us.holds(NOW), us.in_doubt_until()), (Stamp(900), ms(7)));
+}
+
+#[test]
+fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news() {
+    let us = whole().with_horizon(Duration::from_secs(5));
+    us.accept(EU, &word(ms(1_000).0, ms(1_000).0));
+    us.accept(AP, &word(ms(1_000).0, ms(1_000).0));
+    us.part(AP);
+    us.accept(EU, &word(ms(6_000).0, ms(6_000).0));
+    assert_eq!(us.settled(ms(6_000)), Settled::up_to(ms(1_000)));
+    assert_eq!(
+        us.settled(ms(6_001)),
+        Settled::up_to(ms(1_000)),
+        "what eu-west alone heard of it must be here first"
+    );
+    us.accept(EU, &word(ms(8_000).0, ms(8_000).0));
+    proves(&us, EU, 7, None);
+    let behind = Settled::up_to(ms(8_000)).but_for(Origin(3), ms(1_000));
+    assert_eq!(us.settled(ms(8_000)), behind);
+    us.meet(AP, 30, ms(8_000));
+    assert_eq!(us.holds(ms(8_000)), ms(1_000), "it waits for it again");
+    assert_eq!(us.settled(ms(8_000)), behind, "and takes nothing back");
+    hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(7_000));
+    assert!(us.may_drop(AP, ms(7_000)), "we were away for ap-south");
+    assert!(!us.may_drop(AP, ms(7_001)));
+    us.accept(AP, &word(ms(9_000).0, ms(9_000).0));
+    us.accept(EU, &word(ms(9_000).0, ms(9_000).0));
+    assert_eq!(us.settled(ms(9_000)), behind, "until both are equal");
+    proves(&us, AP, 8, None);
+    assert_eq!(us.settled(ms(9_000)), Settled::up_to(ms(9_000)));
+    assert!(!us.may_drop(AP, ms(7_000)));
 }

@@ -22,6 +22,7 @@ mod findings;
 mod glimpse;
 mod groups;
 pub mod handshake;
+mod hearsay;
 mod interface;
 mod lead;
 mod lists;
@@ -357,19 +358,8 @@ impl Peer {
             | Control::Pushed(_)
             | Control::Repaired(_)) => return self.compare(frame, wall, node, out),
             Control::Clock(theirs) => self.lead.hear(theirs, wall),
-            Control::Hearsay(hearsay) => {
-                let clock = node.log.clock();
-                let settled = clock.observe(hearsay.settled, wall);
-                settled.map_err(|skew| skew.to_string())?;
-                let latest = wall + clock.max_skew();
-                node.lives
-                    .listen(self.index, &hearsay, clock.stamp(wall), latest);
-                self.hearsay = Some(hearsay);
-            }
-            Control::Over(over) => {
-                let may_drop = |newest| node.lives.may_drop(self.index, newest);
-                self.receiver.drop_ended(&over, node.store, wall, may_drop);
-            }
+            Control::Hearsay(hearsay) => return self.hear_hearsay(hearsay, wall, node),
+            Control::Over(over) => self.hear_over(&over, wall, node),
             Control::Hello(_) | Control::Refuse(_) => return Err(OUT_OF_TURN.to_owned()),
         }
         Ok(())

@@ -252,10 +252,11 @@ fn over<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Vec<Over> {
         flushed: store.flushed(),
     };
     let is_over = |entry: &EntryRef<'_>| {
-        let mut held: Option<Box<[u8]>> = None;
-        store.export(&[entry.key], &mut |bytes| held = Some(bytes.into()));
-        let held = held.as_deref().map(layout::view);
-        join::is_over(held.as_ref(), entry, forgotten)
+        let mut is_over = None;
+        store.export(&[entry.key], &mut |held| {
+            is_over = Some(join::is_over(Some(&layout::view(held)), entry, forgotten));
+        });
+        is_over.unwrap_or_else(|| join::is_over(None, entry, forgotten))
     };
     let mut over = Vec::new();
     let mut look = |entry: &EntryRef<'_>| {

@@ -12,7 +12,7 @@ use crate::{
     store::Store,
     time::Wall,
     wire::{
-        WIRE_HEARSAY, WIRE_SKETCHES,
+        WIRE_SKETCHES,
         control::{Compare, Compared, Control},
     },
 };
@@ -121,23 +121,6 @@ impl Peer {
             out.push(Output::Control(frame.encode()));
         }
         result
-    }
-
-    /// Tells what was heard of others.
-    pub(super) fn tell_hearsay<S>(&self, node: &Node<'_, S>, out: &mut Outbox) {
-        if self.wire >= WIRE_HEARSAY {
-            let hearsay = Control::Hearsay(node.lives.hearsay());
-            out.push(Output::Control(hearsay.encode()));
-        }
-    }
-
-    /// Tells a peer that was away for long what it still holds of what has ended.
-    fn tell_over<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
-        let over = self.receiver.take_over();
-        let is_told = self.wire >= WIRE_HEARSAY && node.lives.is_behind(self.index);
-        if is_told && !over.is_empty() {
-            out.push(Output::Control(Control::Over(over).encode()));
-        }
     }
 
     /// Notes that a repair has brought something, if one has.

@@ -29,9 +29,6 @@ type Visit<'a> = &'a mut dyn FnMut(&[u8]);
 /// Later than every unit.
 const ALL: Stamp = Stamp(u64::MAX);
 
-/// What is called with each entry that is found.
-type Visit<'a> = &'a mut dyn FnMut(&[u8]);
-
 /// Keys that were found, and have not been sent.
 #[derive(Debug)]
 pub(in super::super) struct Found {
