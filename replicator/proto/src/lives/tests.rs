@@ -218,6 +218,7 @@ fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news(
     let us = whole().with_horizon(Duration::from_secs(5));
     us.accept(EU, &word(ms(1_000).0, ms(1_000).0));
     us.accept(AP, &word(ms(1_000).0, ms(1_000).0));
+    assert_eq!(us.settled(ms(1_000)), Settled::up_to(ms(1_000)));
     us.part(AP);
     us.accept(EU, &word(ms(6_000).0, ms(6_000).0));
     assert_eq!(us.settled(ms(6_000)), Settled::up_to(ms(1_000)));
