@@ -46,6 +46,12 @@ pub struct Status {
     pub log: UpdateLog,
     /// One for each other region.
     pub links: Vec<Link>,
+    /// Other processes that claim the node's region, as peers said within the last seconds.
+    #[serde(default)]
+    pub twins: Vec<Twin>,
+    /// Whether a peer says that the node's region was removed from the cluster.
+    #[serde(default)]
+    pub removed: bool,
     /// [`RESTART_NOTE`].
     pub note: String,
 }
@@ -96,6 +102,17 @@ pub struct UpdateLog {
     /// Memory that it may use; beyond it the oldest updates are dropped, and a peer that still
     /// needed them is caught up by a sweep.
     pub limit_bytes: u64,
+}
+
+/// Another process that claims the region of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Twin {
+    /// When it started, in milliseconds since the Unix epoch.
+    pub incarnation: u64,
+    /// Where it dialled from.
+    pub address: String,
+    /// The region whose node refused it.
+    pub refused_by: String,
 }
 
 /// The link to one other region.

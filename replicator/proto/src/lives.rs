@@ -24,6 +24,9 @@
 //! A claim belongs to a life: a region that starts again claims nothing until it is whole. Because a new life is heard of
 //! before anything else is heard from it, no region takes an empty node's word for that of the full one before it.
 //!
+//! A region that was removed is one that has a new life of which nothing will be heard: what it left behind is found in
+//! the same way, and nobody waits for it. One that is added claims nothing, so nothing more is forgotten until it is whole.
+//!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
 
 use std::time::Duration;
@@ -39,6 +42,10 @@ use crate::{
     time::Time,
     wire::control::{Standing, Watermark},
 };
+
+/// An incarnation is a time in milliseconds: the year 10889 is the last that fits. Above it stands how often the region was
+/// removed.
+const INCARNATION_BITS: u32 = 48;
 
 /// Lives that a node has heard of: the newest of each region.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,9 +72,15 @@ impl FromIterator<Actor> for Known {
 #[derive(Debug)]
 struct Peer {
     origin: Origin,
+    /// How often its region was removed: what it did before is of earlier lives.
+    removals: u16,
+    /// Whether it is removed at present, and waited for by nobody.
+    is_removed: bool,
     /// Zero when none was heard of.
     incarnation: u64,
     is_linked: bool,
+    /// Whether it refuses this node, and serves in its place or without it.
+    turned_away: bool,
     /// Everything that it wrote up to here has been applied here.
     delivered: Stamp,
     /// What this life claims to hold.
@@ -96,7 +109,7 @@ impl Received {
 
 #[derive(Debug)]
 struct Inner {
-    peers: Box<[Peer]>,
+    peers: Vec<Peer>,
     /// What this node claims to hold.
     held: Stamp,
     /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
@@ -130,24 +143,38 @@ impl Lives {
         now: Time,
         patience: Duration,
     ) -> Self {
-        let unheard = |origin| Peer {
-            origin,
-            incarnation: 0,
-            is_linked: false,
-            delivered: Stamp::ZERO,
-            holds: Stamp::ZERO,
-            received: None,
-        };
         Self {
             own,
             patience_ends: now + patience,
             inner: Mutex::new(Inner {
-                peers: peers.into_iter().map(unheard).collect(),
+                peers: peers.into_iter().map(Peer::unheard).collect(),
                 held: Stamp::ZERO,
                 in_doubt_until: Stamp::ZERO,
                 has_loaded: false,
             }),
         }
+    }
+
+    /// The next peer is the node of `origin`.
+    pub(crate) fn add(&self, origin: Origin) {
+        self.inner.lock().peers.push(Peer::unheard(origin));
+    }
+
+    /// `peer` begins anew: its region was removed so often, and is still if that became known at `removed`.
+    pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, removed: Option<Stamp>) {
+        let mut inner = self.inner.lock();
+        let peer = &mut inner.peers[peer.0];
+        *peer = Peer {
+            removals,
+            is_removed: removed.is_some(),
+            ..Peer::unheard(peer.origin)
+        };
+        inner.in_doubt_until = removed.unwrap_or(inner.in_doubt_until);
+    }
+
+    /// Whether `peer` turned this node away: it can be reached, and holds what is not here.
+    pub fn turn_away(&self, peer: PeerIndex, is_turned_away: bool) {
+        self.inner.lock().peers[peer.0].turned_away = is_turned_away;
     }
 
     /// The newest life of every region that was heard of.
@@ -165,7 +192,7 @@ impl Lives {
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
         let mut inner = self.inner.lock();
         let peer = &mut inner.peers[peer.0];
-        peer.is_linked = true;
+        (peer.is_linked, peer.turned_away) = (true, false);
         if incarnation > peer.incarnation {
             peer.incarnation = incarnation;
             peer.holds = Stamp::ZERO;
@@ -244,22 +271,16 @@ impl Lives {
     pub(crate) fn settled(&self, now: Stamp) -> Stamp {
         let mut inner = self.inner.lock();
         let held = inner.claim(now);
-        inner
-            .peers
-            .iter()
-            .map(|peer| peer.holds)
-            .fold(held, Stamp::min)
+        let present = inner.present();
+        present.map(|(_, peer)| peer.holds).fold(held, Stamp::min)
     }
 
     /// Peers from which nothing was ever received whole.
     #[must_use]
     pub fn missing(&self) -> Vec<PeerIndex> {
         let inner = self.inner.lock();
-        let is_missing = |&at: &usize| inner.peers[at].received.is_none();
-        (0..inner.peers.len())
-            .filter(is_missing)
-            .map(PeerIndex)
-            .collect()
+        let missing = inner.present().filter(|(_, peer)| peer.received.is_none());
+        missing.map(|(at, _)| at).collect()
     }
 
     /// What this node waits for before it serves clients: until it holds what its peers held when it started, or, of those
@@ -271,26 +292,47 @@ impl Lives {
             return None;
         }
         let is_patient = now < self.patience_ends;
-        let is_awaited = |peer: &Peer| peer.received.is_none() && (peer.is_linked || is_patient);
-        let awaited: Vec<PeerIndex> = (0..inner.peers.len())
-            .filter(|&at| is_awaited(&inner.peers[at]))
-            .map(PeerIndex)
-            .collect();
+        let is_reached = |peer: &Peer| peer.is_linked || peer.turned_away;
+        let is_awaited = |peer: &Peer| peer.received.is_none() && (is_reached(peer) || is_patient);
+        let awaited = inner.present().filter(|(_, peer)| is_awaited(peer));
+        let awaited: Vec<PeerIndex> = awaited.map(|(at, _)| at).collect();
         inner.has_loaded = awaited.is_empty();
         (!awaited.is_empty()).then_some(Loading { awaited })
     }
 }
 
 impl Peer {
+    fn unheard(origin: Origin) -> Self {
+        Self {
+            origin,
+            removals: 0,
+            is_removed: false,
+            incarnation: 0,
+            is_linked: false,
+            turned_away: false,
+            delivered: Stamp::ZERO,
+            holds: Stamp::ZERO,
+            received: None,
+        }
+    }
+
+    /// A removal is followed by later lives only, whatever their clocks said.
     fn life(&self) -> Actor {
         Actor {
             origin: self.origin,
-            incarnation: self.incarnation,
+            incarnation: u64::from(self.removals) << INCARNATION_BITS | self.incarnation,
         }
     }
 }
 
 impl Inner {
+    /// Peers whose regions belong to the cluster.
+    fn present(&self) -> impl Iterator<Item = (PeerIndex, &Peer)> {
+        let peers = self.peers.iter().enumerate();
+        let present = peers.filter(|(_, peer)| !peer.is_removed);
+        present.map(|(at, peer)| (PeerIndex(at), peer))
+    }
+
     fn others(&self, peer: PeerIndex) -> impl Iterator<Item = &Peer> {
         let is_other = move |(at, _): &(usize, &Peer)| *at != peer.0;
         self.peers
@@ -306,17 +348,19 @@ impl Inner {
             return true;
         };
         self.others(peer)
-            .any(|other| !received.includes(other.origin, other.incarnation))
+            .map(Peer::life)
+            .any(|life| !received.includes(life.origin, life.incarnation))
     }
 
     fn is_whole(&self) -> bool {
-        (0..self.peers.len()).all(|at| self.peers[at].incarnation > 0 && !self.lacks(PeerIndex(at)))
+        self.present()
+            .all(|(at, peer)| peer.incarnation > 0 && !self.lacks(at))
     }
 
     /// Raises the claim while nothing is missing.
     fn claim(&mut self, now: Stamp) -> Stamp {
         if self.is_whole() {
-            let delivered = self.peers.iter().map(|peer| peer.delivered);
+            let delivered = self.present().map(|(_, peer)| peer.delivered);
             self.held = self.held.max(delivered.fold(now, Stamp::min));
         }
         self.held
@@ -324,16 +368,19 @@ impl Inner {
 }
 
 #[cfg(test)]
+mod membership;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::log::LANES;
 
-    const EU: PeerIndex = PeerIndex(0);
-    const AP: PeerIndex = PeerIndex(1);
-    const NOW: Stamp = Stamp(1_000);
+    pub(super) const EU: PeerIndex = PeerIndex(0);
+    pub(super) const AP: PeerIndex = PeerIndex(1);
+    pub(super) const NOW: Stamp = Stamp(1_000);
 
     /// us-east, whose peers are eu-west and ap-south.
-    fn us() -> Lives {
+    pub(super) fn us() -> Lives {
         let own = Actor {
             origin: Origin(1),
             incarnation: 10,
@@ -346,7 +393,7 @@ mod tests {
         )
     }
 
-    fn known(lives: [u64; 3]) -> Known {
+    pub(super) fn known(lives: [u64; 3]) -> Known {
         let life = |(at, incarnation)| Actor {
             origin: Origin(at),
             incarnation,
@@ -354,7 +401,7 @@ mod tests {
         (1..).zip(lives).map(life).collect()
     }
 
-    fn word(stamp: u64, holds: u64) -> Watermark {
+    pub(super) fn word(stamp: u64, holds: u64) -> Watermark {
         Watermark {
             heads: [0; LANES],
             stamp: Stamp(stamp),
@@ -363,7 +410,7 @@ mod tests {
     }
 
     /// Both peers are met and have sent everything.
-    fn whole() -> Lives {
+    pub(super) fn whole() -> Lives {
         let us = us();
         for (peer, incarnation) in [(EU, 20), (AP, 30)] {
             us.meet(peer, incarnation, Stamp::ZERO);

@@ -19,6 +19,7 @@ pub mod handshake;
 mod interface;
 mod lead;
 mod lists;
+mod membership;
 mod push;
 mod receive;
 mod repair;
@@ -40,6 +41,7 @@ use self::{
     compare::Comparison,
     handshake::{Expected, Refusal},
     lead::Lead,
+    membership::Membership,
     receive::Receiver,
     send::{Reader, Sender},
 };
@@ -77,6 +79,7 @@ pub struct Peer {
     /// What repairs had changed here at the last look.
     repaired: u64,
     lead: Lead,
+    membership: Membership,
     sender: Sender,
     receiver: Receiver,
 }
@@ -98,6 +101,7 @@ impl Peer {
             comparison: Comparison::default(),
             repaired: 0,
             lead: Lead::default(),
+            membership: Membership::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -127,6 +131,10 @@ impl Peer {
         &self.state
     }
 
+    fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
     /// Takes in what happened and appends what is to be done to `out`.
     pub fn handle<S: Store>(
         &mut self,
@@ -142,7 +150,7 @@ impl Peer {
                 Ok(())
             }
             Input::Control(bytes) => self.hear(now, wall, bytes, node, out),
-            Input::Batch(bytes) if self.state == State::Up => self
+            Input::Batch(bytes) if self.is_up() => self
                 .receiver
                 .receive(bytes, node.log.clock(), node.store, now, wall)
                 .map(|()| self.settle(wall, node))
@@ -162,7 +170,7 @@ impl Peer {
             self.refuse(reason, node.lives, out);
         }
         self.proceed(now, wall, node, out);
-        node.log.set_linked(self.index, self.state == State::Up);
+        node.log.set_linked(self.index, self.is_up());
     }
 
     /// Counters of the sending half.
@@ -174,7 +182,7 @@ impl Peer {
     /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
     #[must_use]
     pub fn awaits_append(&self) -> bool {
-        self.state == State::Up && self.sender.is_idle()
+        self.is_up() && self.sender.is_idle()
     }
 
     /// The link lets so many bytes be in flight on its path: what goes beyond waits in the log.
@@ -217,6 +225,7 @@ impl Peer {
         self.sender.disconnect();
         self.receiver.disconnect();
         self.comparison.disconnect();
+        self.membership.disconnect();
     }
 
     fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
@@ -275,7 +284,9 @@ impl Peer {
             | Control::Wanted(_)
             | Control::Pushed(_)
             | Control::Repaired(_)
-            | Control::Clock(_)) => match self.state {
+            | Control::Clock(_)
+            | Control::Regions(_)
+            | Control::Twin(_)) => match self.state {
                 State::Up => self.hear_agreed(now, wall, frame, node, out),
                 State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
             },
@@ -326,6 +337,8 @@ impl Peer {
             | Control::Pushed(_)
             | Control::Repaired(_)) => return self.compare(frame, wall, node, out),
             Control::Clock(theirs) => self.lead.hear(theirs, wall),
+            Control::Regions(regions) => return self.hear_members(regions, wall, node),
+            Control::Twin(twin) => self.hear_twin(twin, now),
             Control::Hello(_) | Control::Refuse(_) => return Err(OUT_OF_TURN.to_owned()),
         }
         Ok(())
@@ -346,6 +359,7 @@ impl Peer {
             self.receiver.incarnation(),
             clock,
         )?;
+        node.roster.admits(self.index, hello.incarnation)?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
             asks: hello.wire >= WIRE_REPAIR,
@@ -382,6 +396,9 @@ impl Peer {
             }
             State::Handshaking => return,
             State::Up => {}
+        }
+        if let Err(refusal) = self.tell_members(node, out) {
+            return self.refuse(refusal.to_string(), node.lives, out);
         }
         let outputs = out.len();
         self.sender

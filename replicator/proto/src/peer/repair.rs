@@ -66,7 +66,9 @@ impl Peer {
             | Control::Watermark(_)
             | Control::Want
             | Control::Sent(_)
-            | Control::Clock(_) => Err(OutOfTurn),
+            | Control::Clock(_)
+            | Control::Regions(_)
+            | Control::Twin(_) => Err(OutOfTurn),
         })
         .map_err(|out_of_turn| out_of_turn.to_string())?;
         self.note_proof(node);

@@ -6,6 +6,7 @@ use crate::{
     hlc::{Stamp, Version},
     lives::Known,
     log::LANES,
+    members::Members,
     time::Wall,
     wire::CONTROL_BYTES_MAX,
 };
@@ -75,10 +76,14 @@ pub enum Control {
     Repaired(u64),
     /// What the sender's clock says. A stamp does not: it follows the most advanced clock.
     Clock(Wall),
+    /// Which regions were added and removed. Since wire version 3, as all that follow.
+    Regions(Regions),
+    /// Another process of the receiver's region was turned away.
+    Twin(Twin),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -93,7 +98,27 @@ const KINDS: [&str; 14] = [
     "Pushed",
     "Repaired",
     "Clock",
+    "Regions",
+    "Twin",
 ];
+
+/// What the sender knows of the cluster's regions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regions {
+    /// All that was decided while nodes ran.
+    pub members: Members,
+    /// Where the sender finds the receiver, as host:port.
+    pub reached_at: String,
+}
+
+/// A process that claims a region of which another one has a link that lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// When it started, in milliseconds since the Unix epoch.
+    pub incarnation: u64,
+    /// Where it dialled from.
+    pub address: String,
+}
 
 /// What the sender held at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

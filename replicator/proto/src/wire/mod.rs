@@ -9,11 +9,13 @@ pub mod bytes;
 pub mod control;
 
 /// The newest wire version that this release speaks.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;
 /// From this wire version on, nodes ask for what they lack, and compare what they hold.
 pub const WIRE_REPAIR: u32 = 2;
 /// From this wire version on, nodes tell each other what their clocks say.
 pub const WIRE_CLOCKS: u32 = 2;
+/// From this wire version on, nodes tell each other which regions were added and removed, and of twins.
+pub const WIRE_MEMBERS: u32 = 3;
 /// The oldest wire version that this release speaks.
 pub const WIRE_VERSION_MIN: u32 = 1;
 /// The largest control frame in bytes.

@@ -78,7 +78,7 @@ fn a_refusal_of_the_hello_itself_names_both_values() {
         }
     };
     let wire = refused(|hello| (hello.wire, hello.wire_min) = (9, 8));
-    assert_names(&wire, &["wire version", "8 to 9", "1 to 2"]);
+    assert_names(&wire, &["wire version", "8 to 9", "1 to 3"]);
     assert_names(&refused(|hello| hello.lanes = 32), &["lanes", "32", "16"]);
     let ahead = refused(|hello| {
         hello.resume.incarnation = 1_000;

@@ -10,7 +10,12 @@ use crate::{
     hlc::{Clock, Origin},
     lives::Lives,
     log::Log,
-    peer::{Builder, handshake::Identity},
+    members::Members,
+    peer::{
+        Builder,
+        handshake::{Expected, Identity},
+    },
+    roster::Roster,
     store::stub::Stub,
     time::Time,
 };
@@ -33,11 +38,17 @@ fn no_more_listings_and_wishes_are_heard_than_may_be_under_way() {
         export: |_: &[&[u8]], _: &mut dyn FnMut(&[u8])| {},
         sweep: |_, _: &mut dyn FnMut(&[u8])| None,
     };
+    let region = Expected {
+        region: identity.region.clone(),
+        origin: own.origin,
+    };
+    let roster = Roster::new(region, [], Members::default());
     let node = Node {
         identity: &identity,
         log: &Log::new(Clock::new(Duration::from_secs(5)), 1, 1 << 20),
         store: &store,
         lives: &Lives::new(own, [Origin(1)], Time(0), Duration::ZERO),
+        roster: &roster,
         builder: &Mutex::<Builder>::default(),
     };
     let (mut pushes, mut out) = (Pushes::default(), Vec::new());
