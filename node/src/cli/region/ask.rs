@@ -71,42 +71,25 @@ pub(super) fn confirmation<'a>(
 ) -> Confirmation {
     let goal = view(told, region);
     let knowing: Vec<&Regions> = answers.filter(|one| view(one, region) == goal).collect();
-    let mut known: BTreeMap<&str, Result<(), String>> = BTreeMap::new();
-    for other in std::iter::once(told)
-        .chain(knowing.iter().copied())
-        .flat_map(|one| &one.others)
-    {
-        if other.removed || other.region == region {
-            continue;
-        }
-        let is_first_hand = knowing.iter().any(|one| one.region == other.region);
-        let said = knowing.iter().flat_map(|one| &one.others);
-        let is_confirmed = said
-            .filter(|one| one.region == other.region)
-            .any(|one| one.informed);
-        let result = match is_first_hand || is_confirmed {
-            true => Ok(()),
-            false => Err(why(other)),
-        };
-        let held = known.entry(&other.region).or_insert_with(|| result.clone());
-        if result.is_ok() {
-            *held = result;
-        }
-    }
-    let is_told = knowing.iter().any(|one| one.region == told.region);
-    known.insert(
+    let said = || knowing.iter().flat_map(|one| &one.others);
+    let concerned = |other: &&Other| !other.removed && other.region != region;
+    let known_of = told.others.iter().chain(said()).filter(concerned);
+    let mut asked: BTreeMap<&str, String> = BTreeMap::new();
+    asked.insert(
         &told.region,
-        match is_told {
-            true => Ok(()),
-            false => Err("it was told, and does not answer any more".to_owned()),
-        },
+        "it was told, and does not answer any more".to_owned(),
     );
+    for other in known_of {
+        asked.entry(&other.region).or_insert_with(|| why(other));
+    }
     let mut reached = Confirmation::default();
-    for (region, result) in known {
-        let region = region.to_owned();
-        match result {
-            Ok(()) => reached.confirmed.push(region),
-            Err(why) => reached.missing.push(Missing { region, why }),
+    for (name, why) in asked {
+        let is_first_hand = knowing.iter().any(|one| one.region == name);
+        let is_confirmed = said().any(|other| other.region == name && other.informed);
+        let region = name.to_owned();
+        match is_first_hand || is_confirmed {
+            true => reached.confirmed.push(region),
+            false => reached.missing.push(Missing { region, why }),
         }
     }
     reached
