@@ -140,8 +140,9 @@ impl Cluster {
         assert!(verified.status.success(), "{said}");
     }
 
-    fn add_d(&self, out: &Path) -> Output {
-        let (out, admin) = (out.display().to_string(), self.admin(0));
+    fn add_d(&self) -> Output {
+        let (out, admin) = (self.path("printed.toml"), self.admin(0));
+        let out = out.display().to_string();
         let address = self.replication(3);
         let args = ["region", "add", "d", "--id", "4", "--address", &address];
         run(&[
@@ -236,9 +237,15 @@ fn a_region_is_added_under_writes_and_removed_without_a_restart() {
             }
             is_over.store(true, Ordering::Release);
         });
-        let added = cluster.add_d(&file);
+        let added = cluster.add_d();
         assert!(added.status.success(), "{added:?}");
-        // Its ports are those that are free.
+        // As printed, but for ports that are free.
+        let printed = fs::read_to_string(cluster.path("printed.toml")).unwrap();
+        assert_eq!(
+            printed.matches("[[replication.peers]]").count(),
+            3,
+            "{printed}"
+        );
         fs::write(&file, cluster.settings(3, "d", &[0, 1, 2])).unwrap();
         let d = cluster.start(3);
         until("the new region", || cluster.is_ready(3));
@@ -247,10 +254,7 @@ fn a_region_is_added_under_writes_and_removed_without_a_restart() {
         });
         d
     });
-    assert!(
-        cluster.add_d(&file).status.success(),
-        "once more does no harm"
-    );
+    assert!(cluster.add_d().status.success(), "once more does no harm");
     cluster.assert_equal(&[0, 1, 2, 3]);
     let alive = |region| {
         let found = cluster.ask_all(region, (0..KEYS).map(|key| format!("EXISTS key:{key}\r\n")));
@@ -298,14 +302,12 @@ fn a_region_is_added_under_writes_and_removed_without_a_restart() {
 
     // Who is away hears of it with its next link, and keeps it.
     drop(c);
-    let added = cluster.add_d(&file);
+    let added = cluster.add_d();
     assert_eq!(added.status.code(), Some(1));
     let said = String::from_utf8(added.stdout).unwrap();
     assert!(said.contains("c has not confirmed"), "{said}");
     let _c = cluster.start(2);
-    fs::write(&file, cluster.settings(3, "d", &[0, 1, 2])).unwrap();
-    until("all to confirm", || cluster.add_d(&file).status.success());
-    fs::write(&file, cluster.settings(3, "d", &[0, 1, 2])).unwrap();
+    until("all to confirm", || cluster.add_d().status.success());
     drop(d);
     let _d = cluster.start(3);
     until("the links", || cluster.linked(3).len() == 3);
@@ -337,11 +339,10 @@ fn a_second_process_of_a_region_serves_nobody_and_the_first_is_told() {
                 .as_array()
                 .is_some_and(|twins| !twins.is_empty())
         });
-        let said = nodes[region].said();
-        assert!(
-            said.contains("another process claims this node's region"),
-            "{said}"
-        );
+        until("the first to say so", || {
+            let said = nodes[region].said();
+            said.contains("another process claims this node's region")
+        });
         until("the twin to be told", || {
             twin.said().contains("two nodes claim")
                 && twins.status(region)["uptime_ms"].as_u64() > Some(8_000)
