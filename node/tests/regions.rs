@@ -125,6 +125,17 @@ impl Cluster {
         lines.take(requests.len()).map(Result::unwrap).collect()
     }
 
+    /// How many keys a region shows.
+    fn alive(&self, region: usize) -> usize {
+        let found = self.ask_all(region, (0..KEYS).map(|key| format!("EXISTS key:{key}\r\n")));
+        found.iter().filter(|answer| *answer == ":1").count()
+    }
+
+    /// How many dead keys it remembers.
+    fn husks(&self, region: usize) -> u64 {
+        self.status(region)["husks"].as_u64().unwrap()
+    }
+
     /// Whether all of these have compared, and hold the same.
     fn verify(&self, regions: &[usize]) -> Output {
         let admins = regions.iter().map(|region| self.admin(*region));
@@ -150,6 +161,37 @@ impl Cluster {
             &["--out", &out, "--admin", &admin, "--timeout", "20s"],
         ]
         .concat())
+    }
+
+    /// Adds the fourth region while every second key is deleted, here and there, and starts its node.
+    fn add_while_half_of_the_keys_are_deleted(&self) -> Node {
+        let file = self.config(3);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for (turn, key) in (0..KEYS).step_by(2).enumerate() {
+                    let deleted = self.ask(turn % 3, &format!("DEL key:{key}"));
+                    assert!(deleted.is_some_and(|answer| answer.starts_with(':')));
+                }
+                is_over.store(true, Ordering::Release);
+            });
+            let added = self.add_d();
+            assert!(added.status.success(), "{added:?}");
+            // As printed, but for ports that are free.
+            let printed = fs::read_to_string(self.path("printed.toml")).unwrap();
+            assert_eq!(
+                printed.matches("[[replication.peers]]").count(),
+                3,
+                "{printed}"
+            );
+            fs::write(&file, self.settings(3, "d", &[0, 1, 2])).unwrap();
+            let d = self.start(3);
+            until("the new region", || self.is_ready(3));
+            until("the end of the deletions", || {
+                is_over.load(Ordering::Acquire)
+            });
+            d
+        })
     }
 }
 
@@ -226,46 +268,14 @@ fn a_region_is_added_under_writes_and_removed_without_a_restart() {
     }
     cluster.ask_all(0, (0..KEYS).map(set));
     cluster.assert_equal(&[0, 1, 2]);
-    let file = cluster.config(3);
-    let is_over = AtomicBool::new(false);
-    let d = thread::scope(|scope| {
-        // Half of the keys are deleted, here and there, while the region comes.
-        scope.spawn(|| {
-            for (turn, key) in (0..KEYS).step_by(2).enumerate() {
-                let deleted = cluster.ask(turn % 3, &format!("DEL key:{key}"));
-                assert!(deleted.is_some_and(|answer| answer.starts_with(':')));
-            }
-            is_over.store(true, Ordering::Release);
-        });
-        let added = cluster.add_d();
-        assert!(added.status.success(), "{added:?}");
-        // As printed, but for ports that are free.
-        let printed = fs::read_to_string(cluster.path("printed.toml")).unwrap();
-        assert_eq!(
-            printed.matches("[[replication.peers]]").count(),
-            3,
-            "{printed}"
-        );
-        fs::write(&file, cluster.settings(3, "d", &[0, 1, 2])).unwrap();
-        let d = cluster.start(3);
-        until("the new region", || cluster.is_ready(3));
-        until("the end of the deletions", || {
-            is_over.load(Ordering::Acquire)
-        });
-        d
-    });
+    let d = cluster.add_while_half_of_the_keys_are_deleted();
     assert!(cluster.add_d().status.success(), "once more does no harm");
     cluster.assert_equal(&[0, 1, 2, 3]);
-    let alive = |region| {
-        let found = cluster.ask_all(region, (0..KEYS).map(|key| format!("EXISTS key:{key}\r\n")));
-        found.iter().filter(|answer| *answer == ":1").count()
-    };
     for region in 0..4 {
-        until("deletions to arrive", || alive(region) == KEYS / 2);
+        until("deletions to arrive", || cluster.alive(region) == KEYS / 2);
     }
-    let husks = |region: usize| cluster.status(region)["husks"].as_u64().unwrap();
     until("the dead to be forgotten", || {
-        (0..4).all(|region| husks(region) == 0)
+        (0..4).all(|region| cluster.husks(region) == 0)
     });
 
     // A node that restarts knows the region without its file.
@@ -277,17 +287,21 @@ fn a_region_is_added_under_writes_and_removed_without_a_restart() {
     // Without its node, what is deleted is remembered for it; once it is removed, no more.
     drop(d);
     cluster.ask_all(0, (0..KEYS).map(|key| format!("DEL key:{key}\r\n")));
-    until("the deletions", || husks(1) > 0);
+    until("the deletions", || cluster.husks(1) > 0);
     let removed = run(&["region", "remove", "d", "--admin", &cluster.admin(0)]);
     assert!(removed.status.success(), "{removed:?}");
     for region in 0..3 {
-        until("the dead to be forgotten", || husks(region) == 0);
+        until("the dead to be forgotten", || cluster.husks(region) == 0);
         until("two links", || cluster.linked(region).len() == 2);
         assert_eq!(cluster.status(region)["links"].as_array().unwrap().len(), 2);
     }
     assert_eq!(cluster.ask(0, "WAIT 2 5000").as_deref(), Some(":2"));
     cluster.assert_equal(&[0, 1, 2]);
 
+    a_removed_region_comes_back_only_once_it_is_added(&cluster, c);
+}
+
+fn a_removed_region_comes_back_only_once_it_is_added(cluster: &Cluster, c: Node) {
     // Its node is refused and told why; it serves nobody.
     let d = cluster.start(3);
     until("the removed node to hear of it", || {

@@ -30,6 +30,7 @@ use greenwich_replicator::{
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::interval};
 
+pub(crate) use self::regions::FILE as REGIONS_FILE;
 use self::{
     life::{Keeper, Life},
     regions::Registrar,

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The file in the data directory.
-const FILE: &str = "regions.toml";
+pub(crate) const FILE: &str = "regions.toml";
 
 /// What a node without replication is told.
 const ALONE: &str =
