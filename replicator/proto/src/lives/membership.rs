@@ -44,6 +44,11 @@ fn a_region_that_was_removed_is_not_waited_for_once_what_it_left_behind_is_here(
     assert_eq!(us.settled(NOW), Stamp(400));
     us.seat(AP, 1, Some(Stamp(600)));
     assert_eq!(
+        us.in_doubt_until(),
+        Stamp(600),
+        "comparisons before prove nothing"
+    );
+    assert_eq!(
         us.settled(NOW),
         Stamp(500),
         "eu-west may hold what only it was told"
