@@ -493,15 +493,4 @@ mod tests {
             "clients are served once and for all"
         );
     }
-
-    #[test]
-    fn a_life_alone_has_nothing_to_wait_for() {
-        let own = Actor {
-            origin: Origin(1),
-            incarnation: 10,
-        };
-        let alone = Lives::new(own, [], Time(0), Duration::from_secs(10));
-        assert_eq!(alone.loading(Time(0)), None);
-        assert_eq!(alone.settled(NOW), NOW);
-    }
 }

@@ -98,3 +98,14 @@ fn who_is_turned_away_does_not_serve_without_the_one_that_has_its_place() {
     us.turn_away(AP, false);
     assert_eq!(us.loading(late), None, "neither can be reached");
 }
+
+#[test]
+fn a_life_alone_has_nothing_to_wait_for() {
+    let own = Actor {
+        origin: Origin(1),
+        incarnation: 10,
+    };
+    let alone = Lives::new(own, [], Time(0), Duration::from_secs(10));
+    assert_eq!(alone.loading(Time(0)), None);
+    assert_eq!(alone.settled(NOW), NOW);
+}
