@@ -1,7 +1,8 @@
 //! The admin port: is the node alive, is it ready, and what does it say about itself.
 //!
 //! `/healthz` and `/readyz` are open, for load balancers. `/status` and `/metrics` need the token
-//! when one is configured. Nothing here can change the node.
+//! when one is configured, and so does `/regions`, the only one that changes something: which regions the cluster has. What
+//! changes is JSON, which a page in an operator's browser cannot send here.
 //!
 //! A connection carries one request, and its time is limited as a whole: a client that sends nothing, sends slowly or
 //! does not read costs one of a bounded number of places for a bounded time. When all are taken, others wait for one.
@@ -14,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -25,14 +26,23 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::metrics;
+use crate::regions::{Addition, Question, Regions, Removal};
 use crate::status::Status;
 
 /// Where the admin port reads the node's status. Called for every request: it must not block.
 pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
 
+/// Where the admin port asks for the regions, and has them changed. It may wait for the disk; an error is for an operator.
+pub type RegionsSource = Arc<dyn Fn(Question) -> Result<Regions, String> + Send + Sync>;
+
 /// Serves the admin port on `listener` for as long as it is polled.
-pub async fn serve(listener: TcpListener, token: Option<Secret>, source: StatusSource) {
-    serve_within(LIMITS, listener, router(token, source)).await;
+pub async fn serve(
+    listener: TcpListener,
+    token: Option<Secret>,
+    source: StatusSource,
+    regions: RegionsSource,
+) {
+    serve_within(LIMITS, listener, router(token, source, regions)).await;
 }
 
 /// What clients of the admin port may take.
@@ -74,11 +84,17 @@ async fn serve_within(limits: Limits, mut listener: TcpListener, router: Router)
     }
 }
 
-fn router(token: Option<Secret>, source: StatusSource) -> Router {
+fn router(token: Option<Secret>, source: StatusSource, regions: RegionsSource) -> Router {
     let token = token.map(|token| Arc::from(token.0));
+    let regions = Router::new()
+        .route("/regions", get(list_regions))
+        .route("/regions/add", post(add_region))
+        .route("/regions/remove", post(remove_region))
+        .with_state(regions);
     Router::new()
         .route("/status", get(status))
         .route("/metrics", get(scrape))
+        .merge(regions)
         .layer(middleware::from_fn_with_state(token, authorize))
         .route("/healthz", get("ok\n"))
         .route("/readyz", get(readyz))
@@ -133,6 +149,33 @@ async fn scrape(State(source): State<StatusSource>) -> Response {
     }
 }
 
+async fn list_regions(State(regions): State<RegionsSource>) -> Response {
+    ask_regions(regions, Question::List).await
+}
+
+async fn add_region(
+    State(regions): State<RegionsSource>,
+    axum::Json(region): axum::Json<Addition>,
+) -> Response {
+    ask_regions(regions, Question::Add(region)).await
+}
+
+async fn remove_region(
+    State(regions): State<RegionsSource>,
+    axum::Json(region): axum::Json<Removal>,
+) -> Response {
+    ask_regions(regions, Question::Remove(region)).await
+}
+
+/// Answers with the regions, or with a sentence that says why not.
+async fn ask_regions(regions: RegionsSource, question: Question) -> Response {
+    match tokio::task::spawn_blocking(move || regions(question)).await {
+        Ok(Ok(regions)) => axum::Json(regions).into_response(),
+        Ok(Err(reason)) => (StatusCode::CONFLICT, reason + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +197,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let token = token.map(|token| Secret(token.into()));
         let source: StatusSource = Arc::new(move || status.clone());
-        let router = router(token, source);
+        let regions: RegionsSource = Arc::new(|question| match question {
+            Question::Add(region) => Err(format!("{} is taken", region.region)),
+            Question::List | Question::Remove(_) => Ok(Regions::default()),
+        });
+        let router = router(token, source, regions);
         std::thread::spawn(move || runtime.block_on(serve_within(limits, listener, router)));
         address
     }
@@ -221,7 +268,7 @@ mod tests {
     #[test]
     fn a_token_guards_status_and_metrics_alone() {
         let served = serve_once(Some("0123456789abcdef"), Status::default());
-        for path in ["/status", "/metrics"] {
+        for path in ["/status", "/metrics", "/regions"] {
             assert_eq!(ask(served, path, None).0, 401);
             assert_eq!(ask(served, path, Some("0123456789abcdeX")).0, 401);
             assert_eq!(ask(served, path, Some("0123456789abcdef0")).0, 401);

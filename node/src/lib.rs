@@ -8,6 +8,7 @@ pub mod command;
 pub mod config;
 pub mod keyspace;
 pub mod metrics;
+pub mod regions;
 pub mod resp;
 pub mod server;
 pub mod status;

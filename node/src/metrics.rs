@@ -51,6 +51,16 @@ const NODE: &[Metric<Status>] = &[
         Gauge(|s| real(s.incarnation)),
     ),
     metric(
+        "greenwich_node_twins",
+        "Peers that lately refused another process of this node's region",
+        Gauge(|s| real(s.twins.len() as u64)),
+    ),
+    metric(
+        "greenwich_node_removed",
+        "1 when a peer says that this node's region was removed from the cluster",
+        Gauge(|s| truth(s.removed)),
+    ),
+    metric(
         "greenwich_node_clock_error_seconds",
         "How far the system's clock is ahead of the node's",
         Gauge(|s| s.clock_error_ms as f64 / 1e3),

@@ -46,6 +46,12 @@ pub struct Status {
     pub log: UpdateLog,
     /// One for each other region.
     pub links: Vec<Link>,
+    /// Other processes that claim the node's region, as peers said within the last seconds.
+    #[serde(default)]
+    pub twins: Vec<Twin>,
+    /// Whether a peer says that the node's region was removed from the cluster.
+    #[serde(default)]
+    pub removed: bool,
     /// [`RESTART_NOTE`].
     pub note: String,
 }
@@ -99,6 +105,17 @@ pub struct UpdateLog {
     /// Units that were forgotten at their limit: a sweep or a repair may bring their keys apart.
     #[serde(default)]
     pub dropped_units: u64,
+}
+
+/// Another process that claims the region of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Twin {
+    /// When it started, in milliseconds since the Unix epoch.
+    pub incarnation: u64,
+    /// Where it dialled from.
+    pub address: String,
+    /// The region whose node refused it.
+    pub refused_by: String,
 }
 
 /// The link to one other region.

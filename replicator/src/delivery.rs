@@ -74,11 +74,8 @@ pub(crate) async fn deliver(cells: &[Arc<PeerCell>], log: &Log) -> Vec<Undeliver
     };
     // What is left then says all.
     let _in_time = timeout(LIMIT, delivering).await;
-    let left = cells.iter().filter_map(|cell| {
-        let region = cell.peer.lock().expected().region.clone();
-        Undelivered::of(&region, cell.report(log))
-    });
-    left.collect()
+    let left = |cell: &Arc<PeerCell>| Undelivered::of(&cell.expected.region, cell.report(log));
+    cells.iter().filter_map(left).collect()
 }
 
 #[cfg(test)]

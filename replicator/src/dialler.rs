@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     emulation::canonical,
@@ -14,6 +14,9 @@ use crate::{
 
 /// How often a peer that dials is looked up, if the link to it is emulated.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A peer that dials does so within seconds of its start, or of the loss of a link.
+const KNOCK_AFTER: Duration = Duration::from_secs(4);
 
 /// The way to one peer.
 pub(crate) struct Dialler {
@@ -50,9 +53,17 @@ impl Dialler {
         Err(LinkError::of_dials(failures))
     }
 
+    /// Waits for the peer, which dials, and dials it only when it does not come: it may have a link with another node of
+    /// this region, or not know this region, and says so. Safe to cancel.
+    pub(crate) async fn knock(&mut self) -> Result<Connection, LinkError> {
+        // It never ends by itself.
+        let _waited = timeout(KNOCK_AFTER, self.watch()).await;
+        self.dial().await
+    }
+
     /// Never returns: the peer dials. Where its first packets will come from matters only to an emulated link, which
     /// impairs the answers to them.
-    pub(crate) async fn watch(&mut self) -> Result<Connection, LinkError> {
+    async fn watch(&mut self) {
         while self.endpoint.emulation().is_some() {
             if let Ok(mut addresses) = self.name.resolve(self.endpoint.own_ip()).await {
                 addresses.extend(self.last);

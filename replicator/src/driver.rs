@@ -3,6 +3,8 @@
 //! It contains no rule of replication: that is `greenwich_proto::peer`. Here is only when to dial, what to log, and how
 //! frames get on and off a link.
 
+mod reports;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -15,9 +17,11 @@ use greenwich_proto::{
     log::Log,
     peer::{
         Builder, Input, Node, Outbox, Output,
-        handshake::{Contest, Identity},
+        handshake::{Contest, Identity, Refusal, TurnedAway},
     },
+    roster::Roster,
     store::Store,
+    time::Time,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -43,11 +47,15 @@ const REDIAL_SOON_MAX: Duration = Duration::from_millis(500);
 /// The pause after a refusal, which only an operator can end.
 const REDIAL_RARELY: Duration = Duration::from_secs(5);
 /// How long a link tells of another node of its region that was refused: it comes again after each pause.
-const RIVAL_SHOWN: Duration = REDIAL_RARELY.saturating_mul(3);
+pub(crate) const RIVAL_SHOWN: Duration = REDIAL_RARELY.saturating_mul(3);
 /// How often the link's statistics are looked at.
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// The close code of a link that the two sides do not agree upon.
 const CLOSE_CODE_REFUSED: u32 = CLOSE_CODE_DRIVER_FIRST + 1;
+/// The close code of one whose region has a link with another process.
+const CLOSE_CODE_CLAIMED: u32 = CLOSE_CODE_DRIVER_FIRST + 2;
+/// The close code of one whose region was removed from the cluster.
+pub(crate) const CLOSE_CODE_REMOVED: u32 = CLOSE_CODE_DRIVER_FIRST + 3;
 /// Events that are handled before the outputs of the session are performed.
 const EVENTS_AT_ONCE: usize = 64;
 
@@ -57,6 +65,9 @@ pub(crate) struct Shared<S> {
     pub(crate) log: Arc<Log>,
     pub(crate) store: Arc<S>,
     pub(crate) lives: Arc<Lives>,
+    pub(crate) roster: Arc<Roster>,
+    /// The roster's version as far as it is known to have changed.
+    pub(crate) changes: watch::Sender<u64>,
     pub(crate) builder: Mutex<Builder>,
     pub(crate) clocks: Clocks,
     /// A peer applied something.
@@ -70,9 +81,39 @@ impl<S: Store> Shared<S> {
             log: &self.log,
             store: &*self.store,
             lives: &self.lives,
+            roster: &self.roster,
             builder: &self.builder,
         }
     }
+}
+
+/// Tells those who follow the roster that it has changed, if it has.
+pub(crate) fn note_change(changes: &watch::Sender<u64>, roster: &Roster) {
+    let version = roster.version();
+    changes.send_if_modified(|known| std::mem::replace(known, version) != version);
+}
+
+/// What the node of a region hears that does not belong to the cluster any more.
+pub(crate) fn was_removed(region: &str) -> String {
+    let region = region.to_owned();
+    Refusal::Removed { region }.to_string()
+}
+
+/// What a driver is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Keep a link.
+    Go,
+    /// End: another driver goes on, or the node stops.
+    Stop,
+    /// End: the region was removed.
+    Leave,
+}
+
+/// Waits until there is something else to do than to keep a link.
+async fn ended(orders: &mut watch::Receiver<Order>) {
+    // Whoever gave the orders is gone at the end.
+    let _order = orders.wait_for(|order| *order != Order::Go).await;
 }
 
 /// Drives one peer.
@@ -86,7 +127,7 @@ pub(crate) struct Driver<S> {
     /// Connections that the peer dialled, and the one that is next to be a link.
     pub(crate) incoming: mpsc::Receiver<Connection>,
     pub(crate) seat: Seat,
-    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) orders: watch::Receiver<Order>,
     /// What was logged of the link.
     pub(crate) news: LinkNews,
     pub(crate) rivals: Rivals,
@@ -98,31 +139,36 @@ pub(crate) struct Rivals {
     news: News,
     /// When the last one was, while that is shown.
     shown_since: Option<Instant>,
+    /// When the peer said last that it turned away another node of our region.
+    own_said_at: Option<Time>,
 }
+
+/// Whose news those of our own region's other node are.
+const OWN_TWIN: &str = "own twin";
 
 /// Why a link ended.
 enum End {
     Link(LinkError),
     Refused(String),
     Replaced,
-    Shutdown,
+    Ordered,
 }
 
 impl<S: Store> Driver<S> {
     pub(crate) async fn run(&mut self) {
-        let mut shutdown = self.shutdown.clone();
+        let mut orders = self.orders.clone();
         let mut pause = REDIAL_FIRST;
         loop {
             let opened = tokio::select! {
                 opened = self.open() => opened,
-                _ = shutdown.wait_for(|&stop| stop) => return,
+                _ = ended(&mut orders) => return,
             };
             let end = match opened {
                 Ok(link) => self.link(link).await,
                 Err(error) => End::Link(error),
             };
             let redial = match end {
-                End::Shutdown => return,
+                End::Ordered => return,
                 End::Replaced => continue,
                 End::Refused(reason) => {
                     self.report_refusal(&reason);
@@ -162,14 +208,14 @@ impl<S: Store> Driver<S> {
         if !self.seat.is_free() {
             return true;
         }
-        let mut shutdown = self.shutdown.clone();
+        let mut orders = self.orders.clone();
         tokio::select! {
             () = sleep(pause) => true,
             Some(connection) = self.incoming.recv() => {
                 self.take_in(connection);
                 true
             }
-            _ = shutdown.wait_for(|&stop| stop) => false,
+            _ = ended(&mut orders) => false,
         }
     }
 
@@ -184,7 +230,7 @@ impl<S: Store> Driver<S> {
             let reach = async {
                 match self.dials {
                     true => self.dialler.dial().await,
-                    false => self.dialler.watch().await,
+                    false => self.dialler.knock().await,
                 }
             };
             tokio::select! {
@@ -215,12 +261,13 @@ impl<S: Store> Driver<S> {
             End::Link(error) => error.to_string(),
             End::Refused(reason) => reason.clone(),
             End::Replaced => "replaced by a newer link".to_owned(),
-            End::Shutdown => "this node stops".to_owned(),
+            End::Ordered if self.is_removed() => was_removed(&self.region),
+            End::Ordered => "this node stops".to_owned(),
         };
-        let code = if let End::Refused(_) = end {
-            CLOSE_CODE_REFUSED
-        } else {
-            CLOSE_CODE_DRIVER_FIRST
+        let code = match end {
+            End::Refused(_) | End::Ordered if self.is_removed() => CLOSE_CODE_REMOVED,
+            End::Refused(_) => CLOSE_CODE_REFUSED,
+            End::Link(_) | End::Replaced | End::Ordered => CLOSE_CODE_DRIVER_FIRST,
         };
         sender.close(code, &reason);
         self.handle(Input::Disconnected, &mut Outbox::new());
@@ -239,14 +286,14 @@ impl<S: Store> Driver<S> {
             return end;
         }
         let mut stats_due = Instant::now();
-        let mut shutdown = self.shutdown.clone();
+        let mut orders = self.orders.clone();
         let mut timer = Timer::new();
         loop {
             if let Err(end) = self.perform(&mut out, sender) {
                 return end;
             }
             if Instant::now() >= stats_due {
-                if self.look(sender.stats()) {
+                if self.look(sender.stats(), &mut out) {
                     return End::Replaced;
                 }
                 stats_due = Instant::now() + STATS_INTERVAL;
@@ -275,23 +322,21 @@ impl<S: Store> Driver<S> {
                     }
                     Err(error) => tracing::debug!(peer = self.region, %error, "a second link was not opened"),
                 },
-                stopped = shutdown.wait_for(|&stop| stop) => {
-                    drop(stopped);
-                    return End::Shutdown;
-                }
+                () = ended(&mut orders) => return End::Ordered,
             }
         }
     }
 
     /// Looks at how the link fares. Returns whether the one in the seat is to take its place.
-    fn look(&mut self, stats: LinkStats) -> bool {
+    fn look(&mut self, stats: LinkStats, out: &mut Outbox) -> bool {
         let path_bytes = stats.congestion_window_bytes;
-        let split = {
+        let (split, twin) = {
             let mut peer = self.cell.peer.lock();
             peer.set_path(path_bytes);
-            peer.sent().split
+            (peer.sent().split, peer.twin().cloned())
         };
         self.report_split(split);
+        self.report_twin(twin);
         self.cell.view.lock().stats = stats;
         let said_at = self.rivals.shown_since;
         if said_at.is_some_and(|said| said.elapsed() >= RIVAL_SHOWN) {
@@ -306,31 +351,23 @@ impl<S: Store> Driver<S> {
                 let peer = self.cell.peer.lock();
                 peer.contest(wall(), hello, sign, &self.shared.node())
             }
-            Event::Batch(_) | Event::Notice(_) | Event::Closed(_) => {
-                Err("something else than a hello arrived first".to_owned())
-            }
+            Event::Batch(_) | Event::Notice(_) | Event::Closed(_) => Err(TurnedAway::because(
+                &"something else than a hello arrived first",
+            )),
         };
         match contest {
             Ok(contest) => contest == Contest::Replaced,
-            Err(reason) => {
-                self.turn_away(&reason);
+            Err(turned_away) => {
+                self.turn_away(&turned_away, out);
                 false
             }
         }
     }
 
-    /// Refuses the one in the seat, and tells of it at the link that stays.
-    fn turn_away(&mut self, reason: &str) {
-        if let Some(rival) = self.seat.leave() {
-            rival.sender.close(CLOSE_CODE_REFUSED, reason);
-        }
-        let now = Instant::now();
-        if self.rivals.news.is_news(&self.region, reason, now) {
-            tracing::error!(peer = self.region, reason, "a second link was refused");
-        }
-        self.rivals.shown_since = Some(now);
-        let shown = format!("another node of this region was refused: {reason}");
-        self.cell.view.lock().warning = Some(shown);
+    /// Whether the roster does not know the region any more.
+    fn is_removed(&self) -> bool {
+        let seat = self.shared.roster.seat(self.cell.index);
+        *self.orders.borrow() == Order::Leave || seat.is_some_and(|seat| !seat.is_present)
     }
 
     /// When the session looks up by itself.
@@ -388,6 +425,8 @@ impl<S: Store> Driver<S> {
         let (now, node) = (self.shared.clocks.now(), self.shared.node());
         let mut peer = self.cell.peer.lock();
         peer.handle(now, wall(), input, &node, out);
+        drop(peer);
+        note_change(&self.shared.changes, &self.shared.roster);
     }
 
     fn perform(&mut self, out: &mut Outbox, sender: &mut LinkSender) -> Result<(), End> {
@@ -400,50 +439,5 @@ impl<S: Store> Driver<S> {
             }
         }
         Ok(())
-    }
-
-    fn report_up(&mut self, rtt: Duration) {
-        if self.news.up() {
-            tracing::info!(peer = self.region, ?rtt, "link up");
-        }
-        let mut view = self.cell.view.lock();
-        (view.is_heard, view.is_refused, view.reason) = (true, false, None);
-    }
-
-    fn report_split(&mut self, records: u64) {
-        if self.news.split(records) {
-            tracing::warn!(
-                peer = self.region,
-                "keys that were changed together are sent apart: they are too large, or overlap too far, for one batch; \
-                 greenwich_link_split_records_total counts such records"
-            );
-        }
-    }
-
-    fn report_refusal(&mut self, reason: &str) {
-        if self.news.refused(reason, Instant::now()) {
-            tracing::warn!(peer = self.region, reason, "link refused");
-        }
-        let mut view = self.cell.view.lock();
-        (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
-    }
-
-    /// Returns how soon to dial again.
-    fn report_end(&mut self, error: &LinkError) -> Redial {
-        let reason = error.to_string();
-        let is_refused = matches!(error, LinkError::ClosedByPeer { code, .. } if *code == u64::from(CLOSE_CODE_REFUSED));
-        if is_refused || error.redial() == Redial::Rarely {
-            self.report_refusal(&reason);
-            return Redial::Rarely;
-        }
-        let mut view = self.cell.view.lock();
-        // The peer closes what this side refused: the refusal stays the reason.
-        if !view.is_refused {
-            if self.news.lost(&reason, Instant::now()) {
-                tracing::info!(peer = self.region, reason, "link down");
-            }
-            view.reason = Some(reason);
-        }
-        error.redial()
     }
 }

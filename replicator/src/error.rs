@@ -161,6 +161,15 @@ pub enum Redial {
 }
 
 impl LinkError {
+    /// The code with which the peer closed the link, if it did.
+    pub(crate) fn close_code(&self) -> Option<u32> {
+        if let Self::ClosedByPeer { code, .. } = self {
+            u32::try_from(*code).ok()
+        } else {
+            None
+        }
+    }
+
     /// How soon dialling again makes sense.
     #[must_use]
     pub fn redial(&self) -> Redial {

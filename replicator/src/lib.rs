@@ -26,6 +26,7 @@ pub mod identity;
 pub mod link;
 mod link_receiver;
 mod link_sender;
+mod links;
 mod names;
 pub mod news;
 mod replicator;
@@ -38,5 +39,5 @@ pub mod transport;
 mod view;
 
 pub use delivery::Undelivered;
-pub use replicator::{PeerConfig, Replicator, ReplicatorConfig, StartError};
+pub use replicator::{PeerConfig, PeerReport, Replicator, ReplicatorConfig, StartError};
 pub use view::LinkView;

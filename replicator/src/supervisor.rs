@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use greenwich_proto::store::Store;
 use tokio::time::sleep;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Order};
 
 /// Pauses before a driver that panicked starts again: from the first to the longest, doubling. What made it panic is
 /// often sent again.
@@ -33,10 +33,10 @@ pub(crate) async fn supervise<S: Store>(mut driver: Driver<S>) {
         if start.elapsed() > PAUSE_MAX {
             pause = PAUSE_FIRST;
         }
-        let mut shutdown = driver.shutdown.clone();
+        let mut orders = driver.orders.clone();
         tokio::select! {
             () = sleep(pause) => {}
-            _ = shutdown.wait_for(|&stop| stop) => return,
+            _ = orders.wait_for(|order| *order != Order::Go) => return,
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }

@@ -1,8 +1,8 @@
 //! What the driver of a peer shows of its link to the rest of the node. It decides nothing.
 
 use greenwich_proto::{
-    log::Log,
-    peer::{Peer, Report},
+    log::{Log, PeerIndex},
+    peer::{Peer, Report, handshake::Expected},
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,6 +18,8 @@ pub struct LinkView {
     pub is_heard: bool,
     /// Whether the peer, or this node, turned the last connection away.
     pub is_refused: bool,
+    /// Whether the peer said that this node's region was removed from the cluster.
+    pub is_removed: bool,
     /// Why there is no connection, or none that is agreed upon.
     pub reason: Option<String>,
     /// What an operator should know of a link that is up.
@@ -44,6 +46,8 @@ impl LinkView {
 
 /// What a driver and the rest of the node share.
 pub(crate) struct PeerCell {
+    pub(crate) index: PeerIndex,
+    pub(crate) expected: Expected,
     pub(crate) peer: Mutex<Peer>,
     pub(crate) view: Mutex<LinkView>,
     /// The log was appended to.

@@ -2,7 +2,7 @@
 //!
 //! It is told how far off clocks are; it reads none.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tracing::{info, warn};
 
@@ -16,16 +16,16 @@ const PART: u32 = 10;
 pub(super) struct ClockWatch {
     max_skew: Duration,
     own: Alarm,
-    /// In the order of the links.
-    peers: Vec<Alarm>,
+    /// By region.
+    peers: BTreeMap<String, Alarm>,
 }
 
 impl ClockWatch {
-    pub(super) fn new(max_skew: Duration, peers: usize) -> Self {
+    pub(super) fn new(max_skew: Duration) -> Self {
         Self {
             max_skew,
             own: Alarm::default(),
-            peers: vec![Alarm::default(); peers],
+            peers: BTreeMap::new(),
         }
     }
 
@@ -45,7 +45,10 @@ impl ClockWatch {
     /// Looks at the clocks of all peers.
     pub(super) fn look_at_peers(&mut self, links: &[Link]) {
         let limit_ms = millis(self.max_skew / PART);
-        for (alarm, link) in self.peers.iter_mut().zip(links) {
+        self.peers
+            .retain(|region, _| links.iter().any(|link| link.region == *region));
+        for link in links {
+            let alarm = self.peers.entry(link.region.clone()).or_default();
             let Some(skew_ms) = link.clock_skew_ms else {
                 continue;
             };

@@ -23,12 +23,12 @@ pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Repli
     let mut looks = interval(LOOK_INTERVAL);
     loop {
         looks.tick().await;
-        let Some(awaited) = replicator.lock().as_ref().map(awaited) else {
+        let Some(awaited) = replicator.lock().as_ref().map(Replicator::awaited) else {
             return server.is_loading.store(false, Ordering::Relaxed);
         };
-        if awaited.is_empty() {
+        let Some(awaited) = awaited else {
             break;
-        }
+        };
         if said.elapsed() >= PROGRESS_INTERVAL {
             said = Instant::now();
             let keys = server.keyspace.usage().keys;
@@ -42,27 +42,15 @@ pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Repli
     server.is_loading.store(false, Ordering::Relaxed);
     let keys = server.keyspace.usage().keys;
     tracing::info!(keys, after = ?started.elapsed(), "clients are served");
-    let missing = replicator.lock().as_ref().map(missing).unwrap_or_default();
+    let missing = {
+        let replicator = replicator.lock();
+        let missing = replicator.as_ref().map(Replicator::missing);
+        missing.unwrap_or_default()
+    };
     if !missing.is_empty() {
         tracing::warn!(
             peers = missing.join(", "),
             "these peers could not be reached in time: clients are served without keys that only they hold"
         );
     }
-}
-
-/// Regions whose keys are waited for.
-pub(super) fn awaited(replicator: &Replicator) -> Vec<String> {
-    let awaited = replicator.loading().map(|loading| loading.awaited);
-    let region = |at: usize| replicator.peers()[at].expected.region.clone();
-    let awaited = awaited.unwrap_or_default().into_iter();
-    awaited.map(|peer| region(peer.0)).collect()
-}
-
-fn missing(replicator: &Replicator) -> Vec<String> {
-    replicator
-        .missing()
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
 }

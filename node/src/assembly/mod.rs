@@ -6,6 +6,7 @@ mod life;
 mod loading;
 mod memory;
 mod rates;
+mod regions;
 mod report;
 
 use std::{
@@ -19,6 +20,7 @@ use greenwich_proto::{
     entry::totals::Actor,
     hlc::{Clock, Origin, Stamp},
     log::Log,
+    members::Members,
     peer::handshake::{Expected, Identity},
     settled::Settled,
     store::Store,
@@ -30,22 +32,26 @@ use greenwich_replicator::{
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::interval};
 
+pub(crate) use self::regions::FILE as REGIONS_FILE;
 use self::{
     life::{Keeper, Life},
+    regions::Registrar,
     report::{RATE_INTERVAL, Reporter},
 };
 use crate::{
-    admin::StatusSource,
+    admin::{RegionsSource, StatusSource},
     config::{self, Config},
     keyspace::Keyspace,
     server::{self, Server, process::wall},
-    status::{EmulatedLink, Link, RESTART_NOTE, Status, UpdateLog},
+    status::{EmulatedLink, RESTART_NOTE, Status, UpdateLog},
 };
 
 /// The running parts of a node.
 pub struct Assembly {
     /// What the node says about itself.
     pub status: StatusSource,
+    /// Which regions there are, and what is to become of them.
+    pub regions: RegionsSource,
     /// Resolves with a reason when the node cannot go on.
     pub stopped: oneshot::Receiver<String>,
     /// Stops everything in order; returns when it is stopped, with what each peer still lacks of what was written here.
@@ -68,12 +74,9 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
     let (clock, life) = begin_life(config)?;
     let incarnation = life.incarnation();
     let origin = Origin(config.region.id);
-    let peers = &config.replication.peers;
-    let log = Arc::new(Log::new(
-        clock,
-        peers.len(),
-        config.replication.log_limit.as_usize(),
-    ));
+    let members = regions::read(&config.data_dir)?;
+    regions::announce(&members);
+    let log = Arc::new(Log::new(clock, 0, config.replication.log_limit.as_usize()));
     let keyspace = Arc::new(Keyspace::new(
         Arc::clone(&log),
         Actor {
@@ -82,11 +85,7 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         },
         seed(),
     ));
-    let replicator = if peers.is_empty() {
-        None
-    } else {
-        Some(replicate(config, incarnation, &keyspace)?)
-    };
+    let replicator = replicate(config, incarnation, members.clone(), &keyspace)?;
     let acknowledged = replicator
         .as_ref()
         .map(|replicator| Arc::clone(replicator.acknowledged()));
@@ -113,18 +112,23 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         Arc::clone(&replicator),
     );
     let reporter = Arc::new(parts);
+    let registrar = Registrar::new(Arc::clone(config), Arc::clone(&replicator), members);
+    let registrar = Arc::new(registrar);
+    let keeping = tokio::spawn(regions::follow(Arc::clone(&registrar)));
     let measuring = tokio::spawn(measure(Arc::clone(&reporter)));
-    let tending = tokio::spawn(tend(keyspace, peers.is_empty()));
+    let tending = tokio::spawn(tend(keyspace));
     let giving_back = tokio::spawn(memory::give_back());
     let (failed, stopped) = oneshot::channel();
     Ok(Assembly {
         status: Arc::new(move || reporter.status()),
+        regions: Arc::new(move |question| registrar.answer(question)),
         stopped,
         stop: Box::new(move || {
             measuring.abort();
             loading.abort();
             tending.abort();
             giving_back.abort();
+            keeping.abort();
             // Clients first: what they wrote last is then in the log, and stopping the replicator delivers it.
             serving.stop();
             let is_heard = was_heard(&replicator);
@@ -155,11 +159,17 @@ fn was_heard(replicator: &Mutex<Option<Replicator>>) -> bool {
     replicator.as_ref().is_some_and(Replicator::was_heard)
 }
 
+/// Starts replication, unless there is nobody to replicate with.
 fn replicate(
     config: &Config,
     incarnation: u64,
+    members: Members,
     keyspace: &Arc<Keyspace>,
-) -> anyhow::Result<Replicator> {
+) -> anyhow::Result<Option<Replicator>> {
+    let is_added = members.iter().any(|member| member.address.is_some());
+    if config.replication.peers.is_empty() && !is_added {
+        return Ok(None);
+    }
     let credentials = Credentials::load(&config.replication.certificate_files())?;
     let mut endpoint = EndpointConfig::new(config.replication.bind, Arc::new(credentials));
     endpoint.transport = config.replication.transport();
@@ -183,14 +193,13 @@ fn replicate(
         },
         endpoint,
         peers: config.replication.peers.iter().map(expected).collect(),
+        members,
         limits: config.replication.session_limits(),
         loading_patience: config.replication.loading_patience.0,
     };
-    Ok(Replicator::start(
-        config,
-        Arc::clone(keyspace.log()),
-        Arc::clone(keyspace),
-    )?)
+    let log = Arc::clone(keyspace.log());
+    let started = Replicator::start(config, log, Arc::clone(keyspace))?;
+    Ok(Some(started))
 }
 
 /// The links that are impaired, by the peer's region; `None` when there are none. The replicator finds their other ends.
@@ -216,13 +225,13 @@ async fn measure(reporter: Arc<Reporter>) {
     }
 }
 
-async fn tend(keyspace: Arc<Keyspace>, is_alone: bool) {
+async fn tend(keyspace: Arc<Keyspace>) {
     let mut ticks = interval(TEND_INTERVAL);
     let mut next = 0;
     loop {
         ticks.tick().await;
         let now = wall();
-        if is_alone {
+        if keyspace.log().peers() == 0 {
             // Nobody else needs to hear of anything.
             keyspace.settle(Settled::up_to(Stamp::at(now)));
         }
@@ -230,8 +239,8 @@ async fn tend(keyspace: Arc<Keyspace>, is_alone: bool) {
     }
 }
 
-/// What the configuration alone says: names, limits, and a link for every peer.
-pub fn configured_status(config: &Config) -> Status {
+/// What the configuration alone says: names and limits.
+fn configured_status(config: &Config) -> Status {
     Status {
         cluster: config.cluster.clone(),
         region: config.region.name.clone(),
@@ -242,18 +251,6 @@ pub fn configured_status(config: &Config) -> Status {
             limit_bytes: config.replication.log_limit.0,
             dropped_units: 0,
         },
-        links: config
-            .replication
-            .peers
-            .iter()
-            .map(|peer| Link {
-                region: peer.region.clone(),
-                id: peer.id,
-                address: peer.address.clone(),
-                emulation: emulated_link(config, &peer.region),
-                ..Link::default()
-            })
-            .collect(),
         note: RESTART_NOTE.into(),
         ..Status::default()
     }

@@ -1,21 +1,25 @@
 //! The node's status from its parts.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use greenwich_proto::peer::{Report, State};
-use greenwich_replicator::{LinkView, Replicator, clock::wall_error_ms};
+use greenwich_proto::{
+    log::PeerIndex,
+    peer::{Report, State},
+};
+use greenwich_replicator::{LinkView, PeerReport, Replicator, clock::wall_error_ms};
 use parking_lot::Mutex;
 
-use super::{clocks::ClockWatch, configured_status, differing::differing, loading, rates::Rate};
+use super::{clocks::ClockWatch, configured_status, differing::differing, emulated_link, rates::Rate};
 use crate::{
     config::Config,
     keyspace::Keyspace,
     server::{Server, process},
     status::{
-        Batches, Clients, Commands, Compared, Flow, Link, LinkState, Lookups, Memory, Status,
+        Batches, Clients, Commands, Compared, Link, LinkState, Lookups, Memory, Status, Twin,
         UpdateLog, Updates,
     },
 };
@@ -35,8 +39,8 @@ pub(super) struct Reporter {
     clocks: Mutex<ClockWatch>,
 }
 
-/// Sent and received bytes of each link.
-type Rates = Vec<(Rate, Rate)>;
+/// Sent and received bytes of each link, by the number of its peer.
+type Rates = BTreeMap<PeerIndex, (Rate, Rate)>;
 
 impl Reporter {
     pub(super) fn new(
@@ -47,14 +51,7 @@ impl Reporter {
         replicator: Arc<Mutex<Option<Replicator>>>,
     ) -> Self {
         let started = Instant::now();
-        let links = config
-            .replication
-            .peers
-            .iter()
-            .map(|_| (Rate::start(0, started), Rate::start(0, started)));
-        let rates = Mutex::new(links.collect());
-        let replication = &config.replication;
-        let clocks = ClockWatch::new(replication.max_skew.0, replication.peers.len());
+        let clocks = ClockWatch::new(config.replication.max_skew.0);
         Self {
             config,
             incarnation,
@@ -62,7 +59,7 @@ impl Reporter {
             server,
             keyspace,
             replicator,
-            rates,
+            rates: Mutex::default(),
             clocks: Mutex::new(clocks),
         }
     }
@@ -73,8 +70,11 @@ impl Reporter {
         let links = self.links();
         let mut rates = self.rates.lock();
         self.server.counters.sample(now);
-        for ((sent, received), (_, view)) in rates.iter_mut().zip(&links) {
-            let (sent_total, received_total) = total_bytes(view);
+        rates.retain(|index, _| links.iter().any(|link| link.index == *index));
+        for link in &links {
+            let begin = || (Rate::start(0, now), Rate::start(0, now));
+            let (sent, received) = rates.entry(link.index).or_insert_with(begin);
+            let (sent_total, received_total) = total_bytes(&link.view);
             sent.look(sent_total, now);
             received.look(received_total, now);
         }
@@ -87,30 +87,46 @@ impl Reporter {
         self.server.tell_links(described);
     }
 
-    /// The configured links with how they are.
-    fn describe_all(&self, links: &[(Report, LinkView)], rates: &[(Rate, Rate)]) -> Vec<Link> {
-        let mut described = configured_status(&self.config).links;
-        for ((link, (report, view)), rates) in described.iter_mut().zip(links).zip(rates) {
-            describe(link, report, view, rates);
-        }
-        described
+    /// All links with how they are.
+    fn describe_all(&self, links: &[PeerReport], rates: &Rates) -> Vec<Link> {
+        let described = |peer: &PeerReport| {
+            let mut link = Link {
+                region: peer.expected.region.clone(),
+                id: peer.expected.origin.0,
+                address: peer.address.clone(),
+                emulation: emulated_link(&self.config, &peer.expected.region),
+                ..Link::default()
+            };
+            describe(&mut link, &peer.session, &peer.view);
+            if let Some((sent, received)) = rates.get(&peer.index) {
+                link.sent.bytes_per_second = sent.per_second();
+                link.received.bytes_per_second = received.per_second();
+            }
+            link
+        };
+        links.iter().map(described).collect()
     }
 
-    fn links(&self) -> Vec<(Report, LinkView)> {
-        self.replicator
-            .lock()
+    fn links(&self) -> Vec<PeerReport> {
+        let replicator = self.replicator.lock();
+        replicator
             .as_ref()
-            .map(|replicator| replicator.reports().collect())
+            .map(Replicator::reports)
             .unwrap_or_default()
     }
 
-    /// Why clients are not served.
-    fn not_ready(&self, keys: usize) -> Vec<String> {
+    /// Why clients are not served, or should not be.
+    fn not_ready(&self, keys: usize, removed_by: Option<&str>) -> Vec<String> {
+        if let Some(peer) = removed_by {
+            return vec![format!(
+                "this region was removed from the cluster, says {peer}: stop this node, or add its region again and restart it"
+            )];
+        }
         if !self.server.is_loading.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let replicator = self.replicator.lock();
-        let awaited = replicator.as_ref().map(loading::awaited);
+        let awaited = replicator.as_ref().and_then(Replicator::awaited);
         let peers = awaited.unwrap_or_default().join(", ");
         vec![format!(
             "loading: {keys} keys have arrived; not all of {peers} yet"
@@ -121,8 +137,14 @@ impl Reporter {
     pub(super) fn status(&self) -> Status {
         let mut status = configured_status(&self.config);
         let usage = self.keyspace.usage();
-        status.not_ready = self.not_ready(usage.keys);
+        let links = self.links();
         let rates = self.rates.lock();
+        status.links = self.describe_all(&links, &rates);
+        let removed_by = links.iter().find(|link| link.view.is_removed);
+        let removed_by = removed_by.map(|link| link.expected.region.as_str());
+        status.removed = removed_by.is_some();
+        status.not_ready = self.not_ready(usage.keys, removed_by);
+        status.twins = twins(&links);
         status.incarnation = self.incarnation;
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         status.clock_error_ms = wall_error_ms();
@@ -153,14 +175,26 @@ impl Reporter {
             limit_bytes: log.limit_bytes() as u64,
             dropped_units: log.units().dropped(),
         };
-        status.links = self.describe_all(&self.links(), &rates);
         status
     }
 }
 
-fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received): &(Rate, Rate)) {
-    let (sent_bytes, received_bytes) = total_bytes(view);
-    link.state = match (&report.state, view.is_connected) {
+/// Other processes of this node's region that peers turned away lately.
+fn twins(links: &[PeerReport]) -> Vec<Twin> {
+    let twin = |link: &PeerReport| {
+        let twin = link.twin.as_ref()?;
+        Some(Twin {
+            incarnation: twin.incarnation,
+            address: twin.address.clone(),
+            refused_by: link.expected.region.clone(),
+        })
+    };
+    links.iter().filter_map(twin).collect()
+}
+
+/// Where a link stands, and why it is not up or what is wrong with it.
+pub(super) fn link_of(report: &Report, view: &LinkView) -> (LinkState, Option<String>) {
+    let state = match (&report.state, view.is_connected) {
         (State::Up, _) => LinkState::Up,
         (State::Handshaking, _) => LinkState::Handshaking,
         (State::Refused(_), _) => LinkState::Refused,
@@ -168,11 +202,17 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
         (State::Down, _) if report.connects > 0 => LinkState::Down,
         (State::Down, _) => LinkState::Connecting,
     };
-    link.reason = match &report.state {
+    let reason = match &report.state {
         State::Refused(reason) => view.reason.clone().or_else(|| Some(reason.clone())),
         State::Up => view.warning.clone(),
         State::Down | State::Handshaking => view.reason.clone(),
     };
+    (state, reason)
+}
+
+fn describe(link: &mut Link, report: &Report, view: &LinkView) {
+    let (sent_bytes, received_bytes) = total_bytes(view);
+    (link.state, link.reason) = link_of(report, view);
     link.rtt_ms = view
         .is_connected
         .then_some(view.stats.rtt.as_secs_f64() * 1e3);
@@ -182,14 +222,7 @@ fn describe(link: &mut Link, report: &Report, view: &LinkView, (sent, received):
     link.lag_ms = report.lag_ms;
     link.lag_updates = report.lag_updates;
     link.in_flight_bytes = report.in_flight_bytes;
-    link.sent = Flow {
-        bytes_per_second: sent.per_second(),
-        bytes: sent_bytes,
-    };
-    link.received = Flow {
-        bytes_per_second: received.per_second(),
-        bytes: received_bytes,
-    };
+    (link.sent.bytes, link.received.bytes) = (sent_bytes, received_bytes);
     link.batches = Batches {
         sent: report.sent.batches,
         received: report.received.batches,

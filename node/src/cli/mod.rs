@@ -8,6 +8,7 @@ mod lock;
 mod node;
 mod nodes;
 mod ports;
+mod region;
 mod signals;
 mod status;
 mod up;
@@ -32,6 +33,7 @@ enum Command {
     Node(node::NodeArgs),
     Status(status::StatusArgs),
     Verify(verify::VerifyArgs),
+    Region(region::RegionArgs),
     Certs(certs::CertsArgs),
 }
 
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Node(args) => node::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Region(args) => region::run(&args),
         Command::Certs(args) => certs::run(&args),
     };
     match done {

@@ -107,10 +107,16 @@ async fn serve(config: Arc<Config>, exit_with_stdin: bool) -> anyhow::Result<()>
         .with_context(|| format!("cannot open the admin port {}", config.admin.bind))?;
     let Assembly {
         status,
+        regions,
         stopped: mut ended,
         stop,
     } = assembly::start(&config)?;
-    let admin = tokio::spawn(admin::serve(listener, config.admin.token.clone(), status));
+    let admin = tokio::spawn(admin::serve(
+        listener,
+        config.admin.token.clone(),
+        status,
+        regions,
+    ));
     info!(
         region = config.region.name,
         id = config.region.id,

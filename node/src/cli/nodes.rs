@@ -13,7 +13,7 @@ use super::status::fetch::fetch;
 use super::up::record::Record;
 use crate::status::Status;
 
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Where the nodes are.
 #[derive(Debug, Args)]
@@ -27,6 +27,13 @@ pub(super) struct NodesArgs {
     /// File with the admin token of the nodes.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+impl NodesArgs {
+    /// The directory of `up`, unless nodes are named.
+    pub(super) fn data_of_up(&self) -> Option<&Path> {
+        self.admin.is_empty().then_some(&*self.data)
+    }
 }
 
 /// Nodes to ask: the region's name where it is known, and the admin address.
@@ -64,11 +71,26 @@ impl Nodes {
 
     /// Asks all of them at once.
     pub(super) fn ask(&self) -> Vec<Answer> {
+        self.each(|region, admin| ask(region, admin, self.token()))
+    }
+
+    /// The region's name where it is known, and the admin address.
+    pub(super) fn targets(&self) -> &[(Option<String>, String)] {
+        &self.targets
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Runs `ask` for all of them at once.
+    pub(super) fn each<R: Send>(&self, ask: impl Fn(Option<&str>, &str) -> R + Sync) -> Vec<R> {
+        let ask = &ask;
         thread::scope(|scope| {
             let asked: Vec<_> = self
                 .targets
                 .iter()
-                .map(|target| scope.spawn(|| ask(target, self.token.as_deref())))
+                .map(|(region, admin)| scope.spawn(move || ask(region.as_deref(), admin)))
                 .collect();
             asked
                 .into_iter()
@@ -78,14 +100,14 @@ impl Nodes {
     }
 }
 
-fn ask((region, admin): &(Option<String>, String), token: Option<&str>) -> Answer {
+fn ask(region: Option<&str>, admin: &str, token: Option<&str>) -> Answer {
     let (status, error) = match fetch(admin, token, ANSWER_TIME_MAX) {
         Ok(status) => (Some(status), None),
         Err(error) => (None, Some(error.to_string())),
     };
     Answer {
-        region: region.clone(),
-        admin: admin.clone(),
+        region: region.map(str::to_owned),
+        admin: admin.to_owned(),
         status,
         error,
     }

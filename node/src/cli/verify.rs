@@ -76,7 +76,7 @@ fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let asked_at_ms = wall().0;
     let deadline = Instant::now() + args.timeout.0;
     loop {
-        let answers = nodes.ask();
+        let answers = of_the_cluster(nodes.ask());
         let pairs = pairs(&answers, asked_at_ms);
         let silent: Vec<&Answer> = answers.iter().filter(|one| one.status.is_none()).collect();
         let is_equal = silent.is_empty() && pairs.iter().all(|pair| pair.equal);
@@ -109,6 +109,12 @@ fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             (false, false) => ExitCode::from(CANNOT_TELL),
         });
     }
+}
+
+/// Without nodes of regions that were removed: nobody compares with them.
+fn of_the_cluster(mut answers: Vec<Answer>) -> Vec<Answer> {
+    answers.retain(|answer| !answer.status.as_ref().is_some_and(|status| status.removed));
+    answers
 }
 
 fn pairs(answers: &[Answer], asked_at_ms: u64) -> Vec<Pair> {

@@ -17,6 +17,7 @@
 //! | [`wire`] | batches and control frames as bytes |
 //! | [`peer`] | the session with one other node: handshake, sending, receiving, sweeping |
 //! | [`lives`], [`settled`] | which lives of which nodes are over, and what may be forgotten |
+//! | [`members`], [`roster`] | which regions were added and removed; which peers a node has at present |
 //! | [`store`] | what the core needs from a keyspace |
 //! | [`netem`], [`rng`] | a model of a link, shared by the emulated socket and the simulator |
 
@@ -26,10 +27,12 @@ pub mod fingerprint;
 pub mod hlc;
 pub mod lives;
 pub mod log;
+pub mod members;
 pub mod netem;
 pub mod peer;
 pub mod ranges;
 pub mod rng;
+pub mod roster;
 pub mod settled;
 pub mod slew;
 pub mod slots;

@@ -9,10 +9,12 @@ use greenwich_proto::{
     hlc::{Clock, Origin, Version},
     lives::Lives,
     log::{Log, Marks, PeerIndex},
+    members::Members,
     peer::{
         Builder, Input, Node, Outbox, Peer,
         handshake::{Expected, Identity},
     },
+    roster::Roster,
     store::Store,
     time::{Time, Wall},
 };
@@ -48,6 +50,7 @@ pub struct Region<S> {
     identity: Identity,
     store: S,
     lives: Lives,
+    roster: Roster,
     builder: Mutex<Builder>,
     peers: Vec<Peer>,
     /// When each session wants to be ticked, as far as scheduled.
@@ -114,19 +117,16 @@ impl<S: Store> Region<S> {
             swarm.seed ^ incarnation ^ u64::from(origin.0),
         ));
         let others = || (0..swarm.regions).filter(|other| *other != index);
+        let region = |at: usize| Expected {
+            region: name(at),
+            origin: Origin(u8::try_from(at + 1).expect("few regions")),
+        };
+        let configured = others().map(|other| (region(other), format!("{}:1", name(other))));
+        let roster = Roster::new(region(index), configured, Members::default());
         let origins = others().map(|other| Origin(u8::try_from(other + 1).expect("few regions")));
-        let peers = others().enumerate().map(|(at, other)| {
-            let origin = Origin(u8::try_from(other + 1).expect("few regions"));
-            Peer::new(
-                PeerIndex(at),
-                Expected {
-                    region: name(other),
-                    origin,
-                },
-                swarm.limits,
-                now,
-            )
-        });
+        let peers = others()
+            .enumerate()
+            .map(|(at, other)| Peer::new(PeerIndex(at), region(other), swarm.limits, now));
         Self {
             index,
             clock,
@@ -145,6 +145,7 @@ impl<S: Store> Region<S> {
                 now,
                 Duration::from_millis(swarm.loading_patience_ms),
             ),
+            roster,
             builder: Mutex::default(),
             peers: peers.collect(),
             wakes: vec![None; swarm.regions],
@@ -197,6 +198,7 @@ impl<S: Store> Region<S> {
             log: &self.log,
             store: &store,
             lives: &self.lives,
+            roster: &self.roster,
             builder: &self.builder,
         };
         peers[peer_index(self.index, other)].handle(now, wall, input, &node, &mut out);

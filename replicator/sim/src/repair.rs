@@ -273,7 +273,9 @@ impl<'a> Pair<'a> {
             | Control::Sent(_)
             | Control::Clock(_)
             | Control::Hearsay(_)
-            | Control::Over(_) => return,
+            | Control::Over(_)
+            | Control::Regions(_)
+            | Control::Twin(_) => return,
         };
         *kind += bytes.len() as u64;
     }

@@ -9,6 +9,7 @@ use std::{
 use greenwich_proto::{
     hlc::{Clock, Origin},
     log::Log,
+    members::Members,
     peer::{
         Limits, Report, State,
         handshake::{Expected, Identity},
@@ -65,6 +66,7 @@ impl Cluster {
             },
             endpoint,
             peers: Vec::new(),
+            members: Members::default(),
             limits: Limits::default(),
             loading_patience: PATIENCE,
         }
@@ -116,7 +118,7 @@ impl Node {
     pub(crate) fn start(config: ReplicatorConfig) -> Self {
         const LOG_BYTES: usize = 64 << 20;
         let clock = Clock::new(Duration::from_secs(5));
-        let log = Arc::new(Log::new(clock, config.peers.len(), LOG_BYTES));
+        let log = Arc::new(Log::new(clock, 0, LOG_BYTES));
         let keys = Arc::new(Keys::default());
         let (origin, incarnation) = (config.identity.origin, config.identity.incarnation);
         let replicator = Replicator::start(config, Arc::clone(&log), Arc::clone(&keys)).unwrap();
@@ -135,7 +137,8 @@ impl Node {
 
     /// How the session and the link with a peer fare.
     pub(crate) fn link(&self, peer: usize) -> (Report, LinkView) {
-        self.replicator.reports().nth(peer).unwrap()
+        let report = self.replicator.reports().swap_remove(peer);
+        (report.session, report.view)
     }
 
     pub(crate) fn is_up(&self, peer: usize) -> bool {

@@ -120,6 +120,12 @@ fn remarks(answers: &[Answer]) -> Vec<String> {
                 .iter()
                 .map(|why| format!("{} is not ready: {why}.", status.region)),
         );
+        lines.extend(status.twins.iter().map(|twin| {
+            format!(
+                "{} has a twin: {} refused another process of it, at {}, that started at {} ms; stop one of the two.",
+                status.region, twin.refused_by, twin.address, twin.incarnation
+            )
+        }));
         lines.extend(status.links.iter().filter_map(|link| trouble(status, link)));
         rehearsal |= status.links.iter().any(|link| link.emulation.is_some());
         lines.extend(updates(status));

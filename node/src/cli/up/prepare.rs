@@ -1,6 +1,7 @@
 //! Everything on disk that the nodes need, made before the first one starts.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -11,6 +12,7 @@ use greenwich_replicator::{
 
 use super::plan::{Plan, RegionPlan};
 use super::record::Record;
+use crate::assembly::REGIONS_FILE;
 use crate::cli::lock::{self, Lock};
 use crate::cli::ports;
 
@@ -22,6 +24,7 @@ pub(crate) fn prepare(plan: &Plan) -> anyhow::Result<Lock> {
     make_certificates(plan)?;
     for region in &plan.regions {
         write_config(region)?;
+        forget_changes(region)?;
     }
     Ok(lock)
 }
@@ -92,6 +95,17 @@ fn has_certificate(directory: &Path, region: &RegionPlan) -> bool {
             && credentials.name.region == region.name()
     };
     Credentials::load(&files).is_ok_and(named)
+}
+
+/// All regions begin empty together, as `up` is told: what was added and removed in an earlier run does not count.
+fn forget_changes(region: &RegionPlan) -> anyhow::Result<()> {
+    let file = region.directory.join(REGIONS_FILE);
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn write_config(region: &RegionPlan) -> anyhow::Result<()> {

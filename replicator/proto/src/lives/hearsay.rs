@@ -5,7 +5,7 @@
 //! both sides are proved to have held the same, and only as far as that goes: a word of a region counts nowhere before
 //! everything that it wrote earlier is there.
 
-use super::{Inner, Lives};
+use super::{Inner, Lives, removals_and_incarnation};
 use crate::{
     hlc::Stamp,
     log::PeerIndex,
@@ -17,9 +17,9 @@ impl Lives {
     /// What this node has heard of its peers.
     pub(crate) fn hearsay(&self) -> Hearsay {
         let inner = self.inner.lock();
-        let words = inner.peers.iter().map(|peer| Word {
+        let words = inner.present().map(|(_, peer)| Word {
             id: peer.origin.0,
-            incarnation: peer.incarnation,
+            incarnation: peer.life().incarnation,
             heard: peer.heard,
             holds: peer.holds,
         });
@@ -37,13 +37,11 @@ impl Lives {
             // It may have forgotten what was never heard of here.
             inner.doubt(peer.0);
         }
-        let possible = hearsay
-            .words
-            .iter()
-            .filter(|word| word.incarnation <= latest.0);
-        for word in possible {
-            if let Some(of) = inner.index_of(word) {
-                inner.hear_of(of, word.incarnation, now);
+        for word in &hearsay.words {
+            if let Some((of, incarnation)) = inner.whose(word)
+                && incarnation <= latest.0
+            {
+                inner.hear_of(of, incarnation, now);
             }
         }
     }
@@ -64,17 +62,23 @@ impl Lives {
 }
 
 impl Inner {
-    fn index_of(&self, word: &Word) -> Option<usize> {
-        let is_of = |peer: &super::Peer| peer.origin.0 == word.id;
-        self.peers.iter().position(is_of)
+    /// Whose word it is, and the incarnation of which it was said. What is said of a region that was removed since, or was
+    /// added again, is not heard.
+    fn whose(&self, word: &Word) -> Option<(usize, u64)> {
+        let (removals, incarnation) = removals_and_incarnation(word.incarnation);
+        let is_of = |peer: &super::Peer| {
+            peer.origin.0 == word.id && !peer.is_removed && u64::from(peer.removals) == removals
+        };
+        Some((self.peers.iter().position(is_of)?, incarnation))
     }
 
     /// Everything up to `end` of what `peer` had heard is here.
     pub(super) fn believe(&mut self, peer: usize, hearsay: &Hearsay, end: Stamp) {
         for word in &hearsay.words {
-            let of = self.index_of(word).filter(|of| *of != peer);
-            let of = of.filter(|&of| self.peers[of].incarnation == word.incarnation);
-            if let Some(of) = of {
+            if let Some((of, incarnation)) = self.whose(word)
+                && of != peer
+                && self.peers[of].incarnation == incarnation
+            {
                 self.believe_word(of, word, end);
             }
         }

@@ -29,9 +29,15 @@
 //!
 //! # Regions that are away
 //!
-//! A region of which nothing was heard for longer than the *horizon* is *released*: nobody waits for it, and the dead are forgotten without it. What had been heard of it until then is kept
-//! apart ([`Settled`]), so that what it writes meanwhile is news when it is back, and what others have forgotten is not.
-//! It claims no more than it had heard of the others until it is proved to hold the same as they do.
+//! A region of which nothing was heard for longer than the *horizon* is *released*: nobody waits for it, and the dead are
+//! forgotten without it. What had been heard of it until then is kept apart ([`Settled`]), so that what it writes meanwhile
+//! is news when it is back, and what others have forgotten is not. It claims no more than it had heard of the others until
+//! it is proved to hold the same as they do.
+//!
+//! # Regions that come and go
+//!
+//! A region that was removed is one that has a new life of which nothing will be heard: what it left behind is found in
+//! the same way, and nobody waits for it. One that is added claims nothing, so nothing more is forgotten until it is whole.
 //!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
 
@@ -53,6 +59,10 @@ use crate::{
     wire::control::{Hearsay, Standing, Watermark},
 };
 use released::Horizon;
+
+/// An incarnation is a time in milliseconds: the year 10889 is the last that fits. Above it stands how often the region was
+/// removed.
+const INCARNATION_BITS: u32 = 48;
 
 /// Lives that a node has heard of: the newest of each region.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +89,15 @@ impl FromIterator<Actor> for Known {
 #[derive(Debug)]
 struct Peer {
     origin: Origin,
+    /// How often its region was removed: what it did before is of earlier lives.
+    removals: u16,
+    /// Whether it is removed at present, and waited for by nobody.
+    is_removed: bool,
     /// Zero when none was heard of.
     incarnation: u64,
     is_linked: bool,
+    /// Whether it refuses this node, and serves in its place or without it.
+    turned_away: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
     heard: Stamp,
     /// What this life claims to hold.
@@ -116,7 +132,7 @@ impl Received {
 
 #[derive(Debug)]
 struct Inner {
-    peers: Box<[Peer]>,
+    peers: Vec<Peer>,
     /// What this node claims to hold.
     held: Stamp,
     /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
@@ -152,22 +168,11 @@ impl Lives {
         now: Time,
         patience: Duration,
     ) -> Self {
-        let unheard = |origin| Peer {
-            origin,
-            incarnation: 0,
-            is_linked: false,
-            heard: Stamp::ZERO,
-            holds: Stamp::ZERO,
-            hearsay: None,
-            is_released: false,
-            settled: Stamp::ZERO,
-            received: None,
-        };
         Self {
             own,
             patience_ends: now + patience,
             inner: Mutex::new(Inner {
-                peers: peers.into_iter().map(unheard).collect(),
+                peers: peers.into_iter().map(Peer::unheard).collect(),
                 held: Stamp::ZERO,
                 in_doubt_until: Stamp::ZERO,
                 settled: Settled::default(),
@@ -175,6 +180,38 @@ impl Lives {
                 has_loaded: false,
             }),
         }
+    }
+
+    /// The next peer is the node of `origin`.
+    pub(crate) fn add(&self, origin: Origin) {
+        self.inner.lock().peers.push(Peer::unheard(origin));
+    }
+
+    /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often.
+    pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, since: Stamp) {
+        let peer = &mut self.inner.lock().peers[peer.0];
+        *peer = Peer {
+            removals,
+            heard: since,
+            ..Peer::unheard(peer.origin)
+        };
+    }
+
+    /// The region of `peer` was removed for the time that `removals` says, which became known at `now`.
+    pub(crate) fn unseat(&self, peer: PeerIndex, removals: u16, now: Stamp) {
+        let mut inner = self.inner.lock();
+        let peer = &mut inner.peers[peer.0];
+        *peer = Peer {
+            removals,
+            is_removed: true,
+            ..Peer::unheard(peer.origin)
+        };
+        inner.in_doubt_until = now;
+    }
+
+    /// Whether `peer` turned this node away: it can be reached, and holds what is not here.
+    pub fn turn_away(&self, peer: PeerIndex, is_turned_away: bool) {
+        self.inner.lock().peers[peer.0].turned_away = is_turned_away;
     }
 
     /// The newest life of every region that was heard of.
@@ -191,7 +228,8 @@ impl Lives {
     /// A link to `peer` was agreed upon at `now`, which is in its `incarnation`.
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
         let mut inner = self.inner.lock();
-        inner.peers[peer.0].is_linked = true;
+        let met = &mut inner.peers[peer.0];
+        (met.is_linked, met.turned_away) = (true, false);
         inner.take_back(peer.0);
         inner.hear_of(peer.0, incarnation, now);
     }
@@ -274,11 +312,11 @@ impl Lives {
         let mut inner = self.inner.lock();
         inner.release(now);
         let held = inner.claim(now);
-        let claims = inner.awaited().map(|peer| peer.holds);
+        let claims = inner.awaited().map(|(_, peer)| peer.holds);
         let stamp = claims.fold(held, Stamp::min);
         if stamp >= inner.settled.stamp() {
-            let released = inner.peers.iter().filter(|peer| peer.is_released);
-            let behind = released.filter(|peer| peer.heard < stamp);
+            let is_behind = |peer: &&Peer| peer.is_released && peer.heard < stamp;
+            let behind = inner.present().map(|(_, peer)| peer).filter(is_behind);
             inner.settled = behind.fold(Settled::up_to(stamp), |settled, peer| {
                 settled.but_for(peer.origin, peer.heard)
             });
@@ -290,11 +328,8 @@ impl Lives {
     #[must_use]
     pub fn missing(&self) -> Vec<PeerIndex> {
         let inner = self.inner.lock();
-        let is_missing = |&at: &usize| inner.peers[at].received.is_none();
-        (0..inner.peers.len())
-            .filter(is_missing)
-            .map(PeerIndex)
-            .collect()
+        let missing = inner.present().filter(|(_, peer)| peer.received.is_none());
+        missing.map(|(at, _)| at).collect()
     }
 
     /// What this node waits for before it serves clients: until it holds what its peers held when it started, or, of those
@@ -306,26 +341,62 @@ impl Lives {
             return None;
         }
         let is_patient = now < self.patience_ends;
-        let is_awaited = |peer: &Peer| peer.received.is_none() && (peer.is_linked || is_patient);
-        let awaited: Vec<PeerIndex> = (0..inner.peers.len())
-            .filter(|&at| is_awaited(&inner.peers[at]))
-            .map(PeerIndex)
-            .collect();
+        let is_reached = |peer: &Peer| peer.is_linked || peer.turned_away;
+        let is_awaited = |peer: &Peer| peer.received.is_none() && (is_reached(peer) || is_patient);
+        let awaited = inner.present().filter(|(_, peer)| is_awaited(peer));
+        let awaited: Vec<PeerIndex> = awaited.map(|(at, _)| at).collect();
         inner.has_loaded = awaited.is_empty();
         (!awaited.is_empty()).then_some(Loading { awaited })
     }
 }
 
+/// What [`Peer::life`] puts together.
+const fn removals_and_incarnation(life: u64) -> (u64, u64) {
+    (
+        life >> INCARNATION_BITS,
+        life & ((1 << INCARNATION_BITS) - 1),
+    )
+}
+
 impl Peer {
+    fn unheard(origin: Origin) -> Self {
+        Self {
+            origin,
+            removals: 0,
+            is_removed: false,
+            incarnation: 0,
+            is_linked: false,
+            turned_away: false,
+            heard: Stamp::ZERO,
+            holds: Stamp::ZERO,
+            hearsay: None,
+            is_released: false,
+            settled: Stamp::ZERO,
+            received: None,
+        }
+    }
+
+    const fn is_awaited(&self) -> bool {
+        !self.is_removed && !self.is_released
+    }
+
+    /// A removal is followed by later lives only, whatever their clocks said.
     fn life(&self) -> Actor {
         Actor {
             origin: self.origin,
-            incarnation: self.incarnation,
+            incarnation: u64::from(self.removals) << INCARNATION_BITS | self.incarnation,
         }
     }
 }
 
 impl Inner {
+    /// Peers whose regions belong to the cluster.
+    fn present(&self) -> impl Iterator<Item = (PeerIndex, &Peer)> {
+        let peers = self.peers.iter().enumerate();
+        let present = peers.filter(|(_, peer)| !peer.is_removed);
+        present.map(|(at, peer)| (PeerIndex(at), peer))
+    }
+
     fn others(&self, peer: PeerIndex) -> impl Iterator<Item = &Peer> {
         let is_other = move |(at, _): &(usize, &Peer)| *at != peer.0;
         self.peers
@@ -341,24 +412,24 @@ impl Inner {
             return true;
         };
         self.others(peer)
-            .any(|other| !received.includes(other.origin, other.incarnation))
+            .map(Peer::life)
+            .any(|life| !received.includes(life.origin, life.incarnation))
     }
 
     /// Peers that are not away for longer than anybody waits.
-    fn awaited(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().filter(|peer| !peer.is_released)
+    fn awaited(&self) -> impl Iterator<Item = (PeerIndex, &Peer)> {
+        self.present().filter(|(_, peer)| peer.is_awaited())
     }
 
     fn is_whole(&self) -> bool {
-        let is_whole = |(at, peer): (usize, &Peer)| {
-            peer.is_released || peer.incarnation > 0 && !self.lacks(PeerIndex(at))
-        };
-        self.peers.iter().enumerate().all(is_whole)
+        self.awaited()
+            .all(|(at, peer)| peer.incarnation > 0 && !self.lacks(at))
     }
 
     /// What is held here for certain: what was heard of every peer that is waited for, but no more than before while something is missing.
     fn claim(&mut self, now: Stamp) -> Stamp {
-        let heard = self.awaited().map(|peer| peer.heard).fold(now, Stamp::min);
+        let heard = self.awaited().map(|(_, peer)| peer.heard);
+        let heard = heard.fold(now, Stamp::min);
         self.held = match self.is_whole() {
             true => heard,
             false => self.held.min(heard),
@@ -392,6 +463,9 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod membership;
 
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ impl Inner {
         for at in 0..self.peers.len() {
             let peer = &self.peers[at];
             let away = now.wall() - peer.heard.max(since).wall();
-            if away > self.horizon.limit && !peer.is_linked && !peer.is_released {
+            if away > self.horizon.limit && peer.is_awaited() && !peer.is_linked {
                 self.peers[at].is_released = true;
                 // What one region alone has heard of it, all must hold before anybody forgets.
                 self.in_doubt_until = now;

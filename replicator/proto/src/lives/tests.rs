@@ -3,12 +3,12 @@
 use super::*;
 use crate::{hlc::Version, log::LANES, time::Wall, wire::control::Word};
 
-const EU: PeerIndex = PeerIndex(0);
-const AP: PeerIndex = PeerIndex(1);
-const NOW: Stamp = Stamp(1_000);
+pub(super) const EU: PeerIndex = PeerIndex(0);
+pub(super) const AP: PeerIndex = PeerIndex(1);
+pub(super) const NOW: Stamp = Stamp(1_000);
 
 /// us-east, whose peers are eu-west and ap-south.
-fn us() -> Lives {
+pub(super) fn us() -> Lives {
     let own = Actor {
         origin: Origin(1),
         incarnation: 10,
@@ -21,7 +21,7 @@ fn us() -> Lives {
     )
 }
 
-fn known(lives: [u64; 3]) -> Known {
+pub(super) fn known(lives: [u64; 3]) -> Known {
     let life = |(at, incarnation)| Actor {
         origin: Origin(at),
         incarnation,
@@ -29,7 +29,7 @@ fn known(lives: [u64; 3]) -> Known {
     (1..).zip(lives).map(life).collect()
 }
 
-fn word(stamp: u64, holds: u64) -> Watermark {
+pub(super) fn word(stamp: u64, holds: u64) -> Watermark {
     Watermark {
         heads: [0; LANES],
         stamp: Stamp(stamp),
@@ -38,7 +38,7 @@ fn word(stamp: u64, holds: u64) -> Watermark {
 }
 
 /// Both peers are met and have sent everything.
-fn whole() -> Lives {
+pub(super) fn whole() -> Lives {
     let us = us();
     for (peer, incarnation) in [(EU, 20), (AP, 30)] {
         us.meet(peer, incarnation, Stamp::ZERO);

@@ -10,16 +10,20 @@ const CARRYING_PART: usize = 16;
 /// write touches nothing that another lane's write does.
 #[derive(Debug)]
 pub(super) struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
 }
 
 impl Budget {
     pub(super) const fn new(limit: usize) -> Self {
         Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     pub(super) fn take(&self, bytes: usize) {
@@ -32,12 +36,12 @@ impl Budget {
 
     #[inline]
     pub(super) fn is_exceeded(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit
+        self.used.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed)
     }
 
     /// Whether a record may carry what its key became.
     #[inline]
     pub(super) fn lets_carry(&self) -> bool {
-        self.used.load(Ordering::Relaxed) < self.limit / CARRYING_PART
+        self.used.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) / CARRYING_PART
     }
 }

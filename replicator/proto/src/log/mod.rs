@@ -6,6 +6,7 @@
 
 mod budget;
 mod lane;
+mod readers;
 mod recent;
 mod record;
 mod units;
@@ -17,9 +18,10 @@ use std::sync::{
 
 use parking_lot::Mutex;
 
-use self::{budget::Budget, lane::Lane};
+use self::{budget::Budget, lane::Lane, readers::Readers};
 pub use self::{
     lane::Cursor,
+    readers::PEERS_MAX,
     record::{CARRIED_BYTES_MAX, Change, KeyList, Record},
     units::Units,
 };
@@ -39,7 +41,8 @@ pub const UNIT_KEYS_MAX: usize = u16::MAX as usize - 1;
 const UNITS_PART: usize = 4;
 const UNITS_BYTES_MIN: usize = 4 * 1024 * 1024;
 
-/// Which peer of the node, in the order of its configuration.
+/// Which peer of the node: those that it was configured with come first, those that were added later follow. Below
+/// [`PEERS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerIndex(pub usize);
 
@@ -81,10 +84,7 @@ pub struct Log {
     heads: [AtomicU64; LANES],
     /// The last number in each lane that somebody has read, or takes for read. No later write may share its record.
     read: [AtomicU64; LANES],
-    /// Per peer, the last number in each lane that it has applied together with everything before.
-    applied: Box<[[AtomicU64; LANES]]>,
-    /// Per peer, whether it could be asked at this moment.
-    linked: Box<[AtomicBool]>,
+    readers: Readers,
     clock: Clock,
     budget: Arc<Budget>,
     limit_bytes: usize,
@@ -103,29 +103,52 @@ impl std::fmt::Debug for Wake {
 }
 
 impl Log {
-    /// A log for `peers` readers that holds at most about `limit_bytes`.
+    /// A log that the first `peers` peers read, and that holds at most about `limit_bytes`.
     #[must_use]
     pub fn new(clock: Clock, peers: usize, limit_bytes: usize) -> Self {
-        let (used_bytes, units_bytes) = match peers {
-            0 => (0, 0),
-            _ => (limit_bytes, (limit_bytes / UNITS_PART).max(UNITS_BYTES_MIN)),
-        };
-        let budget = Arc::new(Budget::new(used_bytes));
-        Self {
+        let budget = Arc::new(Budget::new(0));
+        let log = Self {
             lanes: (0..LANES)
                 .map(|_| Mutex::new(Lane::new(Arc::clone(&budget))))
                 .collect(),
             heads: Default::default(),
             read: Default::default(),
-            applied: (0..peers).map(|_| Default::default()).collect(),
-            linked: (0..peers).map(|_| AtomicBool::new(false)).collect(),
+            readers: Readers::default(),
             clock,
             budget,
             limit_bytes,
-            units: Units::new(units_bytes),
+            units: Units::new(0),
             signalled: AtomicBool::new(false),
             wake: OnceLock::new(),
-        }
+        };
+        (0..peers).for_each(|at| log.admit(PeerIndex(at)));
+        log
+    }
+
+    /// From here on `peer` reads the log: what it has not applied is held, within the limit.
+    pub fn admit(&self, peer: PeerIndex) {
+        self.readers.admit(peer);
+        self.give_room();
+    }
+
+    /// `peer` reads no more: nothing is held for it.
+    pub fn dismiss(&self, peer: PeerIndex) {
+        self.readers.dismiss(peer);
+        self.give_room();
+        (0..LANES).for_each(|lane| self.trim(lane));
+    }
+
+    /// What nobody reads is not held.
+    fn give_room(&self) {
+        let (used_bytes, units_bytes) = match self.peers() {
+            0 => (0, 0),
+            _ => (
+                self.limit_bytes,
+                (self.limit_bytes / UNITS_PART).max(UNITS_BYTES_MIN),
+            ),
+        };
+        self.budget.set_limit(used_bytes);
+        self.units.set_limit(units_bytes);
     }
 
     /// The node's clock. Stamps are issued only together with a record.
@@ -140,10 +163,10 @@ impl Log {
         &self.units
     }
 
-    /// The number of peers.
+    /// The number of peers that read it.
     #[must_use]
     pub fn peers(&self) -> usize {
-        self.applied.len()
+        self.readers.count()
     }
 
     /// Calls `wake` when a record is appended while readers sleep. At most one function, set once.
@@ -326,48 +349,38 @@ impl Log {
 
     /// `peer` has applied everything up to `seq` in a lane. Drops what all peers have.
     pub fn acknowledge(&self, peer: PeerIndex, lane: usize, seq: u64) {
-        self.applied[peer.0][lane].fetch_max(seq, Ordering::AcqRel);
-        let slowest = self
-            .applied
-            .iter()
-            .map(|lanes| lanes[lane].load(Ordering::Acquire))
-            .min();
-        self.lanes[lane].lock().trim(slowest.unwrap_or(0));
+        self.readers.acknowledge(peer, lane, seq);
+        self.trim(lane);
+    }
+
+    /// Drops what all peers have read of a lane.
+    fn trim(&self, lane: usize) {
+        let mut records = self.lanes[lane].lock();
+        let read_by_all = self.readers.slowest(lane).unwrap_or_else(|| records.head());
+        records.trim(read_by_all);
     }
 
     /// A restarted `peer` holds nothing of what its predecessor had applied.
     pub fn forget(&self, peer: PeerIndex) {
-        for applied in &self.applied[peer.0] {
-            applied.store(0, Ordering::Release);
-        }
+        self.readers.forget(peer);
     }
 
     /// The last number of a lane up to which `peer` has applied everything.
     #[must_use]
     pub fn applied(&self, peer: PeerIndex, lane: usize) -> u64 {
-        self.applied[peer.0][lane].load(Ordering::Acquire)
+        self.readers.applied(peer, lane)
     }
 
     /// Says whether the link to `peer` is up.
     pub fn set_linked(&self, peer: PeerIndex, is_linked: bool) {
-        self.linked[peer.0].store(is_linked, Ordering::Release);
+        self.readers.set_linked(peer, is_linked);
     }
 
     /// How many peers have applied everything up to `marks` and are linked. What one without a link had applied may be
     /// gone: a node that dies keeps nothing.
     #[must_use]
     pub fn holders(&self, marks: &Marks) -> usize {
-        let holds = |lanes: &[AtomicU64; LANES]| {
-            lanes
-                .iter()
-                .zip(&marks.0)
-                .all(|(applied, mark)| applied.load(Ordering::Acquire) >= *mark)
-        };
-        self.linked
-            .iter()
-            .zip(&self.applied)
-            .filter(|(linked, lanes)| linked.load(Ordering::Acquire) && holds(lanes))
-            .count()
+        self.readers.holders(marks)
     }
 
     /// Bytes of the records held.
@@ -394,14 +407,14 @@ mod tests {
 
     use super::*;
 
-    const WALL: Wall = Wall(1_000);
+    pub(super) const WALL: Wall = Wall(1_000);
     const LIMIT_BYTES: usize = 1 << 20;
 
-    fn log() -> Log {
+    pub(super) fn log() -> Log {
         Log::new(Clock::new(Duration::from_secs(5)), 1, LIMIT_BYTES)
     }
 
-    fn long_key(n: u64) -> Vec<u8> {
+    pub(super) fn long_key(n: u64) -> Vec<u8> {
         format!("{n:01000}").into_bytes()
     }
 

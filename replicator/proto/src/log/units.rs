@@ -12,7 +12,7 @@
 use std::{
     collections::VecDeque,
     hash::BuildHasher,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use foldhash::fast::FixedState;
@@ -30,7 +30,7 @@ const SENT_AGAIN_MAX: usize = 8;
 /// The units that are remembered.
 #[derive(Debug)]
 pub struct Units {
-    limit_bytes: usize,
+    limit_bytes: AtomicUsize,
     /// For a look without the lock.
     is_empty: AtomicBool,
     held: Mutex<Held>,
@@ -69,20 +69,25 @@ struct Member {
 impl Units {
     pub(super) fn new(limit_bytes: usize) -> Self {
         Self {
-            limit_bytes,
+            limit_bytes: AtomicUsize::new(limit_bytes),
             is_empty: AtomicBool::new(true),
             held: Mutex::default(),
         }
     }
 
+    pub(super) fn set_limit(&self, limit_bytes: usize) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+    }
+
     /// Keys were changed together, each at its stamp. Their locks are held by the caller.
     pub fn note<'a>(&self, keys: impl Iterator<Item = (&'a [u8], Stamp)> + Clone) {
-        if self.limit_bytes == 0 {
+        let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
+        if limit_bytes == 0 {
             return;
         }
         let mut held = self.held.lock();
         held.push(keys);
-        while held.bytes > self.limit_bytes {
+        while held.bytes > limit_bytes {
             held.drop_oldest();
             held.dropped += 1;
         }

@@ -127,6 +127,26 @@ pub enum Refusal {
         /// How far ahead it may be.
         allowed: Duration,
     },
+    /// The region does not belong to the cluster any more.
+    #[error(
+        "{region} was removed from the cluster: stop this node; to have the region back, add it again and start a node of it then"
+    )]
+    Removed {
+        /// The region.
+        region: String,
+    },
+    /// The node holds what it did when its region did not belong to the cluster.
+    #[error(
+        "{region} was added at {since} ms, and its node started before that, at {theirs} ms: restart it, so that it begins empty"
+    )]
+    BeganBefore {
+        /// The region.
+        region: String,
+        /// The peer's incarnation.
+        theirs: u64,
+        /// The first that is admitted.
+        since: u64,
+    },
     /// Another process of the region has a link that lives.
     #[error(
         "two nodes claim {region}: one that started at {live} ms has a living link, another one started at {theirs} ms; stop one of them, or give it a region of its own"
@@ -202,26 +222,51 @@ impl Peer {
     /// says why that one is to be refused.
     ///
     /// # Errors
-    /// The reason, in words.
+    /// [`TurnedAway`] with the reason.
     pub fn contest<S>(
         &self,
         wall: Wall,
         hello: &[u8],
         sign: Sign,
         node: &Node<'_, S>,
-    ) -> Result<Contest, String> {
-        let control = Control::decode(hello).map_err(|error| error.to_string())?;
+    ) -> Result<Contest, TurnedAway> {
+        let control = Control::decode(hello).map_err(|error| TurnedAway::because(&error))?;
         let Some(Control::Hello(hello)) = control else {
-            return Err("a control frame arrived before the hello".to_owned());
+            return Err(TurnedAway::because(
+                &"a control frame arrived before the hello",
+            ));
         };
         let live = self.receiver.incarnation();
         let clock = (wall, node.log.clock().max_skew());
         check(&hello, node.identity, &self.expected, live, clock)
+            .and_then(|()| node.roster.admits(self.index, hello.incarnation))
             .and_then(|()| match self.state {
                 State::Up => contest(&self.expected.region, live, hello.incarnation, sign),
                 State::Down | State::Handshaking | State::Refused(_) => Ok(Contest::Replaced),
             })
-            .map_err(|refusal| refusal.to_string())
+            .map_err(|refusal| TurnedAway {
+                reason: refusal.to_string(),
+                twin: matches!(refusal, Refusal::Claimed { .. }).then_some(hello.incarnation),
+            })
+    }
+}
+
+/// Why a link beside another one is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// The reason in words.
+    pub reason: String,
+    /// The incarnation of the process that dialled, where the only thing wrong with it is that another one lives.
+    pub twin: Option<u64>,
+}
+
+impl TurnedAway {
+    /// It is not even known who dialled.
+    pub fn because(reason: &dyn std::fmt::Display) -> Self {
+        Self {
+            reason: reason.to_string(),
+            twin: None,
+        }
     }
 }
 

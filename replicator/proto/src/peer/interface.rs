@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::{
     Builder, Compares, Difference, ReceiveStats, SendStats, WindowLimits, handshake::Identity,
 };
-use crate::{lives::Lives, log::Log};
+use crate::{lives::Lives, log::Log, roster::Roster};
 
 /// Limits and intervals of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Node<'a, S> {
     pub store: &'a S,
     /// Who has lived, and what every region holds.
     pub lives: &'a Lives,
+    /// Which regions there are.
+    pub roster: &'a Roster,
     /// Builds batches for all of them.
     pub builder: &'a Mutex<Builder>,
 }

@@ -26,6 +26,7 @@ mod hearsay;
 mod interface;
 mod lead;
 mod lists;
+mod membership;
 mod push;
 mod receive;
 mod repair;
@@ -49,6 +50,7 @@ use self::{
     compare::Comparison,
     handshake::{Expected, Refusal},
     lead::Lead,
+    membership::Membership,
     receive::{Moment, Receiver},
     send::{Reader, Sender},
 };
@@ -88,6 +90,7 @@ pub struct Peer {
     /// What repairs had changed here at the last look.
     repaired: u64,
     lead: Lead,
+    membership: Membership,
     sender: Sender,
     receiver: Receiver,
 }
@@ -110,6 +113,7 @@ impl Peer {
             hearsay: None,
             repaired: 0,
             lead: Lead::default(),
+            membership: Membership::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
         }
@@ -140,6 +144,10 @@ impl Peer {
         &self.state
     }
 
+    fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
     /// Takes in what happened and appends what is to be done to `out`.
     pub fn handle<S: Store>(
         &mut self,
@@ -155,7 +163,7 @@ impl Peer {
                 Ok(())
             }
             Input::Control(bytes) => self.hear(now, wall, bytes, node, out),
-            Input::Batch(bytes) if self.state == State::Up => self
+            Input::Batch(bytes) if self.is_up() => self
                 .receiver
                 .receive(
                     bytes,
@@ -184,7 +192,7 @@ impl Peer {
             self.refuse(reason, node.lives, out);
         }
         self.proceed(now, wall, node, out);
-        node.log.set_linked(self.index, self.state == State::Up);
+        node.log.set_linked(self.index, self.is_up());
     }
 
     /// Counters of the sending half.
@@ -196,7 +204,7 @@ impl Peer {
     /// Whether the session must be told of the next append to the log. Otherwise it looks by itself at its deadline.
     #[must_use]
     pub fn awaits_append(&self) -> bool {
-        self.state == State::Up && self.sender.is_idle()
+        self.is_up() && self.sender.is_idle()
     }
 
     /// The link lets so many bytes be in flight on its path: what goes beyond waits in the log.
@@ -240,6 +248,7 @@ impl Peer {
         self.receiver.disconnect();
         self.comparison.disconnect();
         self.hearsay = None;
+        self.membership.disconnect();
     }
 
     fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
@@ -304,7 +313,9 @@ impl Peer {
             | Control::Repaired(_)
             | Control::Clock(_)
             | Control::Hearsay(_)
-            | Control::Over(_)) => match self.state {
+            | Control::Over(_)
+            | Control::Regions(_)
+            | Control::Twin(_)) => match self.state {
                 State::Up => self.hear_agreed(now, wall, frame, node, out),
                 State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
             },
@@ -360,6 +371,8 @@ impl Peer {
             Control::Clock(theirs) => self.lead.hear(theirs, wall),
             Control::Hearsay(hearsay) => return self.hear_hearsay(hearsay, wall, node),
             Control::Over(over) => self.hear_over(&over, wall, node),
+            Control::Regions(regions) => return self.hear_members(regions, wall, node),
+            Control::Twin(twin) => self.hear_twin(twin, now),
             Control::Hello(_) | Control::Refuse(_) => return Err(OUT_OF_TURN.to_owned()),
         }
         Ok(())
@@ -380,6 +393,7 @@ impl Peer {
             self.receiver.incarnation(),
             clock,
         )?;
+        node.roster.admits(self.index, hello.incarnation)?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
             asks: hello.wire >= WIRE_REPAIR,
@@ -416,6 +430,9 @@ impl Peer {
             }
             State::Handshaking => return,
             State::Up => {}
+        }
+        if let Err(refusal) = self.tell_members(node, out) {
+            return self.refuse(refusal.to_string(), node.lives, out);
         }
         let outputs = out.len();
         self.sender

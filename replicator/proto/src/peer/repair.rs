@@ -84,7 +84,9 @@ impl Peer {
             | Control::Sent(_)
             | Control::Clock(_)
             | Control::Hearsay(_)
-            | Control::Over(_) => Err(OutOfTurn),
+            | Control::Over(_)
+            | Control::Regions(_)
+            | Control::Twin(_) => Err(OutOfTurn),
         })
         .map_err(|out_of_turn| out_of_turn.to_string())?;
         self.note_proof(node);

@@ -6,6 +6,7 @@ use crate::{
     hlc::{Stamp, Version},
     lives::Known,
     log::LANES,
+    members::Members,
     time::Wall,
     wire::CONTROL_BYTES_MAX,
 };
@@ -85,10 +86,14 @@ pub enum Control {
     Found(Listing),
     /// Which of that has to come.
     Chosen(Listing),
+    /// Which regions were added and removed.
+    Regions(Regions),
+    /// Another process of the receiver's region was turned away.
+    Twin(Twin),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -108,7 +113,27 @@ const KINDS: [&str; 19] = [
     "Sketches",
     "Found",
     "Chosen",
+    "Regions",
+    "Twin",
 ];
+
+/// What the sender knows of the cluster's regions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regions {
+    /// All that was decided while nodes ran.
+    pub members: Members,
+    /// Where the sender finds the receiver, as host:port.
+    pub reached_at: String,
+}
+
+/// A process that claims a region of which another one has a link that lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// When it started, in milliseconds since the Unix epoch.
+    pub incarnation: u64,
+    /// Where it dialled from.
+    pub address: String,
+}
 
 /// What the sender held at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,7 +229,7 @@ pub struct Hearsay {
 pub struct Word {
     /// The peer.
     pub id: u8,
-    /// Its newest life; zero when none was heard of.
+    /// Its newest life, with how often its region was removed above bit 48; zero when none was heard of.
     pub incarnation: u64,
     /// Everything that it wrote up to here has been heard.
     pub heard: Stamp,

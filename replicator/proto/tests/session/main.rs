@@ -4,4 +4,5 @@ mod delivery;
 mod handshake;
 mod large;
 mod mem;
+mod members;
 mod sweeps;

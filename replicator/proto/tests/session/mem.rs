@@ -18,10 +18,12 @@ use greenwich_proto::{
     hlc::{Clock, Origin, Stamp, Version},
     lives::Lives,
     log::{LANES, Log, PeerIndex},
+    members::Members,
     peer::{
         Builder, Input, Limits, Node, Outbox, Output, Peer, Report,
         handshake::{Expected, Identity},
     },
+    roster::Roster,
     settled::Settled,
     store::{Applied, Store},
     time::{Time, Wall},
@@ -114,6 +116,7 @@ pub struct Side {
     pub closed: Option<String>,
     pub times_up: usize,
     pub lives: Lives,
+    pub roster: Roster,
     builder: Mutex<Builder>,
 }
 
@@ -142,6 +145,13 @@ impl Side {
             region: name(other),
             origin: Origin(other),
         };
+        let region = Expected {
+            region: name(origin),
+            origin: Origin(origin),
+        };
+        let address = format!("{}:7401", expected.region);
+        let configured = [(expected.clone(), address)];
+        let roster = Roster::new(region, configured, Members::default());
         let own = Actor {
             origin: Origin(origin),
             incarnation: setup.incarnation,
@@ -161,6 +171,7 @@ impl Side {
             closed: None,
             times_up: 0,
             lives: Lives::new(own, [Origin(other)], Time(0), Duration::from_secs(1)),
+            roster,
             builder: Mutex::default(),
         }
     }
@@ -213,6 +224,7 @@ impl Side {
             log: &self.log,
             store: &self.store,
             lives: &self.lives,
+            roster: &self.roster,
             builder: &self.builder,
         };
         let mut out = Outbox::new();

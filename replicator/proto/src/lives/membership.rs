@@ -1,0 +1,104 @@
+//! Tests of lives whose regions come and go.
+
+use super::{
+    tests::{AP, EU, NOW, known, us, whole, word},
+    *,
+};
+
+fn settled(us: &Lives) -> Stamp {
+    us.settled(NOW).stamp()
+}
+
+#[test]
+fn nothing_more_is_forgotten_until_a_region_that_was_added_is_whole() {
+    const WEST: PeerIndex = PeerIndex(2);
+    let us = whole();
+    for peer in [EU, AP] {
+        us.accept(peer, &word(500, 500));
+    }
+    assert_eq!(settled(&us), Stamp(500));
+    us.add(Origin(4));
+    for peer in [EU, AP] {
+        us.accept(peer, &word(900, 900));
+    }
+    let forgettable = |why: &str| {
+        let settled = settled(&us);
+        assert!(settled <= Stamp(500), "{settled:?} {why}");
+    };
+    forgettable("although it was never met");
+    us.meet(WEST, 40, Stamp(600));
+    us.accept(WEST, &word(900, 0));
+    us.receive(WEST, known([10, 20, 30]));
+    forgettable("although others may hold what it lacks");
+    let all = |west| known([10, 20, 30]).0.into_iter().chain([(4, west)]);
+    for peer in [EU, AP] {
+        us.receive(peer, Known(all(40).collect()));
+    }
+    assert_eq!(us.holds(NOW), Stamp(900));
+    forgettable("although it is not whole");
+    us.accept(WEST, &word(900, 700));
+    assert_eq!(settled(&us), Stamp(700));
+}
+
+#[test]
+fn a_region_that_was_removed_is_not_waited_for_once_what_it_left_behind_is_here() {
+    let us = whole();
+    us.accept(EU, &word(900, 900));
+    us.accept(AP, &word(500, 400));
+    assert_eq!(settled(&us), Stamp(400));
+    us.unseat(AP, 1, Stamp(600));
+    assert_eq!(
+        us.in_doubt_until(),
+        Stamp(600),
+        "comparisons before prove nothing"
+    );
+    assert_eq!(
+        settled(&us),
+        Stamp(500),
+        "eu-west may hold what only it was told"
+    );
+    us.receive(EU, known([10, 20, 30]));
+    assert_eq!(
+        settled(&us),
+        Stamp(500),
+        "it had not heard of the removal"
+    );
+    let removed = 1 << INCARNATION_BITS;
+    us.receive(EU, known([10, 20, removed]));
+    assert_eq!(settled(&us), Stamp(900));
+    assert_eq!(us.known().of(Origin(3)), removed, "others are told");
+    assert!(us.missing().is_empty());
+    // It is back, with a life that began earlier by its clock.
+    us.seat(AP, 1, Stamp(940));
+    us.meet(AP, 25, Stamp(950));
+    us.accept(EU, &word(990, 990));
+    assert_eq!(us.holds(NOW), Stamp(900), "nothing was told since");
+    us.receive(AP, known([10, 20, 0]));
+    us.accept(AP, &word(990, 0));
+    us.receive(EU, known([10, 20, removed]));
+    assert_eq!(us.holds(NOW), Stamp(900));
+    us.receive(EU, known([10, 20, removed | 25]));
+    assert_eq!(us.holds(NOW), Stamp(990));
+}
+
+#[test]
+fn nobody_waits_for_the_keys_of_a_region_that_was_removed() {
+    let us = us();
+    us.meet(EU, 20, Stamp::ZERO);
+    us.receive(EU, known([10, 20, 0]));
+    assert!(us.loading(Time(0)).is_some());
+    us.unseat(AP, 1, Stamp(600));
+    assert_eq!(us.loading(Time(0)), None);
+}
+
+#[test]
+fn who_is_turned_away_does_not_serve_without_the_one_that_has_its_place() {
+    let us = us();
+    us.turn_away(EU, true);
+    us.turn_away(AP, true);
+    let late = Time(20_000_000);
+    assert!(us.loading(late).is_some());
+    us.turn_away(EU, false);
+    us.turn_away(AP, false);
+    assert_eq!(us.loading(late), None, "neither can be reached");
+}

@@ -1,0 +1,107 @@
+//! What a driver tells of its link: in the log, and to the rest of the node.
+
+use std::time::{Duration, Instant};
+
+use greenwich_proto::{
+    peer::{Outbox, Output, handshake::TurnedAway},
+    store::Store,
+    time::Time,
+    wire::control::Twin,
+};
+
+use super::{CLOSE_CODE_CLAIMED, CLOSE_CODE_REFUSED, CLOSE_CODE_REMOVED, Driver, OWN_TWIN};
+use crate::error::{LinkError, Redial};
+
+impl<S: Store> Driver<S> {
+    /// Refuses the one in the seat, and tells of it at the link that stays, on both of its sides.
+    pub(super) fn turn_away(&mut self, TurnedAway { reason, twin }: &TurnedAway, out: &mut Outbox) {
+        if let Some(rival) = self.seat.leave() {
+            let code = match twin {
+                Some(_) => CLOSE_CODE_CLAIMED,
+                None => CLOSE_CODE_REFUSED,
+            };
+            rival.sender.close(code, reason);
+            let twin = twin.map(|incarnation| Twin {
+                incarnation,
+                address: rival.remote.to_string(),
+            });
+            let told = twin.and_then(|twin| self.cell.peer.lock().tell_twin(twin));
+            out.extend(told.map(Output::Control));
+        }
+        let now = Instant::now();
+        if self.rivals.news.is_news(&self.region, reason, now) {
+            tracing::error!(peer = self.region, reason, "a second link was refused");
+        }
+        self.rivals.shown_since = Some(now);
+        let shown = format!("another node of this region was refused: {reason}");
+        self.cell.view.lock().warning = Some(shown);
+    }
+
+    pub(super) fn report_up(&mut self, rtt: Duration) {
+        if self.news.up() {
+            tracing::info!(peer = self.region, ?rtt, "link up");
+        }
+        let mut view = self.cell.view.lock();
+        (view.is_heard, view.is_refused, view.reason) = (true, false, None);
+        view.is_removed = false;
+    }
+
+    pub(super) fn report_split(&mut self, records: u64) {
+        if self.news.split(records) {
+            tracing::warn!(
+                peer = self.region,
+                "keys that were changed together are sent apart: they are too large, or overlap too far, for one batch; \
+                 greenwich_link_split_records_total counts such records"
+            );
+        }
+    }
+
+    pub(super) fn report_twin(&mut self, twin: Option<(Time, Twin)>) {
+        let Some((said_at, twin)) = twin else {
+            return;
+        };
+        let is_new = self.rivals.own_said_at.replace(said_at) != Some(said_at);
+        let text = format!("started at {} ms", twin.incarnation);
+        if is_new && self.rivals.news.is_news(OWN_TWIN, &text, Instant::now()) {
+            tracing::error!(
+                peer = self.region,
+                address = twin.address,
+                started_at_ms = twin.incarnation,
+                "another process claims this node's region, and was refused by the peer: stop one of the two"
+            );
+        }
+    }
+
+    pub(super) fn report_refusal(&mut self, reason: &str) {
+        if self.news.refused(reason, Instant::now()) {
+            tracing::warn!(peer = self.region, reason, "link refused");
+        }
+        let mut view = self.cell.view.lock();
+        (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
+    }
+
+    /// Returns how soon to dial again.
+    pub(super) fn report_end(&mut self, error: &LinkError) -> Redial {
+        let reason = error.to_string();
+        let code = error.close_code();
+        let is_turned_away = [CLOSE_CODE_CLAIMED, CLOSE_CODE_REMOVED]
+            .map(Some)
+            .contains(&code);
+        let index = self.cell.index;
+        self.shared.lives.turn_away(index, is_turned_away);
+        self.cell.view.lock().is_removed = code == Some(CLOSE_CODE_REMOVED);
+        if is_turned_away || code == Some(CLOSE_CODE_REFUSED) || error.redial() == Redial::Rarely {
+            self.report_refusal(&reason);
+            return Redial::Rarely;
+        }
+        let mut view = self.cell.view.lock();
+        // The peer closes what this side refused: the refusal stays the reason.
+        if !view.is_refused {
+            if self.news.lost(&reason, Instant::now()) {
+                tracing::info!(peer = self.region, reason, "link down");
+            }
+            view.reason = Some(reason);
+        }
+        error.redial()
+    }
+}
