@@ -13,7 +13,9 @@ use greenwich_proto::{
 use greenwich_replicator::{LinkView, PeerReport, Replicator, clock::wall_error_ms};
 use parking_lot::Mutex;
 
-use super::{clocks::ClockWatch, configured_status, differing::differing, emulated_link, rates::Rate};
+use super::{
+    clocks::ClockWatch, configured_status, differing::differing, emulated_link, rates::Rate,
+};
 use crate::{
     config::Config,
     keyspace::Keyspace,

@@ -126,6 +126,9 @@ impl Known {
     }
 }
 
+/// Lives of one key whose counts may have come to nothing; there are hardly ever two.
+const LIVES_MAX: usize = 8;
+
 /// A key's value and deadline.
 pub type Outcome = Option<(String, Option<Wall>)>;
 
@@ -275,37 +278,28 @@ impl Oracle {
         gone
     }
 
-    /// What a key is at `now`, where everything accepted has arrived.
+    /// What a key may be at `now`, where everything accepted has arrived. All regions must show the same of these.
     #[must_use]
-    pub fn outcome(&self, key: Key, now: Wall) -> Outcome {
-        let effects = self.effects.get(&key)?;
-        let mut writes: Vec<_> = effects
-            .iter()
-            .filter_map(|effect| Some((version_of(effect)?, effect)))
-            .collect();
-        writes.sort_by_key(|(version, _)| *version);
-        let (mut base, mut value, mut expires) = (Version::ZERO, None, None);
-        for (version, effect) in writes {
-            match effect {
-                Effect::Base { body, deadline, .. } => {
-                    (base, value, expires) = (version, body.as_ref(), *deadline)
-                }
-                Effect::Deadline { at, .. } => expires = *at,
-                Effect::Count { .. } => {}
-            }
-        }
-        // A base that every region had forgotten, and every node that had heard of it has died since: its effect is lost, and
-        // what is counted on it is not.
-        let counted = effects.iter().filter_map(counted_on).max();
-        if let Some(forgotten) = counted.filter(|counted| *counted > base) {
-            (base, value, expires) = (forgotten, None, None);
-        }
-        let counts: Vec<i64> = effects
-            .iter()
-            .filter_map(|effect| count_on(effect, base))
-            .collect();
-        let is_live = (value.is_some() || !counts.is_empty()) && expires.is_none_or(|at| at > now);
-        is_live.then(|| (render(value, &counts), expires))
+    pub fn outcomes(&self, key: Key, now: Wall) -> Vec<Outcome> {
+        let Some(effects) = self.effects.get(&key) else {
+            return vec![None];
+        };
+        let newest = newest(effects);
+        let lives = unaware(effects, &newest);
+        // Each life counts or does not, as a whole: its total is one.
+        let chosen = |choice: u32, at: usize| choice & (1 << at) != 0;
+        (0..1_u32 << lives.len())
+            .map(|choice| {
+                let counts = effects.iter().filter_map(|effect| {
+                    let (base, amount, actor) = count_of(effect)?;
+                    let late = lives.iter().position(|life| *life == actor);
+                    let is_late = late.is_some_and(|at| chosen(choice, at));
+                    let counts = base == newest.base || base == Version::ZERO && is_late;
+                    counts.then_some(amount)
+                });
+                newest.outcome(&counts.collect::<Vec<_>>(), now)
+            })
+            .collect()
     }
 
     /// Everything accepted for a key, for a report.
@@ -322,18 +316,73 @@ fn version_of(effect: &Effect) -> Option<Version> {
     }
 }
 
-fn counted_on(effect: &Effect) -> Option<Version> {
+fn count_of(effect: &Effect) -> Option<(Version, i64, Actor)> {
     match effect {
-        Effect::Count { base, .. } => Some(*base),
+        Effect::Count {
+            base,
+            amount,
+            actor,
+            ..
+        } => Some((*base, *amount, *actor)),
         Effect::Base { .. } | Effect::Deadline { .. } => None,
     }
 }
 
-fn count_on(effect: &Effect, on: Version) -> Option<i64> {
-    match effect {
-        Effect::Count { base, amount, .. } if *base == on => Some(*amount),
-        Effect::Count { .. } | Effect::Base { .. } | Effect::Deadline { .. } => None,
+/// The newest state of a key but for what was counted on it.
+struct Newest<'a> {
+    base: Version,
+    value: Option<&'a Vec<u8>>,
+    expires: Option<Wall>,
+}
+
+impl Newest<'_> {
+    fn outcome(&self, counts: &[i64], now: Wall) -> Outcome {
+        let is_there = self.value.is_some() || !counts.is_empty();
+        let is_live = is_there && self.expires.is_none_or(|at| at > now);
+        is_live.then(|| (render(self.value, counts), self.expires))
     }
+}
+
+fn newest(effects: &[Effect]) -> Newest<'_> {
+    let version = |effect| Some((version_of(effect)?, effect));
+    let mut writes: Vec<_> = effects.iter().filter_map(version).collect();
+    writes.sort_by_key(|(version, _)| *version);
+    let (mut base, mut value, mut expires) = (Version::ZERO, None, None);
+    for (version, effect) in writes {
+        match effect {
+            Effect::Base { body, deadline, .. } => {
+                (base, value, expires) = (version, body.as_ref(), *deadline)
+            }
+            Effect::Deadline { at, .. } => expires = *at,
+            Effect::Count { .. } => {}
+        }
+    }
+    // A base that every region had forgotten, and every node that had heard of it has died since: its effect is lost, and
+    // what is counted on it is not.
+    let counted = effects.iter().filter_map(count_of).map(|(base, ..)| base);
+    if let Some(forgotten) = counted.max().filter(|counted| *counted > base) {
+        (base, value, expires) = (forgotten, None, None);
+    }
+    Newest {
+        base,
+        value,
+        expires,
+    }
+}
+
+/// Lives that began after the newest base, which is a deletion, and counted on a key that never was: they served before
+/// they had reached anybody who could tell of the deletion. Whether that counts depends on whether somebody remembers it.
+fn unaware(effects: &[Effect], newest: &Newest<'_>) -> BTreeSet<Actor> {
+    let is_unaware = |&(base, _, actor): &(Version, i64, Actor)| {
+        base == Version::ZERO && actor.incarnation > newest.base.stamp.wall().0
+    };
+    let is_deletion = newest.value.is_none() && newest.base > Version::ZERO;
+    let counts = effects.iter().filter_map(count_of);
+    counts
+        .filter(|count| is_deletion && is_unaware(count))
+        .map(|(.., actor)| actor)
+        .take(LIVES_MAX)
+        .collect()
 }
 
 fn render(value: Option<&Vec<u8>>, counts: &[i64]) -> String {
@@ -408,10 +457,10 @@ mod tests {
             Wall(0),
         );
         assert_eq!(
-            oracle.outcome(KEY, Wall(60)),
-            Some(("11".to_owned(), Some(Wall(70))))
+            oracle.outcomes(KEY, Wall(60)),
+            [Some(("11".to_owned(), Some(Wall(70))))]
         );
-        assert_eq!(oracle.outcome(KEY, Wall(70)), None);
+        assert_eq!(oracle.outcomes(KEY, Wall(70)), [None]);
     }
 
     #[test]
@@ -430,7 +479,10 @@ mod tests {
             Version::ZERO,
         );
         oracle.accept(0, KEY, count(Version::ZERO, 4), Wall(0));
-        assert_eq!(oracle.outcome(KEY, Wall(0)), Some(("4".to_owned(), None)));
+        assert_eq!(
+            oracle.outcomes(KEY, Wall(0)),
+            [Some(("4".to_owned(), None))]
+        );
     }
 
     #[test]
@@ -467,8 +519,29 @@ mod tests {
         oracle.observe(1, KEY, Some(&arrived), Version::ZERO);
         oracle.accept(1, KEY, count(Version::ZERO, 6), Wall(22));
         assert_eq!(
-            oracle.outcome(KEY, Wall(30)),
-            Some(("5".to_owned(), Some(Wall(90))))
+            oracle.outcomes(KEY, Wall(30)),
+            [Some(("5".to_owned(), Some(Wall(90))))]
         );
+    }
+
+    /// Seed 600295: a node that had reached nobody in time served without knowing of a deletion, which all have forgotten.
+    #[test]
+    fn what_a_life_counted_that_knew_of_no_deletion_may_count() {
+        let five = Some(("5".to_owned(), None));
+        // The life began at 1.
+        for (deleted_ms, may_be) in [(7, vec![None]), (0, vec![None, five])] {
+            let mut oracle = Oracle::new(2);
+            let dead = Effect::Base {
+                version: Version {
+                    stamp: Stamp::at(Wall(deleted_ms)),
+                    origin: Origin(1),
+                },
+                body: None,
+                deadline: None,
+            };
+            oracle.accept(0, KEY, dead, Wall(0));
+            oracle.accept(1, KEY, count(Version::ZERO, 5), Wall(0));
+            assert_eq!(oracle.outcomes(KEY, Wall(9)), may_be);
+        }
     }
 }

@@ -58,11 +58,7 @@ fn a_region_that_was_removed_is_not_waited_for_once_what_it_left_behind_is_here(
         "eu-west may hold what only it was told"
     );
     us.receive(EU, known([10, 20, 30]));
-    assert_eq!(
-        settled(&us),
-        Stamp(500),
-        "it had not heard of the removal"
-    );
+    assert_eq!(settled(&us), Stamp(500), "it had not heard of the removal");
     let removed = 1 << INCARNATION_BITS;
     us.receive(EU, known([10, 20, removed]));
     assert_eq!(settled(&us), Stamp(900));
