@@ -205,21 +205,19 @@ impl<S: Store> World<'_, S> {
     /// Looks for parts of units, as clients of a region would see them.
     pub(super) fn check_units(&mut self, index: usize) -> Result<(), Broken> {
         self.is_torn_for_good |= self.regions[index].log.units().dropped() > 0;
+        self.raise_settled();
         let region = &self.regions[index];
         if region.is_loading || self.may_be_torn(index) {
             return Ok(());
         }
         let wall = region.clock.read(self.now);
-        self.units.check(region, self.settled(), wall)
+        self.units.check(region, self.settled, wall)
     }
 
-    /// Up to here some region may have forgotten what has ended: one that starts anew is not told of it.
-    pub(super) fn settled(&self) -> Stamp {
-        let settled = self
-            .regions
-            .iter()
-            .map(|region| region.keyspace.settled().stamp());
-        settled.max().unwrap_or_default()
+    fn raise_settled(&mut self) {
+        let regions = self.regions.iter();
+        let settled = regions.map(|region| region.keyspace.settled().stamp());
+        self.settled = settled.fold(self.settled, Stamp::max);
     }
 
     /// Whether a region is excused: it serves without what others hold, or parts are all that is left of some units.

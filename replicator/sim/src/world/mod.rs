@@ -13,6 +13,7 @@ use std::{
 
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
+    hlc::Stamp,
     peer::{Input, State},
     rng::Rng,
     store::Store,
@@ -119,6 +120,9 @@ pub struct World<'a, S> {
     /// Whether regions may show parts of units from here on: a node died while it was sweeping to an empty one, and what
     /// it left there may be all that there is; or units were forgotten at the limit.
     is_torn_for_good: bool,
+    /// Up to here some node may have forgotten what has ended, one that has died since included: whoever starts anew is not
+    /// told of it.
+    settled: Stamp,
     /// Sweeps that nodes had started which died since.
     sweeps_before: u64,
     network: Network,
@@ -186,6 +190,7 @@ impl<'a, S: Store> World<'a, S> {
             stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
             delivery: Delivery::default(),
             units: Units::default(),
+            settled: Stamp::ZERO,
             readiness: Readiness::default(),
             verify: Verify::default(),
             survival: Survival::default(),
