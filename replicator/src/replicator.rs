@@ -57,6 +57,8 @@ pub struct ReplicatorConfig {
     pub limits: Limits,
     /// How long a node that has started waits for the keys of peers that it cannot reach.
     pub loading_patience: Duration,
+    /// How long a region of which nothing is heard is waited for before the dead are forgotten without it.
+    pub horizon: Duration,
 }
 
 /// Why a replicator did not start.
@@ -132,7 +134,8 @@ impl Replicator {
             origin: config.identity.origin,
             incarnation: config.identity.incarnation,
         };
-        let lives = Lives::new(own, [], clocks.now(), config.loading_patience);
+        let lives =
+            Lives::new(own, [], clocks.now(), config.loading_patience).with_horizon(config.horizon);
         let (lives, roster) = (Arc::new(lives), Arc::new(config.roster()));
         roster.seat_all(&log, &lives);
         let acknowledged = Arc::new(Notify::new());

@@ -10,7 +10,7 @@ use greenwich_proto::log::LANES;
 use greenwich_replicator::identity::check_name;
 use toml::de::{DeTable, DeValue};
 
-use super::{Bytes, Config, Emulation, Peer};
+use super::{Bytes, Config, Emulation, Peer, Period};
 
 const REGION_ID_MAX: u8 = Origin::MAX;
 const BATCHES: RangeInclusive<Bytes> = Bytes::kib(1)..=Bytes::mib(1);
@@ -179,6 +179,10 @@ fn replication(config: &Config) -> Result<(), Problem> {
     let is_bounded = patience.0 <= Duration::from_secs(3600);
     check(is_bounded, &at("loading_patience"), || {
         format!("must be 0s to 1h, and is {patience}")
+    })?;
+    let horizon = settings.horizon;
+    check(horizon >= Period::seconds(1), &at("horizon"), || {
+        format!("must be 1s or more, and is {horizon}")
     })
 }
 

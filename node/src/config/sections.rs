@@ -155,6 +155,9 @@ documented! {
         /// A node that starts empty answers LOADING until it holds what its peers hold. Those that it cannot reach it
         /// waits for as long as this; too short, and it serves without keys that only they hold.
         pub loading_patience: Period,
+        /// A region of which nothing was heard for longer than this is no longer waited for: deletions are forgotten without
+        /// it, and lose against what it wrote before them while it was away. At least 1s; longer costs memory in an outage.
+        pub horizon: Period,
         /// The other regions; none means a region on its own.
         pub peers: Vec<Peer>,
     }
@@ -176,6 +179,7 @@ impl Default for Replication {
             in_flight_max: Bytes::mib(64),
             max_skew: Period::seconds(5),
             loading_patience: Period::seconds(10),
+            horizon: Period::seconds(24 * 60 * 60),
             peers: Vec::new(),
         }
     }

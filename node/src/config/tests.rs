@@ -58,6 +58,7 @@ fn every_default_is_what_the_printed_configuration_says() {
             "in_flight_max = \"64MiB\"",
             "max_skew = \"5s\"",
             "loading_patience = \"10s\"",
+            "horizon = \"1day\"",
             "[log]",
             "level = \"info\"",
             "format = \"text\"",
@@ -176,6 +177,10 @@ fn relations_between_settings_are_checked() {
         (
             "[replication]\nmax_skew = \"0s\"\n",
             "node.toml:5: `replication.max_skew` must be 10ms to 1h",
+        ),
+        (
+            "[replication]\nhorizon = \"500ms\"\n",
+            "node.toml:5: `replication.horizon` must be 1s or more, and is 500ms",
         ),
         (
             "[client]\nquery_buffer_limit = \"1MiB\"\n",

@@ -69,6 +69,7 @@ impl Cluster {
             members: Members::default(),
             limits: Limits::default(),
             loading_patience: PATIENCE,
+            horizon: Duration::MAX,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Regions that are away for longer than anybody waits for them. Without a horizon, which nodes do not set, that is never.
+//! Regions that are away for longer than anybody waits for them. Without a horizon that is never.
 
 use std::time::Duration;
 
