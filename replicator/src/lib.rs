@@ -22,6 +22,7 @@ mod encoding;
 pub mod endpoint;
 pub mod error;
 pub mod files;
+mod horizon;
 pub mod identity;
 pub mod link;
 mod link_receiver;

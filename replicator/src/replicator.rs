@@ -26,6 +26,7 @@ use crate::{
     delivery::{Undelivered, deliver},
     driver::{RIVAL_SHOWN, Shared, note_change},
     endpoint::{BindError, CLOSE_CODE_DRIVER_FIRST, Endpoint, EndpointConfig},
+    horizon::Horizon,
     links::{Cells, Links},
     view::{LinkView, PeerCell},
 };
@@ -87,6 +88,8 @@ pub struct PeerReport {
     pub view: LinkView,
     /// Whether it has confirmed that it knows which regions were added and removed.
     pub is_informed: bool,
+    /// Whether its region has been away for so long that it is not waited for.
+    pub is_released: bool,
     /// The other process of this node's region that it turned away lately.
     pub twin: Option<Twin>,
 }
@@ -273,6 +276,7 @@ impl Replicator {
     pub fn reports(&self) -> Vec<PeerReport> {
         let now = self.clocks.now();
         let cells = self.cells.all();
+        let released = self.lives.released();
         let report = |cell: &Arc<PeerCell>| {
             let session = cell.report(&self.log);
             let peer = cell.peer.lock();
@@ -284,6 +288,7 @@ impl Replicator {
                 address: address.unwrap_or_default(),
                 session,
                 is_informed: peer.is_informed(&self.roster),
+                is_released: released.contains(&cell.index),
                 twin: twin.map(|(_, twin)| twin.clone()),
                 view: cell.view.lock().clone(),
             }
@@ -353,6 +358,7 @@ where
         Arc::clone(&cells),
     );
     links.follow().await;
+    let mut horizon = Horizon::new(Arc::clone(&shared), config.horizon);
     let _answered = ready.send(Ok(()));
     let mut acceptor = endpoint.acceptor();
     loop {
@@ -363,6 +369,7 @@ where
                 None => break,
             },
             Ok(()) = changes.changed() => links.follow().await,
+            () = horizon.due() => horizon.look(),
             _ = stopped.wait_for(|&stop| stop) => break,
         }
     }

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 #[derive(Default)]
 pub(crate) struct Keys {
     held: Mutex<BTreeMap<Vec<u8>, Held>>,
+    settled: Mutex<Settled>,
     /// The next join panics.
     pub(crate) panics_next: AtomicBool,
 }
@@ -108,10 +109,12 @@ impl Store for Keys {
         Version::ZERO
     }
 
-    fn settle(&self, _: Settled) {}
+    fn settle(&self, settled: Settled) {
+        *self.settled.lock() = settled;
+    }
 
     fn settled(&self) -> Settled {
-        Settled::default()
+        self.settled.lock().clone()
     }
 
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Inner, Lives};
-use crate::hlc::Stamp;
+use crate::{hlc::Stamp, log::PeerIndex};
 
 /// How long a region may be away before it is released.
 #[derive(Debug)]
@@ -28,6 +28,14 @@ impl Lives {
     pub fn with_horizon(self, limit: Duration) -> Self {
         self.inner.lock().horizon.limit = limit;
         self
+    }
+
+    /// Peers that are away for longer than anybody waits.
+    #[must_use]
+    pub fn released(&self) -> Vec<PeerIndex> {
+        let inner = self.inner.lock();
+        let released = inner.present().filter(|(_, peer)| peer.is_released);
+        released.map(|(at, _)| at).collect()
     }
 }
 
