@@ -40,5 +40,6 @@ pub mod transport;
 mod view;
 
 pub use delivery::Undelivered;
+pub use horizon::HorizonLimits;
 pub use replicator::{PeerConfig, PeerReport, Replicator, ReplicatorConfig, StartError};
 pub use view::LinkView;

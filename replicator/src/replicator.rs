@@ -26,7 +26,7 @@ use crate::{
     delivery::{Undelivered, deliver},
     driver::{RIVAL_SHOWN, Shared, note_change},
     endpoint::{BindError, CLOSE_CODE_DRIVER_FIRST, Endpoint, EndpointConfig},
-    horizon::Horizon,
+    horizon::{Horizon, HorizonLimits},
     links::{Cells, Links},
     view::{LinkView, PeerCell},
 };
@@ -58,8 +58,8 @@ pub struct ReplicatorConfig {
     pub limits: Limits,
     /// How long a node that has started waits for the keys of peers that it cannot reach.
     pub loading_patience: Duration,
-    /// How long a region of which nothing is heard is waited for before the dead are forgotten without it.
-    pub horizon: Duration,
+    /// How long regions that are away are waited for before the dead are forgotten without them.
+    pub horizon: HorizonLimits,
 }
 
 /// Why a replicator did not start.
@@ -137,8 +137,8 @@ impl Replicator {
             origin: config.identity.origin,
             incarnation: config.identity.incarnation,
         };
-        let lives =
-            Lives::new(own, [], clocks.now(), config.loading_patience).with_horizon(config.horizon);
+        let lives = Lives::new(own, [], clocks.now(), config.loading_patience)
+            .with_horizon(config.horizon.absence);
         let (lives, roster) = (Arc::new(lives), Arc::new(config.roster()));
         roster.seat_all(&log, &lives);
         let acknowledged = Arc::new(Notify::new());

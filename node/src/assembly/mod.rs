@@ -196,7 +196,7 @@ fn replicate(
         members,
         limits: config.replication.session_limits(),
         loading_patience: config.replication.loading_patience.0,
-        horizon: config.replication.horizon.0,
+        horizon: config.replication.horizon(),
     };
     let log = Arc::clone(keyspace.log());
     let started = Replicator::start(config, log, Arc::clone(keyspace))?;

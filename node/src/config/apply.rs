@@ -2,6 +2,7 @@
 
 use greenwich_proto::netem::LinkProfile;
 use greenwich_proto::peer::{self, WindowLimits};
+use greenwich_replicator::HorizonLimits;
 use greenwich_replicator::certs::CertificateFiles;
 use greenwich_replicator::compression;
 use greenwich_replicator::transport::{self, TransportConfig};
@@ -39,6 +40,14 @@ impl Replication {
                 max_bytes: self.in_flight_max.0,
             },
             ..peer::Limits::default()
+        }
+    }
+
+    /// How long regions that are away are waited for.
+    pub const fn horizon(&self) -> HorizonLimits {
+        HorizonLimits {
+            absence: self.horizon.0,
+            husk_bytes: self.horizon_bytes.0,
         }
     }
 

@@ -183,6 +183,10 @@ fn replication(config: &Config) -> Result<(), Problem> {
     let horizon = settings.horizon;
     check(horizon >= Period::seconds(1), &at("horizon"), || {
         format!("must be 1s or more, and is {horizon}")
+    })?;
+    let bytes = settings.horizon_bytes;
+    check(bytes >= Bytes::mib(1), &at("horizon_bytes"), || {
+        format!("must be 1MiB or more, and is {bytes}")
     })
 }
 

@@ -158,6 +158,9 @@ documented! {
         /// A region of which nothing was heard for longer than this is no longer waited for: deletions are forgotten without
         /// it, and lose against what it wrote before them while it was away. At least 1s; longer costs memory in an outage.
         pub horizon: Period,
+        /// Memory of what was deleted or has expired, while regions are away. Beyond it the region that has been away for
+        /// longest, and for 10s at least, is no longer waited for before its horizon. At least 1MiB.
+        pub horizon_bytes: Bytes,
         /// The other regions; none means a region on its own.
         pub peers: Vec<Peer>,
     }
@@ -180,6 +183,7 @@ impl Default for Replication {
             max_skew: Period::seconds(5),
             loading_patience: Period::seconds(10),
             horizon: Period::seconds(24 * 60 * 60),
+            horizon_bytes: Bytes::mib(256),
             peers: Vec::new(),
         }
     }

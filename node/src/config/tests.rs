@@ -59,6 +59,7 @@ fn every_default_is_what_the_printed_configuration_says() {
             "max_skew = \"5s\"",
             "loading_patience = \"10s\"",
             "horizon = \"1day\"",
+            "horizon_bytes = \"256MiB\"",
             "[log]",
             "level = \"info\"",
             "format = \"text\"",
@@ -181,6 +182,10 @@ fn relations_between_settings_are_checked() {
         (
             "[replication]\nhorizon = \"500ms\"\n",
             "node.toml:5: `replication.horizon` must be 1s or more, and is 500ms",
+        ),
+        (
+            "[replication]\nhorizon_bytes = \"1kB\"\n",
+            "node.toml:5: `replication.horizon_bytes` must be 1MiB or more",
         ),
         (
             "[client]\nquery_buffer_limit = \"1MiB\"\n",

@@ -194,6 +194,10 @@ impl Store for Keyspace {
         self.settled.read().clone()
     }
 
+    fn husk_bytes(&self) -> u64 {
+        self.usage().husk_bytes as u64
+    }
+
     fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
         let place = self.place(key);
         let mut shard = self.shards[place.shard()].lock();

@@ -55,6 +55,11 @@ pub trait Store {
     /// What was given to [`Self::settle`] last.
     fn settled(&self) -> Settled;
 
+    /// Bytes of what is remembered of the dead.
+    fn husk_bytes(&self) -> u64 {
+        0
+    }
+
     /// Drops a key that has ended elsewhere, if nothing was written to it since `newest`. Returns whether it has.
     fn drop_ended(&self, _key: &[u8], _newest: Stamp, _now: Wall) -> bool {
         false

@@ -17,7 +17,7 @@ use greenwich_proto::{
     time::Wall,
 };
 use greenwich_replicator::{
-    LinkView, PeerConfig, Replicator, ReplicatorConfig,
+    HorizonLimits, LinkView, PeerConfig, Replicator, ReplicatorConfig,
     certs::{self, CertificateFiles, Credentials, Overwrite},
     endpoint::EndpointConfig,
 };
@@ -69,7 +69,7 @@ impl Cluster {
             members: Members::default(),
             limits: Limits::default(),
             loading_patience: PATIENCE,
-            horizon: Duration::MAX,
+            horizon: HorizonLimits::NONE,
         }
     }
 

@@ -21,6 +21,9 @@ use greenwich_proto::{
 };
 use parking_lot::Mutex;
 
+/// What it says that it remembers of the dead.
+pub(crate) const HUSK_BYTES: u64 = 1_000;
+
 #[derive(Default)]
 pub(crate) struct Keys {
     held: Mutex<BTreeMap<Vec<u8>, Held>>,
@@ -115,6 +118,10 @@ impl Store for Keys {
 
     fn settled(&self) -> Settled {
         self.settled.lock().clone()
+    }
+
+    fn husk_bytes(&self) -> u64 {
+        HUSK_BYTES
     }
 
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -310,7 +310,7 @@ impl Lives {
     /// What every region holds that is waited for: never less than before.
     pub fn settled(&self, now: Stamp) -> Settled {
         let mut inner = self.inner.lock();
-        inner.release(now);
+        inner.release_beyond(now);
         let held = inner.claim(now);
         let claims = inner.awaited().map(|(_, peer)| peer.holds);
         let stamp = claims.fold(held, Stamp::min);
@@ -464,6 +464,8 @@ impl Inner {
     }
 }
 
+#[cfg(test)]
+mod away;
 #[cfg(test)]
 mod membership;
 

@@ -5,12 +5,18 @@ use std::time::Duration;
 use super::{Inner, Lives};
 use crate::{hlc::Stamp, log::PeerIndex};
 
+/// A region that is away for less than this is not released before its time, whatever is remembered for it. It is also how
+/// long is waited for what that frees before another one is: the others have to compare what they hold first.
+const PRESSED_ABSENCE: Duration = Duration::from_secs(10);
+
 /// How long a region may be away before it is released.
 #[derive(Debug)]
 pub(super) struct Horizon {
     limit: Duration,
     /// The first time that anybody looked.
     since: Option<Stamp>,
+    /// The last time that a region was released before its time.
+    pressed: Option<Stamp>,
 }
 
 impl Default for Horizon {
@@ -18,6 +24,7 @@ impl Default for Horizon {
         Self {
             limit: Duration::MAX,
             since: None,
+            pressed: None,
         }
     }
 }
@@ -30,6 +37,24 @@ impl Lives {
         self
     }
 
+    /// Memory is short: of the regions that are away, releases the one that has been for longest before its time. One at a
+    /// time, none that is not away for [`PRESSED_ABSENCE`]. Returns which.
+    pub fn press(&self, now: Stamp) -> Option<PeerIndex> {
+        let mut inner = self.inner.lock();
+        let is_soon = |at: Stamp| now.wall() - at.wall() < PRESSED_ABSENCE;
+        if inner.horizon.pressed.is_some_and(is_soon) {
+            return None;
+        }
+        let away = inner.away(now);
+        let (absence, longest) = away.max_by_key(|&(absence, _)| absence)?;
+        if absence < PRESSED_ABSENCE {
+            return None;
+        }
+        inner.horizon.pressed = Some(now);
+        inner.release(longest, now);
+        Some(longest)
+    }
+
     /// Peers that are away for longer than anybody waits.
     #[must_use]
     pub fn released(&self) -> Vec<PeerIndex> {
@@ -40,19 +65,28 @@ impl Lives {
 }
 
 impl Inner {
-    /// Releases peers that have been away for too long.
-    pub(super) fn release(&mut self, now: Stamp) {
+    /// Peers that are waited for although they have no link, and for how long nothing has been heard of each.
+    fn away(&mut self, now: Stamp) -> impl Iterator<Item = (Duration, PeerIndex)> {
         let since = *self.horizon.since.get_or_insert(now);
-        for at in 0..self.peers.len() {
-            let peer = &self.peers[at];
-            let away = now.wall() - peer.heard.max(since).wall();
-            if away > self.horizon.limit && peer.is_awaited() && !peer.is_linked {
-                self.peers[at].is_released = true;
-                // What one region alone has heard of it, all must hold before anybody forgets.
-                self.in_doubt_until = now;
-                self.doubt_all_but(at);
-            }
+        let away = self.awaited().filter(|(_, peer)| !peer.is_linked);
+        away.map(move |(at, peer)| (now.wall() - peer.heard.max(since).wall(), at))
+    }
+
+    /// Releases peers that have been away for too long.
+    pub(super) fn release_beyond(&mut self, now: Stamp) {
+        let limit = self.horizon.limit;
+        let away = self.away(now).filter(|(absence, _)| *absence > limit);
+        let beyond: Vec<_> = away.map(|(_, peer)| peer).collect();
+        for peer in beyond {
+            self.release(peer, now);
         }
+    }
+
+    fn release(&mut self, peer: PeerIndex, now: Stamp) {
+        self.peers[peer.0].is_released = true;
+        // What one region alone has heard of it, all must hold before anybody forgets.
+        self.in_doubt_until = now;
+        self.doubt_all_but(peer.0);
     }
 
     /// A peer is heard of again. What is claimed here includes what was heard of it, and no more.

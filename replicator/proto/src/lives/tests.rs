@@ -135,7 +135,7 @@ fn a_life_alone_has_nothing_to_wait_for() {
 }
 
 /// A stamp so many milliseconds after the start.
-fn ms(ms: u64) -> Stamp {
+pub(super) fn ms(ms: u64) -> Stamp {
     Stamp::at(Wall(ms))
 }
 
