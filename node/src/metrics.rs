@@ -155,6 +155,11 @@ const LINK: &[Metric<Link>] = &[
         Gauge(|l| truth(l.state == LinkState::Refused)),
     ),
     metric(
+        "greenwich_link_released",
+        "1 when the peer has been away for so long that deletions are forgotten without it",
+        Gauge(|l| truth(l.released)),
+    ),
+    metric(
         "greenwich_link_rtt_seconds",
         "Smoothed round trip; NaN before the first",
         Gauge(|l| l.rtt_ms.map_or(f64::NAN, |ms| ms / 1e3)),

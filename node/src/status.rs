@@ -134,6 +134,9 @@ pub struct Link {
     pub state: LinkState,
     /// Why it is refused or down, with the values of both sides; what is wrong although it is up.
     pub reason: Option<String>,
+    /// Whether the other region has been away for so long that deletions are forgotten without it.
+    #[serde(default)]
+    pub released: bool,
     /// Smoothed round trip; none before the first measurement.
     pub rtt_ms: Option<f64>,
     /// How far the other region's clock is ahead of this one's, to half of what the ways there and back differ by;

@@ -96,6 +96,7 @@ impl Reporter {
                 region: peer.expected.region.clone(),
                 id: peer.expected.origin.0,
                 address: peer.address.clone(),
+                released: peer.is_released,
                 emulation: emulated_link(&self.config, &peer.expected.region),
                 ..Link::default()
             };

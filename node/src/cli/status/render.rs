@@ -127,6 +127,12 @@ fn remarks(answers: &[Answer]) -> Vec<String> {
             )
         }));
         lines.extend(status.links.iter().filter_map(|link| trouble(status, link)));
+        lines.extend(
+            status
+                .links
+                .iter()
+                .filter_map(|link| released(status, link)),
+        );
         rehearsal |= status.links.iter().any(|link| link.emulation.is_some());
         lines.extend(updates(status));
     }
@@ -165,9 +171,19 @@ fn trouble(status: &Status, link: &Link) -> Option<String> {
     ))
 }
 
+fn released(status: &Status, link: &Link) -> Option<String> {
+    link.released.then(|| {
+        format!(
+            "{} has been away for so long that {} forgets deletions without it; see replication.horizon.",
+            link.region, status.region
+        )
+    })
+}
+
 fn state(link: &Link) -> String {
     let sweeping = if link.sweeping { ", sweeping" } else { "" };
-    format!("{}{sweeping}", link.state.name())
+    let released = if link.released { ", released" } else { "" };
+    format!("{}{sweeping}{released}", link.state.name())
 }
 
 /// How far the peer's clock is ahead; a fraction of a millisecond says nothing.
@@ -260,6 +276,19 @@ mod tests {
         let text = render(&answers);
         let line = "us-east to eu-west is up: two nodes claim eu-west.";
         assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_region_that_is_no_longer_waited_for_is_told() {
+        let mut answers = answers();
+        let link = &mut answers[0].status.as_mut().unwrap().links[0];
+        (link.state, link.released) = (LinkState::Down, true);
+        let text = render(&answers);
+        let line = "eu-west has been away for so long that us-east forgets deletions without it";
+        assert!(
+            text.contains("down, released") && text.contains(line),
+            "{text}"
+        );
     }
 
     #[test]
