@@ -83,6 +83,22 @@ impl Cluster {
         Node { process, log }
     }
 
+    /// Nodes of all regions, linked, with all keys.
+    fn start_full(&self) -> [Node; 3] {
+        let nodes = [A, B, C].map(|region| self.start(region));
+        self.assert_linked();
+        self.ask(A, (0..KEYS).map(|key| format!("SET key:{key} value")));
+        self.assert_equal();
+        assert_eq!(self.alive(C).len(), KEYS);
+        nodes
+    }
+
+    fn assert_linked(&self) {
+        for region in [A, B, C] {
+            until("the links", || self.is_linked(region));
+        }
+    }
+
     fn admin(&self, region: usize) -> String {
         format!("127.0.0.1:{}", self.ports[region][1])
     }
@@ -124,6 +140,14 @@ impl Cluster {
         found
             .filter_map(|(key, answer)| (answer == ":1").then_some(key))
             .collect()
+    }
+
+    /// Waits until a region remembers nothing of the dead.
+    fn forgets(&self, region: usize) {
+        until("the dead to be forgotten", || {
+            let status = self.status(region);
+            status["husks"] == 0 && status["husk_bytes"] == 0
+        });
     }
 
     /// All regions have compared, and hold the same.
@@ -193,31 +217,23 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 #[test]
 fn what_the_others_forgot_is_gone_where_a_region_is_back_after_the_horizon() {
     let cluster = Cluster::new();
-    let [a, _b, c] = [A, B, C].map(|region| cluster.start(region));
-    for region in [A, B, C] {
-        until("the links", || cluster.is_linked(region));
-    }
-    cluster.ask(A, (0..KEYS).map(|key| format!("SET key:{key} value")));
-    cluster.assert_equal();
-    assert_eq!(cluster.alive(C).len(), KEYS);
+    let [a, _b, c] = cluster.start_full();
 
     c.signal("STOP");
     let deleted = (0..KEYS).filter(|key| key % 2 == 0);
     cluster.ask(B, deleted.map(|key| format!("DEL key:{key}")));
     for region in [A, B] {
         until("c to be released", || cluster.has_released(region, C));
-        until("the dead to be forgotten", || {
-            let status = cluster.status(region);
-            status["husks"] == 0 && status["husk_bytes"] == 0 && status["keys"] == KEYS / 2
+        until("the deletions", || {
+            cluster.status(region)["keys"] == KEYS / 2
         });
+        cluster.forgets(region);
     }
     let said = a.said();
     assert!(said.contains("longer than replication.horizon"), "{said}");
 
     c.signal("CONT");
-    for region in [A, B, C] {
-        until("the links", || cluster.is_linked(region));
-    }
+    cluster.assert_linked();
     cluster.assert_equal();
     let kept: Vec<usize> = (0..KEYS).filter(|key| key % 2 == 1).collect();
     for region in [A, B, C] {
@@ -241,4 +257,48 @@ fn what_the_others_forgot_is_gone_where_a_region_is_back_after_the_horizon() {
         }
     }
     cluster.assert_equal();
+}
+
+#[test]
+fn a_forgotten_deletion_loses_against_what_was_written_away_from_it_and_wins_against_what_was_not()
+{
+    let cluster = Cluster::new();
+    let [a, b, c] = cluster.start_full();
+    let tell = |region: usize, request: &str| {
+        let answers = cluster.ask(region, [request.to_owned()].into_iter());
+        assert!(["+OK", ":1"].contains(&answers[0].as_str()), "{answers:?}");
+    };
+    for node in [&a, &b] {
+        node.signal("STOP");
+    }
+    until("the others to be released", || {
+        cluster.has_released(C, A) && cluster.has_released(C, B)
+    });
+    tell(C, "SET key:0 away");
+    tell(C, "DEL key:1");
+    cluster.forgets(C);
+
+    c.signal("STOP");
+    for node in [&a, &b] {
+        node.signal("CONT");
+    }
+    for region in [A, B] {
+        until("c to be released", || cluster.has_released(region, C));
+    }
+    tell(A, "DEL key:0");
+    tell(A, "DEL key:2");
+    for region in [A, B] {
+        until("the deletions", || {
+            cluster.status(region)["keys"] == KEYS - 2
+        });
+        cluster.forgets(region);
+    }
+
+    c.signal("CONT");
+    cluster.assert_linked();
+    cluster.assert_equal();
+    let expected: Vec<usize> = (0..KEYS).filter(|key| ![1, 2].contains(key)).collect();
+    for region in [A, B, C] {
+        assert_eq!(cluster.alive(region), expected, "in {}", REGIONS[region]);
+    }
 }
