@@ -87,6 +87,9 @@ impl Cluster {
     fn start_full(&self) -> [Node; 3] {
         let nodes = [A, B, C].map(|region| self.start(region));
         self.assert_linked();
+        for region in [A, B, C] {
+            until("the node to serve clients", || self.is_ready(region));
+        }
         self.ask(A, (0..KEYS).map(|key| format!("SET key:{key} value")));
         self.assert_equal();
         assert_eq!(self.alive(C).len(), KEYS);
@@ -107,6 +110,11 @@ impl Cluster {
         let asked = run(&["status", "--json", "--admin", &self.admin(region)]);
         let mut all: Value = serde_json::from_slice(&asked.stdout).unwrap();
         all["regions"][0]["status"].take()
+    }
+
+    fn is_ready(&self, region: usize) -> bool {
+        let not_ready = &self.status(region)["not_ready"];
+        not_ready.as_array().is_some_and(Vec::is_empty)
     }
 
     /// Whether a region has links to all others.
@@ -229,8 +237,9 @@ fn what_the_others_forgot_is_gone_where_a_region_is_back_after_the_horizon() {
         });
         cluster.forgets(region);
     }
-    let said = a.said();
-    assert!(said.contains("longer than replication.horizon"), "{said}");
+    until("the node to say so", || {
+        a.said().contains("longer than replication.horizon")
+    });
 
     c.signal("CONT");
     cluster.assert_linked();
@@ -243,8 +252,9 @@ fn what_the_others_forgot_is_gone_where_a_region_is_back_after_the_horizon() {
             assert!(!cluster.has_released(region, other));
         }
     }
-    let said = a.said();
-    assert!(said.contains("the region is waited for again"), "{said}");
+    until("the node to say so", || {
+        a.said().contains("the region is waited for again")
+    });
 
     for region in [A, B, C] {
         let own = format!("from:{}", REGIONS[region]);
