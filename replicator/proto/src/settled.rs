@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     stamp: Stamp,
-    behind: Vec<(Origin, Stamp)>,
+    behind: Vec<(Origin, (Stamp, Stamp))>,
 }
 
 impl Settled {
@@ -32,10 +32,10 @@ impl Settled {
         Self { stamp, behind }
     }
 
-    /// As this, but for what a region wrote after `heard`.
+    /// As this, but for what a region wrote between two stamps, of which neither belongs to it.
     #[must_use]
-    pub fn but_for(mut self, origin: Origin, heard: Stamp) -> Self {
-        self.behind.push((origin, heard));
+    pub fn but_for(mut self, origin: Origin, between: (Stamp, Stamp)) -> Self {
+        self.behind.push((origin, between));
         self
     }
 
@@ -45,10 +45,18 @@ impl Settled {
         self.stamp
     }
 
+    /// Whether nobody was away.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.behind.is_empty()
+    }
+
     /// Whether what a region wrote is news although it is older than [`Self::stamp`], or may be.
     #[must_use]
     pub fn is_late(&self, version: Version) -> bool {
-        let is_late = |&(origin, heard)| origin == version.origin && version.stamp > heard;
+        let is_late = |&(origin, (from, to))| {
+            origin == version.origin && from < version.stamp && version.stamp < to
+        };
         self.behind.iter().any(is_late)
     }
 
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_a_region_wrote_while_it_was_away_is_news_however_old_it_is() {
-        let settled = Settled::up_to(Stamp(100)).but_for(AWAY, Stamp(40));
+        let settled = Settled::up_to(Stamp(100)).but_for(AWAY, (Stamp(40), Stamp(u64::MAX)));
         assert!(settled.has(version(100, Origin(1))));
         assert!(!settled.has(version(101, Origin(1))));
         assert!(settled.has(version(40, AWAY)));
@@ -93,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_settled_when_all_of_it_is() {
-        let settled = Settled::up_to(Stamp(100)).but_for(AWAY, Stamp(40));
+        let settled = Settled::up_to(Stamp(100)).but_for(AWAY, (Stamp(40), Stamp(u64::MAX)));
         let mut entry = EntryRef::absent(b"key", version(10, Origin(1)));
         assert!(settled.has_all_of(&entry));
         entry.deadline.version = version(50, AWAY);

@@ -98,6 +98,20 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// When and where it was accepted.
+    #[must_use]
+    pub const fn made_at(&self) -> Version {
+        match self {
+            Self::Base { version, .. } | Self::Deadline { version, .. } => *version,
+            Self::Count { actor, stamp, .. } => Version {
+                stamp: *stamp,
+                origin: actor.origin,
+            },
+        }
+    }
+}
+
 /// The newest of a key that a region has ever held.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
@@ -137,6 +151,8 @@ pub type Outcome = Option<(String, Option<Wall>)>;
 pub struct Oracle {
     effects: BTreeMap<Key, Vec<Effect>>,
     known: Vec<BTreeMap<Key, Known>>,
+    /// Keys that a region wrote of which others had not heard when they stopped to wait for it.
+    contested: BTreeSet<Key>,
 }
 
 impl Oracle {
@@ -146,6 +162,7 @@ impl Oracle {
         Self {
             effects: BTreeMap::new(),
             known: vec![BTreeMap::new(); regions],
+            contested: BTreeSet::new(),
         }
     }
 
@@ -251,6 +268,39 @@ impl Oracle {
                 *ours = theirs;
             }
         }
+    }
+
+    /// A region has been told by `from` that a key has ended, and knows as much of it.
+    pub fn inherit_key(&mut self, region: usize, from: usize, key: Key) {
+        let theirs = self.known[from].get(&key).copied().unwrap_or_default();
+        self.known[region].insert(key, theirs);
+    }
+
+    /// A region forgets what has ended without waiting for others that are away: keys that those have written meanwhile may
+    /// end up with or without the end of which they did not know.
+    pub fn contest(&mut self, settled: &Settled) {
+        let is_late = |effect: &Effect| settled.is_late(effect.made_at());
+        let late = self.effects.iter();
+        let late = late.filter(|(_, effects)| effects.iter().any(is_late));
+        self.contested.extend(late.map(|(key, _)| *key));
+    }
+
+    /// Whether what a key is depends on which ends were forgotten before the writes of a region that was away arrived.
+    #[must_use]
+    pub fn is_contested(&self, key: Key) -> bool {
+        let may_end = |effect: &Effect| match effect {
+            Effect::Base { body, deadline, .. } => body.is_none() || deadline.is_some(),
+            Effect::Deadline { .. } => true,
+            Effect::Count { .. } => false,
+        };
+        self.contested.contains(&key) && self.effects(key).iter().any(may_end)
+    }
+
+    /// How many keys are.
+    #[must_use]
+    pub fn contested(&self) -> u64 {
+        let contested = self.contested.iter();
+        contested.filter(|key| self.is_contested(**key)).count() as u64
     }
 
     /// Every effect with its key and its place, for [`Self::lose`].

@@ -124,6 +124,8 @@ impl<S: Store> Region<S> {
         let configured = others().map(|other| (region(other), format!("{}:1", name(other))));
         let roster = Roster::new(region(index), configured, Members::default());
         let origins = others().map(|other| Origin(u8::try_from(other + 1).expect("few regions")));
+        let patience = Duration::from_millis(swarm.loading_patience_ms);
+        let lives = Lives::new(actor, origins, now, patience);
         let peers = others()
             .enumerate()
             .map(|(at, other)| Peer::new(PeerIndex(at), region(other), swarm.limits, now));
@@ -139,12 +141,10 @@ impl<S: Store> Region<S> {
                 rules: 0,
             },
             store: wrap(Arc::clone(&keyspace)),
-            lives: Lives::new(
-                actor,
-                origins,
-                now,
-                Duration::from_millis(swarm.loading_patience_ms),
-            ),
+            lives: lives.with_horizon(match swarm.horizon_ms {
+                0 => Duration::MAX,
+                horizon_ms => Duration::from_millis(horizon_ms),
+            }),
             roster,
             builder: Mutex::default(),
             peers: peers.collect(),
@@ -236,7 +236,10 @@ impl<S: Store> Region<S> {
 
     /// Does what a node does in the background.
     pub fn tend(&self, now: Time) {
-        self.keyspace.tend(self.clock.read(now), 0, ALL_SHARDS);
+        let wall = self.clock.read(now);
+        self.store
+            .settle(self.lives.settled(self.log.clock().stamp(wall)));
+        self.keyspace.tend(wall, 0, ALL_SHARDS);
     }
 
     /// The keyspace as sessions see it.

@@ -39,6 +39,8 @@ pub struct Swarm {
     pub faults: Faults,
     /// How long a node that starts waits for the keys of others that it cannot reach.
     pub loading_patience_ms: u64,
+    /// How long a region may be away before nobody waits for it; zero is for ever.
+    pub horizon_ms: u64,
 }
 
 /// Bounds within which each direction of each link is drawn.
@@ -104,6 +106,10 @@ pub struct Faults {
     pub restart_every_ms: u64,
     /// The longest time until it does.
     pub down_ms_max: u64,
+    /// A region is cut off from all others.
+    pub away_every_ms: u64,
+    /// The longest time that it is.
+    pub away_ms_max: u64,
     /// A clock is set to another offset.
     pub clock_step_every_ms: u64,
     /// The largest offset of a clock.
@@ -123,7 +129,7 @@ impl Swarm {
         let busy_ms = 1_000 + rng.below(5_000);
         let max_skew_ms = pick(rng, &[100, 500, 5_000]);
         let has_tiny_log = rng.chance(0.3);
-        Self {
+        let mut swarm = Self {
             seed,
             regions: usize::try_from(2 + rng.below(4)).expect("few"),
             warm_up_ms: pick(rng, &[0, 500]),
@@ -150,7 +156,13 @@ impl Swarm {
             // Drawn last, so that a seed is in all else what it was.
             meanwhile: pick(rng, &[0.0, 0.02, 0.3]),
             loading_patience_ms: pick(rng, &[300, 3_000, 60_000]),
+            horizon_ms: pick(rng, &[0, 0, 0, 300, 1_000]),
+        };
+        if swarm.horizon_ms > 0 {
+            swarm.faults.away_every_ms = pick(rng, &[1_000, 3_000]);
+            swarm.faults.away_ms_max = pick(rng, &[1_000, 4_000]);
         }
+        swarm
     }
 }
 
@@ -195,5 +207,7 @@ fn draw_faults(rng: &mut Rng, max_skew_ms: u64) -> Faults {
             &[0, max_skew_ms / 4, max_skew_ms / 2, max_skew_ms * 3 / 4],
         ),
         down_ms_max: pick(rng, &[1, 100, 1_000]),
+        // Only where there is a horizon.
+        ..Faults::default()
     }
 }

@@ -269,7 +269,7 @@ mod tests {
 
     /// Everything up to 100 is settled, but of region 3 only what it wrote up to 40.
     fn settled() -> Settled {
-        Settled::up_to(Stamp(100)).but_for(AWAY, Stamp(40))
+        Settled::up_to(Stamp(100)).but_for(AWAY, (Stamp(40), Stamp(u64::MAX)))
     }
 
     fn by(origin: u8, stamp: u64) -> Version {

@@ -7,6 +7,7 @@
 
 use super::{Inner, Lives, removals_and_incarnation};
 use crate::{
+    entry::totals::Actor,
     hlc::Stamp,
     log::PeerIndex,
     time::Wall,
@@ -14,7 +15,7 @@ use crate::{
 };
 
 impl Lives {
-    /// What this node has heard of its peers.
+    /// What this node has heard of its peers, and of its own earlier lives.
     pub(crate) fn hearsay(&self) -> Hearsay {
         let inner = self.inner.lock();
         let words = inner.present().map(|(_, peer)| Word {
@@ -22,10 +23,18 @@ impl Lives {
             incarnation: peer.life().incarnation,
             heard: peer.heard,
             holds: peer.holds,
+            gap: peer.gap,
         });
+        let own = Word {
+            id: self.own.origin.0,
+            incarnation: self.own.incarnation,
+            heard: Stamp::ZERO,
+            holds: Stamp::ZERO,
+            gap: inner.gap,
+        };
         Hearsay {
             settled: inner.settled.stamp(),
-            words: words.collect(),
+            words: words.chain([own]).collect(),
         }
     }
 
@@ -73,12 +82,19 @@ impl Inner {
     }
 
     /// Everything up to `end` of what `peer` had heard is here.
-    pub(super) fn believe(&mut self, peer: usize, hearsay: &Hearsay, end: Stamp) {
+    pub(super) fn believe(&mut self, own: Actor, peer: usize, hearsay: &Hearsay, end: Stamp) {
         for word in &hearsay.words {
-            if let Some((of, incarnation)) = self.whose(word)
-                && of != peer
-                && self.peers[of].incarnation == incarnation
-            {
+            if (word.id, word.incarnation) == (own.origin.0, own.incarnation) {
+                self.gap.agree(word.gap);
+            }
+            let Some((of, incarnation)) = self.whose(word) else {
+                continue;
+            };
+            if incarnation == 0 || self.peers[of].incarnation != incarnation {
+                continue;
+            }
+            self.peers[of].gap.agree(word.gap);
+            if of != peer {
                 self.believe_word(of, word, end);
             }
         }

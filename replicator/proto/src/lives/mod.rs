@@ -41,6 +41,7 @@
 //!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
 
+mod gap;
 mod hearsay;
 mod released;
 
@@ -58,6 +59,7 @@ use crate::{
     time::Time,
     wire::control::{Hearsay, Standing, Watermark},
 };
+pub use gap::Gap;
 use released::Horizon;
 
 /// An incarnation is a time in milliseconds: the year 10889 is the last that fits. Above it stands how often the region was
@@ -100,6 +102,8 @@ struct Peer {
     turned_away: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
     heard: Stamp,
+    /// What earlier lives of it wrote beyond that.
+    gap: Gap,
     /// What this life claims to hold.
     holds: Stamp,
     /// What others say that it claims, once everything up to the first stamp was heard of it.
@@ -117,6 +121,8 @@ struct Peer {
 enum Received {
     /// Everything that the peer held when it knew these lives.
     With(Known),
+    /// Less than what it holds now, perhaps.
+    TooLittle,
     /// All that a release before transfers were told of can bring.
     AllItCan,
 }
@@ -125,6 +131,7 @@ impl Received {
     fn includes(&self, origin: Origin, incarnation: u64) -> bool {
         match self {
             Self::With(known) => known.of(origin) >= incarnation,
+            Self::TooLittle => false,
             Self::AllItCan => true,
         }
     }
@@ -133,6 +140,8 @@ impl Received {
 #[derive(Debug)]
 struct Inner {
     peers: Vec<Peer>,
+    /// What earlier lives of this node wrote of which it has not heard.
+    gap: Gap,
     /// What this node claims to hold.
     held: Stamp,
     /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
@@ -173,6 +182,7 @@ impl Lives {
             patience_ends: now + patience,
             inner: Mutex::new(Inner {
                 peers: peers.into_iter().map(Peer::unheard).collect(),
+                gap: Gap::before(Stamp::ZERO),
                 held: Stamp::ZERO,
                 in_doubt_until: Stamp::ZERO,
                 settled: Settled::default(),
@@ -230,7 +240,7 @@ impl Lives {
         let mut inner = self.inner.lock();
         let met = &mut inner.peers[peer.0];
         (met.is_linked, met.turned_away) = (true, false);
-        inner.take_back(peer.0);
+        inner.welcome(peer.0, now);
         inner.hear_of(peer.0, incarnation, now);
     }
 
@@ -255,7 +265,8 @@ impl Lives {
         if end > theirs.in_doubt_until.max(self.in_doubt_until()) {
             self.receive(peer, theirs.known);
             if let Some(hearsay) = hearsay {
-                self.inner.lock().believe(peer.0, hearsay, end);
+                let mut inner = self.inner.lock();
+                inner.believe(self.own, peer.0, hearsay, end);
             }
         }
     }
@@ -315,11 +326,7 @@ impl Lives {
         let claims = inner.awaited().map(|(_, peer)| peer.holds);
         let stamp = claims.fold(held, Stamp::min);
         if stamp >= inner.settled.stamp() {
-            let is_behind = |peer: &&Peer| peer.is_released && peer.heard < stamp;
-            let behind = inner.present().map(|(_, peer)| peer).filter(is_behind);
-            inner.settled = behind.fold(Settled::up_to(stamp), |settled, peer| {
-                settled.but_for(peer.origin, peer.heard)
-            });
+            inner.settled = inner.settled_up_to(stamp, self.own.origin);
         }
         inner.settled.clone()
     }
@@ -368,6 +375,7 @@ impl Peer {
             is_linked: false,
             turned_away: false,
             heard: Stamp::ZERO,
+            gap: Gap::CLOSED,
             holds: Stamp::ZERO,
             hearsay: None,
             is_released: false,
@@ -408,8 +416,9 @@ impl Inner {
 
     /// Whether `peer` may hold what earlier lives left behind and this node has not received.
     fn lacks(&self, peer: PeerIndex) -> bool {
-        let Some(received) = &self.peers[peer.0].received else {
-            return true;
+        let received = match &self.peers[peer.0].received {
+            None | Some(Received::TooLittle) => return true,
+            Some(received) => received,
         };
         self.others(peer)
             .map(Peer::life)
@@ -430,7 +439,11 @@ impl Inner {
     fn claim(&mut self, now: Stamp) -> Stamp {
         let heard = self.awaited().map(|(_, peer)| peer.heard);
         let heard = heard.fold(now, Stamp::min);
-        self.held = match self.is_whole() {
+        let is_whole = self.is_whole();
+        if is_whole && self.present().all(|(_, peer)| peer.is_awaited()) {
+            self.close_gaps();
+        }
+        self.held = match is_whole {
             true => heard,
             false => self.held.min(heard),
         };
@@ -441,6 +454,10 @@ impl Inner {
     fn hear_of(&mut self, peer: usize, incarnation: u64, now: Stamp) {
         let peer = &mut self.peers[peer];
         if incarnation > peer.incarnation {
+            match peer.incarnation {
+                0 => peer.gap = Gap::before(now),
+                _ => peer.gap.widen(peer.heard, now),
+            }
             peer.incarnation = incarnation;
             peer.holds = Stamp::ZERO;
             peer.hearsay = None;
@@ -459,7 +476,7 @@ impl Inner {
     fn doubt(&mut self, peer: usize) {
         let received = &mut self.peers[peer].received;
         if matches!(received, Some(Received::With(_))) {
-            *received = Some(Received::With(Known::default()));
+            *received = Some(Received::TooLittle);
         }
     }
 }

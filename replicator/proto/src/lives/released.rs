@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Inner, Lives};
-use crate::{hlc::Stamp, log::PeerIndex};
+use super::{Gap, Inner, Lives, Peer};
+use crate::{
+    hlc::{Origin, Stamp},
+    log::PeerIndex,
+    settled::Settled,
+};
 
 /// A region that is away for less than this is not released before its time, whatever is remembered for it. It is also how
 /// long is waited for what that frees before another one is: the others have to compare what they hold first.
@@ -67,7 +71,10 @@ impl Lives {
 impl Inner {
     /// Peers that are waited for although they have no link, and for how long nothing has been heard of each.
     fn away(&mut self, now: Stamp) -> impl Iterator<Item = (Duration, PeerIndex)> {
-        let since = *self.horizon.since.get_or_insert(now);
+        let since = *self.horizon.since.get_or_insert_with(|| {
+            self.gap.agree(Gap::before(now));
+            now
+        });
         let away = self.awaited().filter(|(_, peer)| !peer.is_linked);
         away.map(move |(at, peer)| (now.wall() - peer.heard.max(since).wall(), at))
     }
@@ -89,7 +96,46 @@ impl Inner {
         self.doubt_all_but(peer.0);
     }
 
-    /// A peer is heard of again. What is claimed here includes what was heard of it, and no more.
+    /// What every region holds that is waited for. Of those that are away, what was heard counts; of lives that are over,
+    /// one that is away may have received more than anybody here.
+    pub(super) fn settled_up_to(&self, stamp: Stamp, own: Origin) -> Settled {
+        let settled = Settled::up_to(stamp);
+        let peers = || self.present().map(|(_, peer)| peer);
+        if peers().all(|peer| !peer.is_released) {
+            return settled;
+        }
+        let is_behind = |peer: &&Peer| peer.is_released && peer.heard < stamp;
+        let since_heard = |peer: &Peer| (peer.origin, (peer.heard, Stamp(u64::MAX)));
+        let gap = |peer: &Peer| Some((peer.origin, peer.gap.bounds()?));
+        let own_gap = self.gap.bounds().map(|bounds| (own, bounds));
+        peers()
+            .filter(is_behind)
+            .map(since_heard)
+            .chain(peers().filter_map(gap))
+            .chain(own_gap)
+            .fold(settled, |settled, (origin, between)| {
+                settled.but_for(origin, between)
+            })
+    }
+
+    /// Nothing is missing here of what ended lives left behind, wherever that was.
+    pub(super) fn close_gaps(&mut self) {
+        self.gap = Gap::CLOSED;
+        for peer in &mut self.peers {
+            peer.gap = Gap::CLOSED;
+        }
+    }
+
+    /// There is a link to a peer again. If it had been released, it may hold what was forgotten meanwhile, and have forgotten
+    /// what is held here: what is claimed here is what was heard of it, until both are found to hold the same.
+    pub(super) fn welcome(&mut self, peer: usize, now: Stamp) {
+        if std::mem::take(&mut self.peers[peer].is_released) {
+            self.doubt(peer);
+            self.claim(now);
+        }
+    }
+
+    /// A peer is heard of again, through others that hold the same as this node.
     pub(super) fn take_back(&mut self, peer: usize) {
         self.peers[peer].is_released = false;
     }

@@ -145,6 +145,7 @@ fn hears(us: &Lives, peer: PeerIndex, of: [(u8, u64); 2], settled: Stamp) -> Hea
         incarnation: u64::from(id) * 10,
         heard: ms(heard_ms),
         holds: ms(heard_ms),
+        gap: Gap::CLOSED,
     });
     let hearsay = Hearsay {
         settled,
@@ -197,6 +198,7 @@ fn a_life_that_others_have_met_puts_what_is_held_in_doubt() {
         incarnation: 31,
         heard: Stamp::ZERO,
         holds: Stamp::ZERO,
+        gap: Gap::CLOSED,
     };
     let of = |word| Hearsay {
         settled: Stamp::ZERO,
@@ -229,7 +231,7 @@ fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news(
     );
     us.accept(EU, &word(ms(8_000).0, ms(8_000).0));
     proves(&us, EU, 7, None);
-    let behind = Settled::up_to(ms(8_000)).but_for(Origin(3), ms(1_000));
+    let behind = Settled::up_to(ms(8_000)).but_for(Origin(3), (ms(1_000), Stamp(u64::MAX)));
     assert_eq!(us.settled(ms(8_000)), behind);
     us.meet(AP, 30, ms(8_000));
     assert_eq!(us.holds(ms(8_000)), ms(1_000), "it waits for it again");

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hlc::{Stamp, Version},
-    lives::Known,
+    lives::{Gap, Known},
     log::LANES,
     members::Members,
     time::Wall,
@@ -235,6 +235,8 @@ pub struct Word {
     pub heard: Stamp,
     /// What it claims to hold.
     pub holds: Stamp,
+    /// What may be unknown of its earlier lives.
+    pub gap: Gap,
 }
 
 /// A key that has ended.

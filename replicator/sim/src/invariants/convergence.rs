@@ -21,7 +21,8 @@ pub fn check<S: Store>(
         let first = regions.first().map(|region| region.read(key, wall));
         for region in regions {
             let shown = region.read(key, wall);
-            if !expected.contains(&shown) || Some(&shown) != first.as_ref() {
+            let is_expected = oracle.is_contested(key) || expected.contains(&shown);
+            if !is_expected || Some(&shown) != first.as_ref() {
                 let text = format!(
                     "{key} is {shown:?} in {}, the oracle says {expected:?}{}",
                     crate::region::name(region.index),
@@ -55,8 +56,9 @@ fn story<S: Store>(regions: &[Region<S>], oracle: &Oracle, key: Key) -> String {
             })
         });
         text.push_str(&format!(
-            "\n    {} holds {held:?}",
-            crate::region::name(region.index)
+            "\n    {} holds {held:?}, and counts as settled {:?}",
+            crate::region::name(region.index),
+            region.keyspace.settled(),
         ));
     }
     text

@@ -15,7 +15,7 @@ pub fn check<S: Store>(region: &Region<S>, oracle: &Oracle, key: Key) -> Result<
     region.with_entry(key, |entry| {
         let is_back = entry
             .is_some_and(|entry| matches!(entry.body, Body::Bytes(_)) && entry.version < known);
-        if !is_back || region.is_loading {
+        if !is_back || region.is_loading || oracle.is_contested(key) {
             return Ok(());
         }
         let name = crate::region::name(region.index);

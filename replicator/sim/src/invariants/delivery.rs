@@ -2,6 +2,9 @@
 //! peer holds each of those writes or something newer, or has forgotten it because every region had heard of its end.
 //! A restarted peer is looked at once it has received what its peers hold; what its predecessor held and the sender has
 //! forgotten since, because every region had heard of its end, nobody can send it again.
+//! Where regions do not wait for ever for those that are away, a write may have been forgotten, or dropped as ended, before
+//! the peer had heard of it: there, what it has ever held counts as well.
+//!
 //! And numbers are dense: every accepted write takes the next number of one lane, a unit of writes as many as it has keys;
 //! or it shares the number that a key has already, of which nobody has read.
 
@@ -16,6 +19,7 @@ use greenwich_proto::{
 
 use super::Broken;
 use crate::{
+    oracle::Oracle,
     region::Region,
     workload::{GROUP_KEYS, Key},
 };
@@ -104,6 +108,7 @@ impl Delivery {
         &mut self,
         from: &Region<S>,
         to: &Region<S>,
+        waited: Waited<'_>,
         now: Time,
     ) -> Result<(), Broken> {
         let Some(pending) = self.pending.get_mut(&(from.index, to.index)) else {
@@ -122,8 +127,9 @@ impl Delivery {
                 return true;
             }
             // What a flush of another region removed here is not sent; the flush comes from there.
-            let is_due = from.flushed() < expected.version && !has_forgotten(from, expected);
-            if is_due && !holds(to, expected) {
+            let has_forgotten = has_forgotten(from, expected, waited);
+            let is_due = from.flushed() < expected.version && !has_forgotten;
+            if is_due && !holds(to, expected) && !has_held(to, expected, waited) {
                 let held = to.with_entry(expected.key, |entry| format!("{entry:?}"));
                 missing = Some(format!(
                     "{} with {:?} at {} of lane {}, but holds {held}, settled {:?}, flushed {:?},",
@@ -147,17 +153,33 @@ impl Delivery {
     }
 }
 
-/// Whether the sender had nothing left to sweep to a restarted peer whose predecessor had heard of the write.
-fn has_forgotten<S: Store>(from: &Region<S>, expected: &Expected) -> bool {
-    expected.was_held
-        && from.keyspace.settled().has(expected.version)
-        && !holds_entry(from, expected)
+/// How long a write is remembered for those that have not heard of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Waited<'a> {
+    /// For ever.
+    ForEver,
+    /// Until they have been away for too long. What regions have held is known to the oracle.
+    Within(&'a Oracle),
+}
+
+/// Whether the sender had nothing left to sweep to a peer that started anew, and whose predecessor had heard of the write, or
+/// was no longer waited for.
+fn has_forgotten<S: Store>(from: &Region<S>, expected: &Expected, waited: Waited<'_>) -> bool {
+    let may_forget = expected.was_held || matches!(waited, Waited::Within(_));
+    may_forget && from.keyspace.settled().has(expected.version) && !holds_entry(from, expected)
 }
 
 fn holds_entry<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
     region.with_entry(expected.key, |entry| {
         entry.is_some_and(|entry| entry.version >= expected.version)
     })
+}
+
+fn has_held<S: Store>(region: &Region<S>, expected: &Expected, waited: Waited<'_>) -> bool {
+    match waited {
+        Waited::ForEver => false,
+        Waited::Within(oracle) => oracle.known_base(region.index, expected.key) >= expected.version,
+    }
 }
 
 fn holds<S: Store>(region: &Region<S>, expected: &Expected) -> bool {

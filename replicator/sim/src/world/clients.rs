@@ -190,16 +190,24 @@ impl<S: Store> World<'_, S> {
 
     pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {
         self.after(TEND_US, Event::Tend(index));
-        let region = &self.regions[index];
-        let holds = |key: &&Key| region.with_entry(**key, |entry| entry.is_some());
-        let held: Vec<Key> = self.keys.iter().filter(holds).copied().collect();
-        region.tend(self.now);
-        for key in held.iter().filter(|key| !holds(key)) {
+        let held = self.held(index);
+        self.regions[index].tend(self.now);
+        self.note_absence(index);
+        let left = self.held(index);
+        for key in held.iter().filter(|key| !left.contains(key)) {
             self.oracle.forget(index, *key);
         }
+        let region = &self.regions[index];
         bounds::check(region, &self.swarm, self.now)?;
         self.look_whether_loaded(index)?;
         self.check_units(index)
+    }
+
+    /// The keys of which a region holds anything.
+    pub(super) fn held(&self, index: usize) -> Vec<Key> {
+        let region = &self.regions[index];
+        let holds = |key: &&Key| region.with_entry(**key, |entry| entry.is_some());
+        self.keys.iter().filter(holds).copied().collect()
     }
 
     /// Looks for parts of units, as clients of a region would see them.
@@ -212,6 +220,17 @@ impl<S: Store> World<'_, S> {
         }
         let wall = region.clock.read(self.now);
         self.units.check(region, self.settled, wall)
+    }
+
+    /// Tells the oracle which writes are late for a region that counts others as away.
+    pub(super) fn note_absence(&mut self, index: usize) {
+        let settled = self.regions[index].keyspace.settled();
+        if settled.is_complete() {
+            return;
+        }
+        // What was deleted meanwhile, and forgotten, is no unit any more.
+        self.is_torn_for_good = true;
+        self.oracle.contest(&settled);
     }
 
     fn raise_settled(&mut self) {

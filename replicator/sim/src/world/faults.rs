@@ -23,16 +23,35 @@ impl<S: Store> World<'_, S> {
         let is_whole = self.rng.chance(0.6);
         let ways = [Some(route), is_whole.then_some(route.back())];
         for way in ways.into_iter().flatten() {
-            let cut = self.network.cut(way);
-            self.trace.line(
-                self.now,
-                "world",
-                format_args!("cut {way:?} for {} ms", for_us / 1_000),
-            );
-            self.after(for_us, Event::Heal(way, cut));
-            let epoch = self.network.epoch(way);
-            self.after(self.swarm.links.idle_us, Event::Idle(way, cut, epoch));
+            self.cut_way(way, for_us);
         }
+    }
+
+    /// Cuts a region off from all others.
+    pub(super) fn isolate(&mut self) {
+        if self.is_quiet {
+            return;
+        }
+        self.after_about(self.swarm.faults.away_every_ms, Event::Isolate);
+        let from = self.any_region();
+        let for_us = 1_000 * (1 + self.rng.below(self.swarm.faults.away_ms_max));
+        for to in self.others(from) {
+            let route = Route { from, to };
+            self.cut_way(route, for_us);
+            self.cut_way(route.back(), for_us);
+        }
+    }
+
+    fn cut_way(&mut self, way: Route, for_us: u64) {
+        let cut = self.network.cut(way);
+        self.trace.line(
+            self.now,
+            "world",
+            format_args!("cut {way:?} for {} ms", for_us / 1_000),
+        );
+        self.after(for_us, Event::Heal(way, cut));
+        let epoch = self.network.epoch(way);
+        self.after(self.swarm.links.idle_us, Event::Idle(way, cut, epoch));
     }
 
     /// Kills a node, with whatever it has not sent, and starts it again, empty.

@@ -57,6 +57,7 @@ enum Event {
     Resend(Route, u64, Parcel),
     Arrive(Route, u64, Parcel),
     Cut,
+    Isolate,
     Restart,
     ClockStep,
 }
@@ -99,6 +100,8 @@ pub struct Summary {
     pub sweeps: u64,
     /// Whether it ended with parts of units excused.
     pub is_excused: bool,
+    /// Whether regions forgot without one that was away, and keys that this one had written.
+    pub contested: u64,
     /// Nodes that died and started again.
     pub restarts: u64,
     /// Writes that died with them, because nobody else had them.
@@ -235,6 +238,7 @@ impl<'a, S: Store> World<'a, S> {
         }
         let faults = self.swarm.faults;
         self.after_about(faults.cut_every_ms, Event::Cut);
+        self.after_about(faults.away_every_ms, Event::Isolate);
         self.after_about(faults.restart_every_ms, Event::Restart);
         self.after_about(faults.clock_step_every_ms, Event::ClockStep);
     }
@@ -259,9 +263,13 @@ impl<'a, S: Store> World<'a, S> {
         let latest_ms = quiet_from_ms + QUIET_MS_MAX + 4 * self.swarm.max_skew_ms;
         let error_ms = 2 * self.swarm.faults.clock_offset_ms_max;
         self.run_until(quiet_from_ms + QUIET_MS_MIN + error_ms)?;
-        while let Some(waiting) = self.waiting_for() {
+        let calm = Stamp::at(WallClock::default().read(self.now));
+        while let Some(waiting) = self.waiting_for(calm) {
             if self.elapsed_ms() > latest_ms {
-                return Err(Broken::new("liveness", waiting));
+                let wall = WallClock::default().read(self.now);
+                let differs = convergence::check(&self.regions, &self.oracle, &self.keys, wall);
+                let what = differs.err().map_or_else(String::new, |broken| broken.text);
+                return Err(Broken::new("liveness", format!("{waiting}\n    {what}")));
             }
             self.run_until(self.elapsed_ms() + 100)?;
         }
@@ -272,6 +280,7 @@ impl<'a, S: Store> World<'a, S> {
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps_before + self.sweeps();
         self.summary.is_excused = self.is_torn_for_good;
+        self.summary.contested = self.oracle.contested();
         Ok(self.summary)
     }
 
@@ -291,14 +300,21 @@ impl<'a, S: Store> World<'a, S> {
         Ok(())
     }
 
-    /// What a quiet world still waits for.
-    fn waiting_for(&self) -> Option<String> {
+    /// What a world that is quiet since `calm` still waits for.
+    fn waiting_for(&self, calm: Stamp) -> Option<String> {
         for region in &self.regions {
             for other in self.others(region.index) {
                 let report = region
                     .peer(other)
                     .report(&region.log, region.clock.read(self.now));
-                if report.state != State::Up || report.lag_updates > 0 || report.is_sweeping {
+                // Whoever was given up has to be told by a comparison what has ended.
+                let is_compared = self.swarm.horizon_ms == 0
+                    || report
+                        .compares
+                        .equal_as_of
+                        .is_some_and(|as_of| as_of >= calm);
+                let is_level = report.lag_updates == 0 && !report.is_sweeping && is_compared;
+                if report.state != State::Up || !is_level {
                     return Some(format!(
                         "{} to {}: {report:?}",
                         name(region.index),
@@ -356,6 +372,10 @@ impl<'a, S: Store> World<'a, S> {
             Event::Arrive(route, epoch, Parcel(message)) => self.arrive(route, epoch, message),
             Event::Cut => {
                 self.cut();
+                Ok(())
+            }
+            Event::Isolate => {
+                self.isolate();
                 Ok(())
             }
             Event::Restart => {

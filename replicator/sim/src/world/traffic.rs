@@ -13,7 +13,7 @@ use greenwich_proto::{
 
 use super::{Event, Parcel, World};
 use crate::{
-    invariants::{Broken, deletion},
+    invariants::{Broken, deletion, delivery::Waited},
     network::{Fate, Message, Route},
     region::name,
     workload::Key,
@@ -49,8 +49,11 @@ impl<S: Store> World<'_, S> {
         let (region, other) = (&self.regions[route.from], &self.regions[route.to]);
         self.verify
             .check(region, other, (&self.regions, &self.keys), self.now)?;
-        self.delivery
-            .check(&self.regions[route.from], &self.regions[route.to], self.now)
+        let waited = match self.swarm.horizon_ms {
+            0 => Waited::ForEver,
+            _ => Waited::Within(&self.oracle),
+        };
+        self.delivery.check(region, other, waited, self.now)
     }
 
     pub(super) fn perform(&mut self, route: Route, out: Outbox) {
@@ -130,7 +133,9 @@ impl<S: Store> World<'_, S> {
         match message {
             Message::Control(number, bytes) => {
                 for frame in self.network.in_order(route, number, bytes) {
+                    let held = self.held_before(route.to, &frame);
                     self.tell(back, Input::Control(&frame))?;
+                    self.note_dropped(route, &held);
                 }
                 Ok(())
             }
@@ -139,6 +144,27 @@ impl<S: Store> World<'_, S> {
                 self.tell(back, Input::Batch(&bytes))?;
                 self.follow(route, &bytes)
             }
+        }
+    }
+
+    /// The keys that a region holds, if a frame may have it drop some.
+    fn held_before(&self, index: usize, frame: &[u8]) -> Vec<Key> {
+        match Control::decode(frame) {
+            Ok(Some(Control::Over(_))) => self.held(index),
+            Ok(_) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// A region has dropped what its peer says has ended: it knows as much of that as the peer.
+    fn note_dropped(&mut self, route: Route, held: &[Key]) {
+        let left = self.held(route.to);
+        for &key in held.iter().filter(|key| !left.contains(key)) {
+            self.trace.line(
+                self.now,
+                &name(route.to),
+                format_args!("drops {key}, which has ended"),
+            );
+            self.oracle.inherit_key(route.to, route.from, key);
         }
     }
 
@@ -167,6 +193,7 @@ impl<S: Store> World<'_, S> {
                 format_args!("batch {} of {from}:{text}", batch.id),
             );
         }
+        self.note_absence(index);
         for key in keys {
             deletion::check(&self.regions[index], &self.oracle, key)?;
             self.observe(index, key);
