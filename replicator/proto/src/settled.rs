@@ -45,6 +45,13 @@ impl Settled {
         self.stamp
     }
 
+    /// Up to where everything was heard of everybody. Whoever hears that of this node takes what is older for known here.
+    #[must_use]
+    pub fn of_everybody(&self) -> Stamp {
+        let from = self.behind.iter().map(|(_, (from, _))| *from);
+        from.fold(self.stamp, Stamp::min)
+    }
+
     /// Whether nobody was away.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -44,7 +44,7 @@ impl Lives {
         inner.peers[peer.0].settled = hearsay.settled;
         if hearsay.settled > inner.held {
             // It may have forgotten what was never heard of here.
-            inner.doubt(peer.0);
+            inner.begin_to_doubt(peer.0, now);
         }
         for word in &hearsay.words {
             if let Some((of, incarnation)) = inner.whose(word)

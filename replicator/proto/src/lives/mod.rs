@@ -472,6 +472,14 @@ impl Inner {
         }
     }
 
+    /// As [`Self::doubt`]: what was written since the last comparison is in none, and counts as well.
+    fn begin_to_doubt(&mut self, peer: usize, now: Stamp) {
+        if matches!(self.peers[peer].received, Some(Received::With(_))) {
+            self.in_doubt_until = now;
+            self.doubt(peer);
+        }
+    }
+
     /// What a peer holds may be more than what is here: it has to be compared anew.
     fn doubt(&mut self, peer: usize) {
         let received = &mut self.peers[peer].received;

@@ -130,6 +130,8 @@ impl Inner {
     /// what is held here: what is claimed here is what was heard of it, until both are found to hold the same.
     pub(super) fn welcome(&mut self, peer: usize, now: Stamp) {
         if std::mem::take(&mut self.peers[peer].is_released) {
+            // What was written since the last epoch is in no comparison yet.
+            self.in_doubt_until = now;
             self.doubt(peer);
             self.claim(now);
         }

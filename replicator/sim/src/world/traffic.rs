@@ -148,9 +148,16 @@ impl<S: Store> World<'_, S> {
     }
 
     /// The keys that a region holds, if a frame may have it drop some.
-    fn held_before(&self, index: usize, frame: &[u8]) -> Vec<Key> {
+    fn held_before(&mut self, index: usize, frame: &[u8]) -> Vec<Key> {
         match Control::decode(frame) {
-            Ok(Some(Control::Over(_))) => self.held(index),
+            Ok(Some(Control::Over(over))) => {
+                for over in over {
+                    let key = self.names.get(&over.key);
+                    let text = format_args!("is told that {key:?} has ended at {}", over.newest);
+                    self.trace.line(self.now, &name(index), text);
+                }
+                self.held(index)
+            }
             Ok(_) | Err(_) => Vec::new(),
         }
     }

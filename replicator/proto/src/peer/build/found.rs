@@ -96,7 +96,7 @@ impl Found {
                 break;
             }
         }
-        built.forgotten = store.settled().stamp();
+        built.forgotten = store.settled().of_everybody();
     }
 
     /// Adds an entry that was found, or has it wait.

@@ -113,7 +113,7 @@ impl Builder {
         waiting: &Waiting,
     ) -> Option<Built> {
         let mut built = Built {
-            forgotten: store.settled().stamp(),
+            forgotten: store.settled().of_everybody(),
             ..Built::default()
         };
         let mut exporter = Exporter {
@@ -153,7 +153,7 @@ impl Builder {
         self.last = Built {
             items,
             ranges,
-            forgotten: store.settled().stamp(),
+            forgotten: store.settled().of_everybody(),
             drained: true,
             ..Built::default()
         };
