@@ -124,7 +124,9 @@ pub fn is_over(
 
 /// What an incoming entry stands on, beside what is held.
 fn footing(held: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten<'_>) -> Footing {
-    if forgotten.local.has_all_of(incoming) {
+    // What a region that was away brought may be older than what was forgotten here and is heard again.
+    let is_older = held.version > forgotten.flushed && held.version < incoming.version;
+    if forgotten.local.has_all_of(incoming) && !is_older {
         return Footing::Replay;
     }
     let is_dead = incoming.body == Body::Dead;
