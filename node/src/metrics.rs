@@ -76,6 +76,11 @@ const NODE: &[Metric<Status>] = &[
         Gauge(|s| real(s.husks)),
     ),
     metric(
+        "greenwich_keyspace_husk_bytes",
+        "Memory of these entries",
+        Gauge(|s| real(s.husk_bytes)),
+    ),
+    metric(
         "greenwich_keyspace_entry_bytes",
         "Memory of all entries",
         Gauge(|s| real(s.memory.entry_bytes)),

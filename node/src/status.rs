@@ -32,6 +32,9 @@ pub struct Status {
     /// Deleted and expired keys that are remembered until every region has heard of their end.
     #[serde(default)]
     pub husks: u64,
+    /// What these take, of the memory of all entries.
+    #[serde(default)]
+    pub husk_bytes: u64,
     /// Memory of the process.
     pub memory: Memory,
     /// Connections of clients.

@@ -152,6 +152,7 @@ impl Reporter {
         status.clock_error_ms = wall_error_ms();
         status.keys = usage.keys as u64;
         status.husks = usage.husks as u64;
+        status.husk_bytes = usage.husk_bytes as u64;
         status.memory = Memory {
             resident_bytes: process::resident_bytes(),
             entry_bytes: usage.entry_bytes as u64,

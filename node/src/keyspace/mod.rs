@@ -94,6 +94,8 @@ pub struct Usage {
     pub mortal_keys: usize,
     /// Deleted and expired keys that are remembered until every region has heard of their end.
     pub husks: usize,
+    /// Bytes of those.
+    pub husk_bytes: usize,
     /// Bytes of entries, without the tables around them.
     pub entry_bytes: usize,
 }
@@ -133,6 +135,7 @@ impl Keyspace {
             usage.keys += shard.tally.keys;
             usage.mortal_keys += shard.tally.mortal;
             usage.husks += shard.len() - shard.tally.keys;
+            usage.husk_bytes += shard.tally.bytes - shard.tally.key_bytes;
             usage.entry_bytes += shard.tally.bytes;
         }
         usage

@@ -29,7 +29,16 @@ pub(super) struct Tally {
     pub(super) mortal: usize,
     /// Bytes of all entries.
     pub(super) bytes: usize,
+    /// Of them, those of the keys.
+    pub(super) key_bytes: usize,
     pub(super) expiries: Expiries,
+}
+
+/// Entries whose deadline has passed and was not counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Due {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
 }
 
 impl Tally {
@@ -39,6 +48,7 @@ impl Tally {
         self.keys += keys;
         self.mortal += mortal;
         self.bytes += bytes;
+        self.key_bytes += keys * bytes;
     }
 
     fn remove(&mut self, entry: &EntryRef<'_>, bytes: usize) {
@@ -47,6 +57,7 @@ impl Tally {
         self.keys -= keys;
         self.mortal -= mortal;
         self.bytes -= bytes;
+        self.key_bytes -= keys * bytes;
     }
 
     fn weigh(&self, entry: &EntryRef<'_>) -> (usize, usize) {
@@ -57,10 +68,11 @@ impl Tally {
 
     /// Counts the ends of `due` entries that stay in the shard. Returns how many values have expired that were not
     /// counted yet.
-    pub(super) fn settle(&mut self, due: usize) -> u64 {
-        self.keys -= due;
-        self.mortal -= due;
-        self.expiries.settle(due)
+    pub(super) fn settle(&mut self, due: Due) -> u64 {
+        self.keys -= due.entries;
+        self.mortal -= due.entries;
+        self.key_bytes -= due.bytes;
+        self.expiries.settle(due.entries)
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 
 use greenwich_proto::{entry::layout, fingerprint::epoch_at, settled::Settled, time::Wall};
 
-use super::{Keyspace, SHARDS, shard::Shard};
+use super::{
+    Keyspace, SHARDS,
+    shard::{Due, Shard},
+};
 
 impl Keyspace {
     /// Tends the `count` shards from `first` on, around the end, and frees what flushes took out of as many. Returns the
@@ -32,7 +35,7 @@ impl Keyspace {
         shard.account(epoch_at(now));
         shard.tally.expiries.see(now);
         let expiries = shard.tally.expiries;
-        let mut due = 0;
+        let mut due = Due::default();
         let keep = |bytes: &[u8]| {
             let entry = layout::view(bytes);
             let forgettable = entry.forgettable_after(now, margin);
@@ -42,7 +45,10 @@ impl Keyspace {
                 return false;
             }
             // An expired value stays whole: a later deadline, set elsewhere before it expired, may still bring it back.
-            due += usize::from(expiries.is_due(&entry));
+            if expiries.is_due(&entry) {
+                due.entries += 1;
+                due.bytes += bytes.len();
+            }
             next_deadline = entry.deadline.at.into_iter().chain(next_deadline).min();
             true
         };

@@ -201,18 +201,26 @@ fn an_expired_value_that_must_be_kept_is_no_key() {
         let usage = space.usage();
         (usage.keys, usage.mortal_keys, usage.husks)
     };
+    let assert_husks = |keys: &[&[u8]]| {
+        let mut bytes = 0;
+        space.export(keys, &mut |entry| bytes += entry.len());
+        assert_eq!(space.usage().husk_bytes, bytes);
+    };
     assert_eq!(counts(), (2, 1, 0));
     for _ in 0..2 {
         space.tend(deadline, 0, SHARDS);
         assert_eq!(counts(), (1, 0, 1));
+        assert_husks(&[b"a"]);
     }
     // It lives again, and ends again.
     set(&space, deadline, "a", "2", Some(LATER));
     assert_eq!(counts(), (2, 1, 0));
+    assert_husks(&[]);
     space.tend(LATER, 0, SHARDS);
     assert_eq!(counts(), (1, 0, 1));
     delete(&space, LATER, "b");
     assert_eq!(counts(), (0, 0, 2));
+    assert_husks(&[b"a", b"b"]);
     space.settle(Settled::up_to(Stamp::at(LATER + Duration::from_secs(60))));
     space.tend(LATER + Duration::from_secs(60), 0, SHARDS);
     assert_eq!((counts(), space.usage().entry_bytes), ((0, 0, 0), 0));
