@@ -13,7 +13,7 @@ use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     decimal::Decimal,
     entry::{
-        EntryRef, layout,
+        Deadline, EntryRef, layout,
         totals::{Total, Totals},
     },
     hlc::{Stamp, Version},
@@ -52,6 +52,12 @@ enum Bug {
     ServesAtOnce,
     /// The keys of a unit go one by one, wherever its own record does not bring them.
     SendsUnitsApart,
+    /// What a sender has forgotten is taken for something that it never heard of.
+    IgnoresWhatSendersForgot,
+    /// A deadline that was set after a flush of its key arrived is dropped with the key.
+    FlushDropsDeadlines,
+    /// Whoever sweeps tells totals twice over.
+    RelaysTwice,
 }
 
 impl Bug {
@@ -59,7 +65,11 @@ impl Bug {
     fn concerns_lives(self) -> bool {
         matches!(
             self,
-            Self::SweepsNothing | Self::ClaimsWhatItLacks | Self::SaysEqual | Self::ServesAtOnce
+            Self::SweepsNothing
+                | Self::ClaimsWhatItLacks
+                | Self::SaysEqual
+                | Self::ServesAtOnce
+                | Self::RelaysTwice
         )
     }
 }
@@ -93,6 +103,17 @@ impl Planted {
         layout::to_box(&late)
     }
 
+    fn without_flushed_deadline(&self, entry: &EntryRef<'_>) -> Box<[u8]> {
+        let mut without = *entry;
+        if entry.version < self.keyspace.flushed() {
+            without.deadline = Deadline {
+                version: entry.version,
+                at: None,
+            };
+        }
+        layout::to_box(&without)
+    }
+
     /// The entry with every total of another origin doubled by what is held of it.
     fn with_added_totals(&self, entry: &EntryRef<'_>) -> Box<[u8]> {
         let held = self.held(entry.key).unwrap_or_default();
@@ -117,6 +138,22 @@ impl Planted {
     }
 }
 
+fn with_totals_twice(entry: &EntryRef<'_>) -> Box<[u8]> {
+    let mut totals = Vec::new();
+    for total in entry.totals.iter() {
+        let sum = total.sum.saturating_add(total.sum);
+        let mut next = Vec::new();
+        Totals::from_bytes(&totals)
+            .expect("in order")
+            .encode_with(&Total { sum, ..total }, &mut next);
+        totals = next;
+    }
+    layout::to_box(&EntryRef {
+        totals: Totals::from_bytes(&totals).expect("in order"),
+        ..*entry
+    })
+}
+
 impl Store for Planted {
     fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
         self.keyspace.export(keys, visit);
@@ -136,6 +173,11 @@ impl Store for Planted {
                 .iter()
                 .map(|entry| self.with_added_totals(entry))
                 .collect(),
+            Bug::FlushDropsDeadlines => entries
+                .iter()
+                .map(|entry| self.without_flushed_deadline(entry))
+                .collect(),
+            Bug::IgnoresWhatSendersForgot => return self.keyspace.join(entries, Stamp::ZERO, now),
             Bug::None
             | Bug::AcknowledgesUnapplied
             | Bug::ForgetsAtOnce
@@ -145,7 +187,8 @@ impl Store for Planted {
             | Bug::ClaimsWhatItLacks
             | Bug::SaysEqual
             | Bug::ServesAtOnce
-            | Bug::SendsUnitsApart => {
+            | Bug::SendsUnitsApart
+            | Bug::RelaysTwice => {
                 return self.keyspace.join(entries, sender_forgot, now);
             }
         };
@@ -184,6 +227,10 @@ impl Store for Planted {
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         if self.bug == Bug::SweepsNothing {
             return None;
+        }
+        if self.bug == Bug::RelaysTwice {
+            let mut twice = |entry: &[u8]| visit(&with_totals_twice(&layout::view(entry)));
+            return self.keyspace.sweep(position, bytes, &mut twice);
         }
         self.keyspace.sweep(position, bytes, visit)
     }
@@ -256,6 +303,13 @@ fn caught(bug: Bug, seeds: u64) -> Option<(u64, &'static str)> {
             swarm.mix.delete = 6;
             swarm.faults.restart_every_ms = 300;
         }
+        if bug == Bug::FlushDropsDeadlines {
+            // A deadline is set while a flush is on its way, and the key is counted on later.
+            swarm.links.delay_us_max = 100_000;
+            (swarm.mix.set, swarm.mix.delete) = (2, 0);
+            (swarm.mix.deadline, swarm.mix.increment, swarm.mix.flush) = (8, 8, 8);
+            (swarm.mix.keys, swarm.mix.ttl_ms_max) = (8, 1_000);
+        }
         if bug == Bug::ClaimsWhatItLacks {
             // A key that has come back shows until it is written again.
             swarm.mix.keys = 100;
@@ -272,7 +326,7 @@ fn without_a_bug_nothing_is_caught() {
 }
 
 /// Bugs with the number of seeds within which each must be caught.
-const BUGS: [(Bug, u64); 11] = [
+const BUGS: [(Bug, u64); 14] = [
     (Bug::LastArrivalWins, 20),
     (Bug::AcknowledgesUnapplied, 20),
     (Bug::ForgetsAtOnce, 20),
@@ -284,6 +338,9 @@ const BUGS: [(Bug, u64); 11] = [
     (Bug::SaysEqual, 20),
     (Bug::ServesAtOnce, 20),
     (Bug::SendsUnitsApart, 20),
+    (Bug::IgnoresWhatSendersForgot, 40),
+    (Bug::FlushDropsDeadlines, 40),
+    (Bug::RelaysTwice, 20),
 ];
 
 #[test]
