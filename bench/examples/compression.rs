@@ -174,9 +174,9 @@ impl Source {
             })
             .collect();
         self.batches += 1;
-        let forgotten = Stamp(self.stamp().saturating_sub(200 << 16));
+        let forgotten = Settled::up_to(Stamp(self.stamp().saturating_sub(200 << 16)));
         let mut batch = Vec::new();
-        batch::put_header(self.batches, forgotten, &ranges, &mut batch);
+        batch::put_header(self.batches, &forgotten, &ranges, &mut batch);
         batch.extend_from_slice(&items);
         batch
     }

@@ -31,7 +31,7 @@ impl Keyspace {
         &self,
         shard: &mut Shard,
         incoming: &EntryRef<'_>,
-        sender: Stamp,
+        sender: &Settled,
         now: Wall,
     ) -> bool {
         let place = self.place(incoming.key);
@@ -134,7 +134,7 @@ impl Store for Keyspace {
         });
     }
 
-    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
+    fn join(&self, entries: &[EntryRef<'_>], forgot: &Settled, now: Wall) -> Applied {
         let mut applied = Applied::default();
         let count = |changed: bool| Applied {
             changed: changed.into(),
@@ -143,14 +143,14 @@ impl Store for Keyspace {
         if let [entry] = entries {
             let shard = self.place(entry.key).shard();
             let mut shard = self.shards[shard].lock();
-            applied += count(self.join_into(&mut shard, entry, sender_forgot, now));
+            applied += count(self.join_into(&mut shard, entry, forgot, now));
             drop(shard);
             return applied;
         }
         self.with_shards(entries.iter().map(|entry| entry.key), |with_shard| {
             for entry in entries {
                 with_shard(entry.key, &mut |shard| {
-                    applied += count(self.join_into(shard, entry, sender_forgot, now));
+                    applied += count(self.join_into(shard, entry, forgot, now));
                 });
             }
             // While the keys are locked: whoever passes one of them on then passes on all. With one peer there is nobody

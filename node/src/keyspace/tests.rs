@@ -81,7 +81,7 @@ fn send(from: &Keyspace, to: &Keyspace, now: Wall) {
     for entry in entries {
         let entry = layout::decode(&entry).unwrap();
         to.log().clock().observe(entry.newest(), now).unwrap();
-        to.join(&[entry], from.settled().stamp(), now);
+        to.join(&[entry], &from.settled(), now);
     }
 }
 
@@ -186,7 +186,7 @@ fn the_dead_are_forgotten_once_settled_and_do_not_come_back() {
     a.tend(LATER, 0, SHARDS);
     assert_eq!(a.usage(), Usage::default());
     for entry in &replay {
-        a.join(&[layout::decode(entry).unwrap()], Stamp::ZERO, LATER);
+        a.join(&[layout::decode(entry).unwrap()], Settled::NOTHING, LATER);
     }
     assert_eq!((get(&a, LATER, "k"), get(&a, LATER, "n")), (None, None));
 }

@@ -45,6 +45,12 @@ impl Settled {
         self.stamp
     }
 
+    /// What regions wrote between two stamps each, of which neither belongs to it, is not part of it.
+    #[must_use]
+    pub fn late(&self) -> impl ExactSizeIterator<Item = (Origin, (Stamp, Stamp))> {
+        self.behind.iter().copied()
+    }
+
     /// Up to where everything was heard of everybody. Whoever hears that of this node takes what is older for known here.
     #[must_use]
     pub fn of_everybody(&self) -> Stamp {

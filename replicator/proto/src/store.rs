@@ -39,9 +39,9 @@ pub trait Store {
     /// Calls `visit` with the encoded entry of every key that is held. All keys are locked together.
     fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8]));
 
-    /// Joins entries that changed together; readers see all of them or none. `sender_forgot` is the stamp up to
-    /// which the sender may have dropped dead bases.
-    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied;
+    /// Joins entries that changed together; readers see all of them or none. The sender may have dropped
+    /// dead bases among what it `forgot`.
+    fn join(&self, entries: &[EntryRef<'_>], forgot: &Settled, now: Wall) -> Applied;
 
     /// Drops everything that was written up to `version`, in every region before or after.
     fn flush(&self, version: Version);
@@ -86,7 +86,7 @@ pub trait Store {
 pub(crate) mod stub {
     //! A keyspace for tests of what only looks: it holds nothing but what its functions show.
 
-    use super::{Applied, EntryRef, Settled, Stamp, Store, Version, Wall};
+    use super::{Applied, EntryRef, Settled, Store, Version, Wall};
 
     type Visit<'a> = &'a mut dyn FnMut(&[u8]);
 
@@ -105,7 +105,7 @@ pub(crate) mod stub {
             (self.export)(keys, visit);
         }
 
-        fn join(&self, _: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+        fn join(&self, _: &[EntryRef<'_>], _: &Settled, _: Wall) -> Applied {
             Applied::default()
         }
 

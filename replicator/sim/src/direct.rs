@@ -21,8 +21,8 @@ impl Store for Direct {
         self.0.export(keys, visit);
     }
 
-    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
-        self.0.join(entries, sender_forgot, now)
+    fn join(&self, entries: &[EntryRef<'_>], forgot: &Settled, now: Wall) -> Applied {
+        self.0.join(entries, forgot, now)
     }
 
     fn flush(&self, version: Version) {

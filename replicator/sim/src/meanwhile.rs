@@ -55,8 +55,8 @@ impl<S: Store> Store for Meanwhile<'_, S> {
         }
     }
 
-    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
-        self.store.join(entries, sender_forgot, now)
+    fn join(&self, entries: &[EntryRef<'_>], forgot: &Settled, now: Wall) -> Applied {
+        self.store.join(entries, forgot, now)
     }
 
     fn flush(&self, version: Version) {

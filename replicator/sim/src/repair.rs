@@ -15,6 +15,7 @@ use greenwich_proto::{
     hlc::{Origin, Stamp, Version},
     peer::{Input, Limits, Output},
     rng::Rng,
+    settled::Settled,
     store::Store,
     time::{Time, Wall},
     wire::{batch, control::Control},
@@ -324,7 +325,9 @@ impl<'a> Pair<'a> {
     fn join(&self, to: &[usize], entry: &EntryRef<'_>) {
         for at in to {
             let now = self.wall(self.now);
-            self.regions[*at].keyspace.join(&[*entry], Stamp::ZERO, now);
+            self.regions[*at]
+                .keyspace
+                .join(&[*entry], Settled::NOTHING, now);
         }
     }
 }

@@ -159,14 +159,14 @@ impl Store for Planted {
         self.keyspace.export(keys, visit);
     }
 
-    fn join(&self, entries: &[EntryRef<'_>], sender_forgot: Stamp, now: Wall) -> Applied {
+    fn join(&self, entries: &[EntryRef<'_>], forgot: &Settled, now: Wall) -> Applied {
         let joins = self.joins.fetch_add(1, Ordering::Relaxed);
         let changed: Vec<Box<[u8]>> = match self.bug {
             Bug::AcknowledgesUnapplied if joins % 50 == 49 => return Applied::default(),
             Bug::TearsUnits if entries.len() > 1 => {
                 return self
                     .keyspace
-                    .join(&entries[..entries.len() - 1], sender_forgot, now);
+                    .join(&entries[..entries.len() - 1], forgot, now);
             }
             Bug::LastArrivalWins => entries.iter().map(|entry| self.as_last(entry)).collect(),
             Bug::AddsTotals => entries
@@ -177,7 +177,9 @@ impl Store for Planted {
                 .iter()
                 .map(|entry| self.without_flushed_deadline(entry))
                 .collect(),
-            Bug::IgnoresWhatSendersForgot => return self.keyspace.join(entries, Stamp::ZERO, now),
+            Bug::IgnoresWhatSendersForgot => {
+                return self.keyspace.join(entries, Settled::NOTHING, now);
+            }
             Bug::None
             | Bug::AcknowledgesUnapplied
             | Bug::ForgetsAtOnce
@@ -189,11 +191,11 @@ impl Store for Planted {
             | Bug::ServesAtOnce
             | Bug::SendsUnitsApart
             | Bug::RelaysTwice => {
-                return self.keyspace.join(entries, sender_forgot, now);
+                return self.keyspace.join(entries, forgot, now);
             }
         };
         let changed: Vec<EntryRef<'_>> = changed.iter().map(|entry| layout::view(entry)).collect();
-        self.keyspace.join(&changed, sender_forgot, now)
+        self.keyspace.join(&changed, forgot, now)
     }
 
     fn flush(&self, version: Version) {

@@ -21,10 +21,7 @@ use super::{
     Body, Deadline, EntryRef, layout,
     totals::{Total, Totals},
 };
-use crate::{
-    hlc::{Stamp, Version},
-    settled::Settled,
-};
+use crate::{hlc::Version, settled::Settled};
 
 /// What is left of two entries after their join.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +44,8 @@ pub enum Joined {
 pub struct Forgotten<'a> {
     /// Dead bases among this may have been dropped locally.
     pub local: &'a Settled,
-    /// Dead bases up to here may have been dropped by the sender.
-    pub sender: Stamp,
+    /// Dead bases among this may have been dropped by the sender.
+    pub sender: &'a Settled,
     /// The newest local flush: the base of a key that is not held.
     pub flushed: Version,
 }
@@ -57,7 +54,7 @@ impl Default for Forgotten<'_> {
     fn default() -> Self {
         Self {
             local: Settled::NOTHING,
-            sender: Stamp::ZERO,
+            sender: Settled::NOTHING,
             flushed: Version::ZERO,
         }
     }
@@ -213,14 +210,15 @@ fn counts_on_what_ended(held: &EntryRef<'_>, incoming: &EntryRef<'_>, local: &Se
 fn dropped_by_sender(
     held: &EntryRef<'_>,
     incoming: &EntryRef<'_>,
-    sender_forgot: Stamp,
+    sender: &Settled,
 ) -> Option<Version> {
     let expiry_base = held.expiry_base();
     let was_mortal =
         held.deadline.at.is_some() && incoming.deadline.version < held.deadline.version;
-    let base = if was_mortal && expiry_base.stamp <= sender_forgot {
+    let has_ended = || sender.has(expiry_base) && sender.has(held.deadline.version);
+    let base = if was_mortal && has_ended() {
         expiry_base
-    } else if held.body == Body::Dead && held.version.stamp <= sender_forgot {
+    } else if held.body == Body::Dead && sender.has(held.version) {
         held.version
     } else {
         return None;
@@ -264,7 +262,11 @@ fn join_registers(local: &EntryRef<'_>, incoming: &EntryRef<'_>) -> Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decimal::Decimal, entry::totals::Actor, hlc::Origin};
+    use crate::{
+        decimal::Decimal,
+        entry::totals::Actor,
+        hlc::{Origin, Stamp},
+    };
 
     const KEY: &[u8] = b"key";
     const AWAY: Origin = Origin(3);

@@ -31,8 +31,8 @@ fn when_memory_is_short_the_region_that_was_away_for_longest_is_released_first()
     assert_eq!(us.press(ms(22_000)), Some(EU));
     assert_eq!(us.released(), [EU, AP]);
     assert_eq!(us.press(ms(60_000)), None, "there is nobody else");
-    let behind = Settled::up_to(ms(60_000)).but_for(Origin(2), ms(3_000));
-    let behind = behind.but_for(Origin(3), ms(2_000));
+    let behind = Settled::up_to(ms(60_000)).but_for(Origin(2), (ms(3_000), Stamp(u64::MAX)));
+    let behind = behind.but_for(Origin(3), (ms(2_000), Stamp(u64::MAX)));
     assert_eq!(us.settled(ms(60_000)), behind);
     us.meet(AP, 30, ms(61_000));
     assert_eq!(us.released(), [EU]);

@@ -145,6 +145,7 @@ mod tests {
     use super::*;
     use crate::{
         entry::Body,
+        settled::Settled,
         store::stub::Stub,
         wire::batch::{put_entry, put_header},
     };
@@ -165,7 +166,7 @@ mod tests {
     fn what_a_repair_changed_is_remembered_with_what_was_there_before() {
         let long = [b'k'; DIFFERENCE_KEY_BYTES_MAX + 1];
         let mut bytes = Vec::new();
-        put_header(1, Stamp::ZERO, &[], &mut bytes);
+        put_header(1, Settled::NOTHING, &[], &mut bytes);
         for key in [&b"new"[..], b"held", &long] {
             put_entry(&layout::to_box(&entry(key, 7)), &mut bytes);
         }

@@ -10,7 +10,7 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_REPAIR, WIRE_VERSION,
+        WIRE_HEARSAY, WIRE_REPAIR, WIRE_VERSION,
         control::{Control, Hello},
     },
 };
@@ -155,6 +155,7 @@ impl Peer {
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
             asks: hello.wire >= WIRE_REPAIR,
+            knows_absence: hello.wire >= WIRE_HEARSAY,
         };
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
         let stamp = node.log.clock().stamp(wall);

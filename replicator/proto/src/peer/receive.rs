@@ -248,7 +248,7 @@ fn over<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Vec<Over> {
     let settled = store.settled();
     let forgotten = Forgotten {
         local: &settled,
-        sender: batch.forgotten,
+        sender: &batch.forgotten,
         flushed: store.flushed(),
     };
     let is_over = |entry: &EntryRef<'_>| {
@@ -295,10 +295,10 @@ fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {
         keys.clear();
         for item in next.drain(..) {
             match item {
-                Item::Entry(entry) => applied += store.join(&[entry], batch.forgotten, wall),
+                Item::Entry(entry) => applied += store.join(&[entry], &batch.forgotten, wall),
                 Item::Unit(unit) => {
                     let entries: Vec<EntryRef<'_>> = unit.entries().collect();
-                    applied += store.join(&entries, batch.forgotten, wall);
+                    applied += store.join(&entries, &batch.forgotten, wall);
                 }
                 Item::Flush(version) => store.flush(version),
             }

@@ -17,6 +17,7 @@ use crate::{
     lives::Known,
     log::{Cursor, LANES, Log, PeerIndex},
     ranges::Ranges,
+    settled::Settled,
     store::Store,
     time::Time,
     wire::{
@@ -74,6 +75,8 @@ pub(super) struct Reader {
     pub(super) is_known: bool,
     /// Whether it asks for what it lacks. One of an older release is sent everything on its first link.
     pub(super) asks: bool,
+    /// Whether it can be told of regions that are away.
+    pub(super) knows_absence: bool,
 }
 
 /// The sending half.
@@ -97,6 +100,8 @@ pub(super) struct Sender {
     is_idle: bool,
     /// Whether the peer has agreed to our hello.
     is_started: bool,
+    /// Whether it can be told of regions that are away.
+    knows_absence: bool,
     pub(super) stats: SendStats,
 }
 
@@ -117,6 +122,7 @@ impl Sender {
             next_flush: now,
             is_idle: false,
             is_started: false,
+            knows_absence: false,
             stats: SendStats::default(),
         }
     }
@@ -130,6 +136,7 @@ impl Sender {
         now: Time,
     ) -> Result<(), Refusal> {
         let log = node.log;
+        self.knows_absence = reader.knows_absence;
         let has_heard =
             resume.incarnation == node.identity.incarnation && resume.applied.len() == LANES;
         if !(has_heard && reader.is_known) {
@@ -320,7 +327,7 @@ impl Sender {
         if built.ranges.is_empty() {
             return None;
         }
-        let bytes = encode(self.next_id, built, &built.ranges);
+        let bytes = encode(self.next_id, built, &built.ranges, self.knows_absence);
         self.stats.updates += built.updates;
         self.stats.coalesced += built.coalesced;
         self.stats.split += built.split;
@@ -353,7 +360,7 @@ impl Sender {
             .send_next(&mut |next| builder.alone(log, node.store, next))?;
         drop(builder);
         self.stats.split += u64::from(next.is_split() && !was_split);
-        let bytes = encode(self.next_id, &built, &next.ranges);
+        let bytes = encode(self.next_id, &built, &next.ranges, self.knows_absence);
         self.stats.updates += built.updates;
         self.stats.split += built.split;
         self.stats.coalesced += next.ranges.len() as u64 - 1;
@@ -371,7 +378,7 @@ impl Sender {
         let of_sweep = sweep.and_then(|sweep| sweep.next(held, limit_bytes));
         let piece = of_sweep.or_else(|| self.pushes.next(held, limit_bytes));
         let Piece { part, built } = piece?;
-        let bytes = encode(self.next_id, &built, &built.ranges);
+        let bytes = encode(self.next_id, &built, &built.ranges, self.knows_absence);
         self.stats.updates += built.updates;
         self.stats.split += built.split;
         self.background_short = self.background_short.saturating_sub(bytes.len() as u64);
@@ -465,9 +472,16 @@ impl Sender {
     }
 }
 
-fn encode(id: u64, built: &Built, ranges: &[Range]) -> Vec<u8> {
+/// One of an older release is told no more than what was forgotten of everybody.
+fn encode(id: u64, built: &Built, ranges: &[Range], knows_absence: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(built.items.len() + 16 + 12 * ranges.len());
-    batch::put_header(id, built.forgotten, ranges, &mut bytes);
+    match knows_absence {
+        true => batch::put_header(id, &built.forgotten, ranges, &mut bytes),
+        false => {
+            let of_everybody = Settled::up_to(built.forgotten.of_everybody());
+            batch::put_header(id, &of_everybody, ranges, &mut bytes);
+        }
+    }
     bytes.extend_from_slice(&built.items);
     bytes
 }

@@ -1,7 +1,8 @@
 //! A batch: the state of some keys, and which parts of the sender's log it covers.
 //!
 //! ```text
-//!  batch = id varint · forgotten u64 · ranges u8 × (lane u8 · after varint · count varint) · items
+//!  batch = id varint · forgotten u64 · ranges u8 × (lane u8 · after varint · count varint) · late* · items
+//!  late  = 3 · origin u8 · from u64 · to u64            of what a region wrote between, nothing is forgotten
 //!  item  = 0 · length varint · entry                      one key
 //!        | 1 · keys varint · keys × (length varint · entry)   keys that changed together
 //!        | 2 · stamp u64 · origin u8                      everything up to this version was flushed
@@ -19,17 +20,26 @@ use crate::{
     },
     hlc::{Origin, Stamp, Version},
     log::LANES,
+    settled::Settled,
 };
 
 const ITEM_ENTRY: u8 = 0;
 const ITEM_UNIT: u8 = 1;
 const ITEM_FLUSH: u8 = 2;
+/// Before the items, since wire version 3.
+const LATE: u8 = 3;
 
 /// The longest number of variable length.
 const VARINT_BYTES_MAX: usize = 10;
-/// The largest part before the items: the number of ranges is a byte.
-const HEADER_BYTES_MAX: usize =
-    VARINT_BYTES_MAX + size_of::<Stamp>() + 1 + u8::MAX as usize * (1 + 2 * VARINT_BYTES_MAX);
+/// What one region wrote late, and of that there are two parts at most.
+const LATE_BYTES: usize = 2 + 2 * size_of::<Stamp>();
+const LATE_MAX: usize = 2 * Origin::MAX as usize;
+/// The largest part before the entries: the number of ranges is a byte.
+const HEADER_BYTES_MAX: usize = VARINT_BYTES_MAX
+    + size_of::<Stamp>()
+    + 1
+    + u8::MAX as usize * (1 + 2 * VARINT_BYTES_MAX)
+    + LATE_MAX * LATE_BYTES;
 /// What an item takes beside its entries, and each entry beside its own bytes.
 pub const ITEM_OVERHEAD_BYTES: usize = 1 + VARINT_BYTES_MAX;
 /// The largest items, all together.
@@ -61,6 +71,9 @@ pub enum BatchError {
     /// An item of unknown kind.
     #[error("batch has an item of unknown kind {0}")]
     Item(u8),
+    /// More exceptions from what was forgotten than regions can make.
+    #[error("batch names more than {LATE_MAX} parts of what regions wrote late")]
+    Late,
     /// An entry that cannot be read.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -72,15 +85,21 @@ impl From<Truncated> for BatchError {
     }
 }
 
-/// Writes the part before the items.
-pub fn put_header(id: u64, forgotten: Stamp, ranges: &[Range], out: &mut Vec<u8>) {
+/// Writes the part before the entries.
+pub fn put_header(id: u64, forgotten: &Settled, ranges: &[Range], out: &mut Vec<u8>) {
     put_varint(id, out);
-    out.extend_from_slice(&forgotten.0.to_le_bytes());
+    out.extend_from_slice(&forgotten.stamp().0.to_le_bytes());
     out.push(u8::try_from(ranges.len()).expect("a builder makes few ranges"));
     for range in ranges {
         out.push(u8::try_from(range.lane).expect("lanes are few"));
         put_varint(range.after, out);
         put_varint(range.up_to - range.after, out);
+    }
+    for (origin, (from, to)) in forgotten.late() {
+        out.push(LATE);
+        out.push(origin.0);
+        out.extend_from_slice(&from.0.to_le_bytes());
+        out.extend_from_slice(&to.0.to_le_bytes());
     }
 }
 
@@ -146,8 +165,8 @@ impl<'a> Unit<'a> {
 pub struct Batch<'a> {
     /// Its number on this link, for its acknowledgement.
     pub id: u64,
-    /// Dead bases up to here may have been dropped by the sender.
-    pub forgotten: Stamp,
+    /// Dead bases among this may have been dropped by the sender.
+    pub forgotten: Settled,
     /// The parts of the sender's log that it covers.
     pub ranges: Vec<Range>,
     /// The newest stamp in it.
@@ -165,11 +184,18 @@ impl<'a> Batch<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let mut reader = Reader::new(bytes);
         let id = reader.varint()?;
-        let forgotten = Stamp(reader.u64()?);
+        let mut forgotten = Settled::up_to(Stamp(reader.u64()?));
         let count = reader.u8()?;
         let mut ranges = Vec::with_capacity(usize::from(count).min(LANES));
         for _ in 0..count {
             ranges.push(read_range(&mut reader)?);
+        }
+        while reader.rest().first() == Some(&LATE) {
+            let (origin, between) = read_late(&mut reader)?;
+            forgotten = forgotten.but_for(origin, between);
+            if forgotten.late().len() > LATE_MAX {
+                return Err(BatchError::Late);
+            }
         }
         let mut batch = Self {
             id,
@@ -222,6 +248,12 @@ fn read_range(reader: &mut Reader<'_>) -> Result<Range, BatchError> {
         after,
         up_to,
     })
+}
+
+fn read_late(reader: &mut Reader<'_>) -> Result<(Origin, (Stamp, Stamp)), BatchError> {
+    reader.u8()?;
+    let origin = Origin(reader.u8()?);
+    Ok((origin, (Stamp(reader.u64()?), Stamp(reader.u64()?))))
 }
 
 fn read_item<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, BatchError> {

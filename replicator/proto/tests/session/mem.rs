@@ -59,7 +59,7 @@ impl Store for Memory {
             .for_each(|entry| visit(entry));
     }
 
-    fn join(&self, incoming: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+    fn join(&self, incoming: &[EntryRef<'_>], _: &Settled, _: Wall) -> Applied {
         let mut entries = self.entries.borrow_mut();
         for entry in incoming {
             self.joins.set(self.joins.get() + 1);

@@ -96,7 +96,7 @@ impl Found {
                 break;
             }
         }
-        built.forgotten = store.settled().of_everybody();
+        built.forgotten = store.settled();
     }
 
     /// Adds an entry that was found, or has it wait.

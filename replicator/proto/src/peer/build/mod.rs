@@ -18,6 +18,7 @@ use crate::{
     entry::layout,
     hlc::Stamp,
     log::{Change, Cursor, Fallen, LANES, Log, Record},
+    settled::Settled,
     store::{AT_ONCE, Store},
     wire::batch::{ITEMS_BYTES_MAX, Range},
 };
@@ -52,8 +53,8 @@ pub(super) struct Built {
     pub(super) ranges: Vec<Range>,
     /// Records that it leaves out, because their keys are too large for company.
     pub(super) apart: Vec<Apart>,
-    /// Dead bases up to here may have been dropped when the items were collected.
-    pub(super) forgotten: Stamp,
+    /// Dead bases among this may have been dropped when the items were collected.
+    pub(super) forgotten: Settled,
     /// Whether the lanes had no more than this.
     pub(super) drained: bool,
     /// Entries in it.
@@ -113,7 +114,7 @@ impl Builder {
         waiting: &Waiting,
     ) -> Option<Built> {
         let mut built = Built {
-            forgotten: store.settled().of_everybody(),
+            forgotten: store.settled(),
             ..Built::default()
         };
         let mut exporter = Exporter {
@@ -153,7 +154,7 @@ impl Builder {
         self.last = Built {
             items,
             ranges,
-            forgotten: store.settled().of_everybody(),
+            forgotten: store.settled(),
             drained: true,
             ..Built::default()
         };

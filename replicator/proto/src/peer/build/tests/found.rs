@@ -21,7 +21,7 @@ const BYTES_MAX: usize = 2_200;
 /// The keys of each item.
 fn keys_of(built: &Built) -> Vec<Vec<Vec<u8>>> {
     let mut bytes = Vec::new();
-    batch::put_header(0, built.forgotten, &[], &mut bytes);
+    batch::put_header(0, &built.forgotten, &[], &mut bytes);
     bytes.extend_from_slice(&built.items);
     let keys = |item| match item {
         Item::Entry(entry) => vec![entry.key.to_vec()],

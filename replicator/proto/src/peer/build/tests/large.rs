@@ -18,7 +18,7 @@ const VALUE_BYTES: usize = 1_000;
 fn keys_of(built: &Built, ranges: &[Range]) -> Vec<Vec<Vec<u8>>> {
     assert!(built.items.len() <= BYTES_MAX, "{}", built.items.len());
     let mut bytes = Vec::new();
-    batch::put_header(0, built.forgotten, ranges, &mut bytes);
+    batch::put_header(0, &built.forgotten, ranges, &mut bytes);
     bytes.extend_from_slice(&built.items);
     let batch = Batch::decode(&bytes).unwrap();
     let keys = |item| match item {

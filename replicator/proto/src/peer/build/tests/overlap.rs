@@ -179,7 +179,7 @@ impl World {
                 Item::Unit(unit) => unit.entries().collect(),
                 Item::Flush(_) => Vec::new(),
             };
-            region.join(&entries, batch.forgotten, WALL);
+            region.join(&entries, &batch.forgotten, WALL);
             for other in &self.regions {
                 region.assert_whole(other);
             }
@@ -208,7 +208,7 @@ impl World {
 fn encode(built: &Built) -> Vec<u8> {
     assert_eq!(built.split, 0);
     let mut bytes = Vec::new();
-    batch::put_header(0, built.forgotten, &built.ranges, &mut bytes);
+    batch::put_header(0, &built.forgotten, &built.ranges, &mut bytes);
     bytes.extend_from_slice(&built.items);
     bytes
 }

@@ -15,7 +15,7 @@ use crate::{
         layout,
         totals::{Actor, Total, Totals},
     },
-    hlc::{Clock, Origin, Stamp, Version},
+    hlc::{Clock, Origin, Version},
     log::{LANES, Log},
     settled::Settled,
     slots::KeyHash,
@@ -220,7 +220,7 @@ impl Store for Region {
         }
     }
 
-    fn join(&self, incoming: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+    fn join(&self, incoming: &[EntryRef<'_>], _: &Settled, _: Wall) -> Applied {
         for entry in incoming {
             let held = self.held(entry.key);
             let held = held.as_deref().map(layout::view);
