@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use greenwich_proto::{
+    entry::EntryRef,
     hlc::Version,
     log::{LANES, Marks},
     store::Store,
@@ -162,17 +163,17 @@ pub enum Waited<'a> {
     Within(&'a Oracle),
 }
 
-/// Whether the sender had nothing left to sweep to a peer that started anew, and whose predecessor had heard of the write, or
-/// was no longer waited for.
+/// Whether the sender had nothing left to sweep to a peer that started anew, and whose predecessor had heard of the write; or,
+/// where the peer was not waited for, no longer holds the write itself: what took its place may count as something that the
+/// peer has forgotten.
 fn has_forgotten<S: Store>(from: &Region<S>, expected: &Expected, waited: Waited<'_>) -> bool {
-    let may_forget = expected.was_held || matches!(waited, Waited::Within(_));
-    may_forget && from.keyspace.settled().has(expected.version) && !holds_entry(from, expected)
-}
-
-fn holds_entry<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
-    region.with_entry(expected.key, |entry| {
-        entry.is_some_and(|entry| entry.version >= expected.version)
-    })
+    let is_held = from.with_entry(expected.key, |entry| match (entry, waited) {
+        (None, _) => false,
+        (Some(entry), Waited::ForEver) => entry.version >= expected.version,
+        (Some(entry), Waited::Within(_)) => entry.version == expected.version,
+    });
+    let has_ended = expected.was_held && from.keyspace.settled().has(expected.version);
+    !is_held && (has_ended || matches!(waited, Waited::Within(_)))
 }
 
 fn has_held<S: Store>(region: &Region<S>, expected: &Expected, waited: Waited<'_>) -> bool {
@@ -183,7 +184,9 @@ fn has_held<S: Store>(region: &Region<S>, expected: &Expected, waited: Waited<'_
 }
 
 fn holds<S: Store>(region: &Region<S>, expected: &Expected) -> bool {
-    holds_entry(region, expected)
+    let is_as_new =
+        |entry: Option<&EntryRef<'_>>| entry.is_some_and(|entry| entry.version >= expected.version);
+    region.with_entry(expected.key, is_as_new)
         || region.flushed() >= expected.version
         || region.keyspace.settled().has(expected.version)
 }
