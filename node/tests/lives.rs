@@ -2,19 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::{BINARY, PATIENCE, free_port, greenwich, until};
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_greenwich");
 const REGIONS: [&str; 3] = ["a", "b", "c"];
-const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Where distributions have it; a test that needs it is left out where it is not.
 const FAKETIME: [&str; 3] = [
@@ -160,29 +160,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
-    }
-}
-
-fn greenwich(args: &[&str]) {
-    let done = Command::new(BINARY).args(args).output().unwrap();
-    assert!(done.status.success(), "{args:?}: {done:?}");
-}
-
-fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -2,19 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use common::{BINARY, PATIENCE, free_port, greenwich, until};
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_greenwich");
-const PATIENCE: Duration = Duration::from_secs(60);
 const REGIONS: [&str; 4] = ["a", "b", "c", "d"];
 const KEYS: usize = 2_000;
 
@@ -230,29 +230,6 @@ impl Drop for Node {
 
 fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).output().unwrap()
-}
-
-fn greenwich(args: &[&str]) {
-    let done = run(args);
-    assert!(done.status.success(), "{args:?}: {done:?}");
-}
-
-fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn set(key: usize) -> String {

@@ -117,31 +117,21 @@ impl Planted {
     /// The entry with every total of another origin doubled by what is held of it.
     fn with_added_totals(&self, entry: &EntryRef<'_>) -> Box<[u8]> {
         let held = self.held(entry.key).unwrap_or_default();
-        let mut totals = Vec::new();
-        for total in entry.totals.iter() {
-            let of_held = if held.is_empty() {
-                Decimal::ZERO
-            } else {
-                layout::view(&held).totals.of(total.actor)
-            };
-            let sum = total.sum.saturating_add(of_held);
-            let mut next = Vec::new();
-            Totals::from_bytes(&totals)
-                .expect("in order")
-                .encode_with(&Total { sum, ..total }, &mut next);
-            totals = next;
-        }
-        layout::to_box(&EntryRef {
-            totals: Totals::from_bytes(&totals).expect("in order"),
-            ..*entry
+        with_sums(entry, |total| {
+            if held.is_empty() {
+                return total.sum;
+            }
+            let of_held = layout::view(&held).totals.of(total.actor);
+            total.sum.saturating_add(of_held)
         })
     }
 }
 
-fn with_totals_twice(entry: &EntryRef<'_>) -> Box<[u8]> {
+/// The entry with other sums in its totals.
+fn with_sums(entry: &EntryRef<'_>, sum: impl Fn(&Total) -> Decimal) -> Box<[u8]> {
     let mut totals = Vec::new();
     for total in entry.totals.iter() {
-        let sum = total.sum.saturating_add(total.sum);
+        let sum = sum(&total);
         let mut next = Vec::new();
         Totals::from_bytes(&totals)
             .expect("in order")
@@ -152,6 +142,10 @@ fn with_totals_twice(entry: &EntryRef<'_>) -> Box<[u8]> {
         totals: Totals::from_bytes(&totals).expect("in order"),
         ..*entry
     })
+}
+
+fn with_totals_twice(entry: &EntryRef<'_>) -> Box<[u8]> {
+    with_sums(entry, |total| total.sum.saturating_add(total.sum))
 }
 
 impl Store for Planted {
