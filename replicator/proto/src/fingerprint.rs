@@ -61,7 +61,8 @@ pub const fn epoch_at(wall: Wall) -> u64 {
 }
 
 /// A hash of all registers of an entry: it differs after every write. The bytes of the value are left out, because their
-/// version stands for them, and so is the version of a base that is no value: regions forget it at different times.
+/// version stands for them, and so is the version of a base that is no value, and of the deadline that was taken from it:
+/// regions forget both at different times.
 #[inline]
 #[must_use]
 pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
@@ -72,12 +73,10 @@ pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
         totals,
         ..
     } = entry;
-    let base = if *body == Body::Dead {
-        Version::ZERO
-    } else {
-        *version
-    };
-    let has_own_version = deadline.version != *version;
+    let is_dead = *body == Body::Dead;
+    let base = if is_dead { Version::ZERO } else { *version };
+    let is_forgettable = is_dead && deadline.at.is_none();
+    let has_own_version = deadline.version != *version && !is_forgettable;
     let shape = u64::from(has_own_version) | u64::from(deadline.at.is_some()) << 1;
     let mut print = mix(key.0, base.stamp.0, u64::from(base.origin.0) | shape << 8);
     if has_own_version {

@@ -55,18 +55,13 @@ impl Lives {
         }
     }
 
-    /// Whether a peer claims less than what is settled here: it may hold what has been forgotten.
-    pub(crate) fn is_behind(&self, peer: PeerIndex) -> bool {
-        let inner = self.inner.lock();
-        inner.peers[peer.0].holds < inner.settled.stamp()
-    }
-
     /// Whether what was last written at `newest` may be dropped when `peer` says that it has ended: this node was away for
-    /// so long that it was not told.
+    /// so long that it was not told, or brought it back when everybody had heard of it.
     pub(crate) fn may_drop(&self, peer: PeerIndex, newest: Stamp) -> bool {
         let inner = self.inner.lock();
         let settled = inner.peers[peer.0].settled;
-        inner.held < settled && newest <= settled
+        let is_told_late = inner.held < settled || newest <= inner.settled.of_everybody();
+        newest <= settled && is_told_late
     }
 }
 

@@ -38,11 +38,10 @@ impl Peer {
         Ok(())
     }
 
-    /// Tells a peer that claims less than is settled here what it still holds of what has ended.
-    pub(super) fn tell_over<S>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
+    /// Tells the peer what it still holds of what has ended.
+    pub(super) fn tell_over(&mut self, out: &mut Outbox) {
         let over = self.receiver.take_over();
-        let is_told = self.wire >= WIRE_HEARSAY && node.lives.is_behind(self.index);
-        if is_told && !over.is_empty() {
+        if self.wire >= WIRE_HEARSAY && !over.is_empty() {
             out.push(Output::Control(Control::Over(over).encode()));
         }
     }

@@ -27,7 +27,7 @@ impl Peer {
             return;
         }
         self.doubt(wall, node);
-        self.tell_over(node, out);
+        self.tell_over(out);
         if self.sender.is_sweeping() || !self.sender.is_started() {
             return;
         }
