@@ -442,3 +442,46 @@ fn a_write_that_replaces_a_newer_one_leaves_the_ends_between_them_alone() {
         [set, replaced].map(|presence| Some(SlotPrints::<1>::default().share_of(presence)));
     assert_eq!(ends, [set, set, set, replaced]);
 }
+
+#[test]
+fn counts_on_what_was_deleted_are_the_same_whether_it_is_remembered_or_not() {
+    let at = |ms| Version {
+        stamp: Stamp::at(Wall(ms)),
+        origin: Origin(1),
+    };
+    let actor = Actor {
+        origin: Origin(2),
+        incarnation: 1,
+    };
+    let total = Total {
+        actor,
+        stamp: at(3_000).stamp,
+        sum: Decimal::from(1),
+    };
+    let counted = alone(&total);
+    let forgotten = EntryRef {
+        totals: in_order(&counted),
+        ..EntryRef::absent(b"k", Version::ZERO)
+    };
+    let print = |version, deadline| {
+        let entry = EntryRef {
+            version,
+            deadline,
+            ..forgotten
+        };
+        Presence::of(KeyHash::of(b"k"), &entry)
+    };
+    let none = |version| Deadline { version, at: None };
+    let expected = Presence::of(KeyHash::of(b"k"), &forgotten);
+    assert_eq!(print(at(1_000), none(at(1_000))), expected);
+    assert_eq!(
+        print(at(1_000), none(at(2_000))),
+        expected,
+        "a deadline was taken from it"
+    );
+    let at_nine = Deadline {
+        version: at(2_000),
+        at: Some(Wall(9_000)),
+    };
+    assert_ne!(print(at(1_000), at_nine), expected);
+}

@@ -244,5 +244,12 @@ fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news(
     assert_eq!(us.settled(ms(9_000)), behind, "until both are equal");
     proves(&us, AP, 8, None);
     assert_eq!(us.settled(ms(9_000)), Settled::up_to(ms(9_000)));
-    assert!(!us.may_drop(AP, ms(7_000)));
+    assert!(
+        us.may_drop(AP, ms(7_000)),
+        "everybody had heard of it, this node, too"
+    );
+    hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(10_000));
+    assert!(us.may_drop(AP, ms(10_000)), "it has settled more than we");
+    hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(8_000));
+    assert!(!us.may_drop(AP, ms(9_000)), "it has not settled it");
 }

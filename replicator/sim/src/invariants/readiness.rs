@@ -1,10 +1,14 @@
 //! A node that starts empty serves clients only when it holds what its peers held when it started. Peers that it could not
 //! reach in time are excused, once it has waited for them as long as it is told to, and so are those that died themselves
-//! meanwhile.
+//! meanwhile. What has ended at a peer meanwhile is not asked for.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use greenwich_proto::{entry::layout, store::Store, time::Time};
+use greenwich_proto::{
+    entry::{Body, EntryRef, layout, totals::Total},
+    store::Store,
+    time::{Time, Wall},
+};
 
 use super::Broken;
 use crate::{
@@ -80,17 +84,17 @@ impl Readiness {
             }
             for (key, bytes) in &snapshot.entries {
                 let expected = layout::view(bytes);
-                let has = |held: Held<'_>| {
-                    let base = held.entry.map_or(held.flushed, |entry| entry.version);
-                    base.max(held.flushed) >= expected.version
-                        || other.keyspace.settled().has_all_of(&expected)
+                let has = |held: Held<'_>| has(&held, &expected);
+                let wall = other.clock.read(now);
+                let is_no_more = || {
+                    other.keyspace.settled().has_all_of(&expected)
+                        || other.with_held(*key, |held| has_ended(&held, &expected, wall))
                 };
-                if !regions[index].with_held(*key, has) {
+                if !regions[index].with_held(*key, has) && !is_no_more() {
                     let text = format!(
-                        "{} serves without {key}, which {} held with {:?} when it started",
+                        "{} serves without {key}, of which {} held {expected:?} when it started",
                         name(index),
                         name(other.index),
-                        expected.version
                     );
                     return Err(Broken::new("readiness", text));
                 }
@@ -98,4 +102,25 @@ impl Readiness {
         }
         Ok(())
     }
+}
+
+/// Whether a node holds an entry, or what is newer. A base that is dead may be forgotten, what counts on it may not.
+fn has(held: &Held<'_>, expected: &EntryRef<'_>) -> bool {
+    let base = held.entry.map_or(held.flushed, |entry| entry.version);
+    let base = base.max(held.flushed);
+    let is_dead = held.entry.is_none_or(|entry| entry.body == Body::Dead);
+    let is_same = base == expected.version || is_dead && expected.body == Body::Dead;
+    let counts = |total: &Total| {
+        let mut totals = held.entry.iter().flat_map(|entry| entry.totals.iter());
+        totals.any(|held| held.actor == total.actor && held.stamp >= total.stamp)
+    };
+    base > expected.version || is_same && expected.totals.iter().all(|total| counts(&total))
+}
+
+/// Whether a node holds nothing more of an entry's value, at most what counts on its end.
+fn has_ended(held: &Held<'_>, expected: &EntryRef<'_>, wall: Wall) -> bool {
+    held.entry.is_none_or(|held| {
+        let is_other = held.body == Body::Dead && expected.body != Body::Dead;
+        is_other || !held.is_live(wall)
+    })
 }
