@@ -41,8 +41,8 @@ impl Lives {
     /// A peer tells what it has heard, at `now`. Lives that begin later than `latest` are not believed.
     pub(crate) fn listen(&self, peer: PeerIndex, hearsay: &Hearsay, now: Stamp, latest: Wall) {
         let mut inner = self.inner.lock();
-        inner.peers[peer.0].settled = hearsay.settled;
-        if hearsay.settled > inner.held {
+        let before = std::mem::replace(&mut inner.peers[peer.0].settled, hearsay.settled);
+        if hearsay.settled > inner.held.max(before) {
             // It may have forgotten what was never heard of here.
             inner.begin_to_doubt(peer.0, now);
         }

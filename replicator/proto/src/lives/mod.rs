@@ -459,7 +459,7 @@ impl Inner {
                 _ => peer.gap.widen(peer.heard, now),
             }
             peer.incarnation = incarnation;
-            peer.holds = Stamp::ZERO;
+            (peer.holds, peer.settled) = (Stamp::ZERO, Stamp::ZERO);
             peer.hearsay = None;
             self.in_doubt_until = now;
         }

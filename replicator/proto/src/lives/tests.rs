@@ -243,6 +243,8 @@ fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news(
     us.accept(EU, &word(ms(9_000).0, ms(9_000).0));
     assert_eq!(us.settled(ms(9_000)), behind, "until both are equal");
     proves(&us, AP, 8, None);
+    // That it has forgotten so much was known before both were found equal.
+    hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(7_000));
     assert_eq!(us.settled(ms(9_000)), Settled::up_to(ms(9_000)));
     assert!(
         us.may_drop(AP, ms(7_000)),
