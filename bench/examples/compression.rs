@@ -13,6 +13,7 @@ use greenwich_proto::{
     entry::{Body, Deadline, EntryRef, layout, totals::Totals},
     hlc::{Origin, Stamp, Version},
     log::LANES,
+    settled::Settled,
     wire::batch::{self, Range},
 };
 use greenwich_replicator::compression::{COMPRESSED_BATCH_BYTES_MAX, Decoder, Encoder};

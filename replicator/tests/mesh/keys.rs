@@ -13,7 +13,7 @@ use greenwich_proto::{
         layout,
         totals::Totals,
     },
-    hlc::{Origin, Stamp, Version},
+    hlc::{Origin, Version},
     log::{LANES, Log},
     settled::Settled,
     store::{Applied, Store},
@@ -83,7 +83,7 @@ impl Store for Keys {
         found.for_each(|held| visit(&held.entry));
     }
 
-    fn join(&self, incoming: &[EntryRef<'_>], _: Stamp, _: Wall) -> Applied {
+    fn join(&self, incoming: &[EntryRef<'_>], _: &Settled, _: Wall) -> Applied {
         assert!(
             !self.panics_next.swap(false, Ordering::SeqCst),
             "a join that was told to panic"
