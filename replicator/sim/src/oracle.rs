@@ -12,7 +12,10 @@
 
 mod outcome;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use greenwich_proto::{
     entry::{EntryRef, totals::Actor},
@@ -150,16 +153,19 @@ pub struct Oracle {
     known: Vec<BTreeMap<Key, Known>>,
     /// Keys that a region wrote of which others had not heard when they stopped to wait for it.
     contested: BTreeSet<Key>,
+    /// By how much the clocks of two regions may differ.
+    clock_error: Duration,
 }
 
 impl Oracle {
-    /// Nothing accepted yet.
+    /// Nothing accepted yet, in regions whose clocks differ by `clock_error` at most.
     #[must_use]
-    pub fn new(regions: usize) -> Self {
+    pub fn new(regions: usize, clock_error: Duration) -> Self {
         Self {
             effects: BTreeMap::new(),
             known: vec![BTreeMap::new(); regions],
             contested: BTreeSet::new(),
+            clock_error,
         }
     }
 
@@ -328,7 +334,7 @@ impl Oracle {
     /// What a key may be at `now`, where everything accepted has arrived. All regions must show the same of these.
     #[must_use]
     pub fn outcomes(&self, key: Key, now: Wall) -> Vec<Outcome> {
-        outcome::outcomes(self.effects(key), now)
+        outcome::outcomes(self.effects(key), now, self.clock_error)
     }
 
     /// Everything accepted for a key, for a report.
@@ -375,7 +381,7 @@ mod tests {
 
     #[test]
     fn executes_in_the_order_of_stamps_whatever_the_order_of_arrival() {
-        let mut oracle = Oracle::new(2);
+        let mut oracle = Oracle::new(2, Duration::ZERO);
         oracle.accept(0, KEY, set(9, "9"), Wall(0));
         oracle.accept(1, KEY, set(5, "5"), Wall(0));
         oracle.accept(1, KEY, count(at(5, 1), 3), Wall(0));
@@ -398,7 +404,7 @@ mod tests {
 
     #[test]
     fn an_increment_belongs_to_a_deletion_that_its_region_forgot() {
-        let mut oracle = Oracle::new(1);
+        let mut oracle = Oracle::new(1, Duration::ZERO);
         let dead = Effect::Base {
             version: at(7, 1),
             body: None,
@@ -421,7 +427,7 @@ mod tests {
     #[test]
     fn increments_on_a_forgotten_expiry_add_up_whatever_deadline_came_between() {
         const DEADLINE: Wall = Wall(10);
-        let mut oracle = Oracle::new(2);
+        let mut oracle = Oracle::new(2, Duration::ZERO);
         let mut held = EntryRef::absent(b"key1", at(7, 1));
         held.deadline.at = Some(DEADLINE);
         let written = Effect::Base {
@@ -463,7 +469,7 @@ mod tests {
         let five = Some(("5".to_owned(), None));
         // The life began at 1.
         for (deleted_ms, may_be) in [(7, vec![None]), (0, vec![None, five])] {
-            let mut oracle = Oracle::new(2);
+            let mut oracle = Oracle::new(2, Duration::ZERO);
             let dead = Effect::Base {
                 version: Version {
                     stamp: Stamp::at(Wall(deleted_ms)),

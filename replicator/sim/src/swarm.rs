@@ -122,6 +122,12 @@ fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
 }
 
 impl Swarm {
+    /// By how many milliseconds the clocks of two regions differ at most, but for their drift, which is small.
+    #[must_use]
+    pub const fn clock_error_ms(&self) -> u64 {
+        2 * self.faults.clock_offset_ms_max
+    }
+
     /// The parameters of a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {

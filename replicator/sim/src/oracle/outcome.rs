@@ -1,6 +1,6 @@
 //! What everything that was accepted for one key amounts to, executed in the order of stamps.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use greenwich_proto::{entry::totals::Actor, hlc::Version, time::Wall};
 
@@ -13,9 +13,9 @@ const LIVES_MAX: usize = 8;
 pub type Outcome = Option<(String, Option<Wall>)>;
 
 /// What a key with these effects may be.
-pub(super) fn outcomes(effects: &[Effect], now: Wall) -> Vec<Outcome> {
+pub(super) fn outcomes(effects: &[Effect], now: Wall, clock_error: Duration) -> Vec<Outcome> {
     let newest = newest(effects);
-    let lives = unaware(effects, &newest);
+    let lives = unaware(effects, &newest, clock_error);
     // Each life counts or does not, as a whole: its total is one.
     let chosen = |choice: u32, at: usize| choice & (1 << at) != 0;
     (0..1_u32 << lives.len())
@@ -95,9 +95,12 @@ fn newest(effects: &[Effect]) -> Newest<'_> {
 
 /// Lives that began after the newest base, which is a deletion, and counted on a key that never was: they served before
 /// they had reached anybody who could tell of the deletion. Whether that counts depends on whether somebody remembers it.
-fn unaware(effects: &[Effect], newest: &Newest<'_>) -> BTreeSet<Actor> {
+///
+/// Both times are of clocks that may be off by as much as `clock_error`.
+fn unaware(effects: &[Effect], newest: &Newest<'_>, clock_error: Duration) -> BTreeSet<Actor> {
     let is_unaware = |&(base, _, actor): &(Version, i64, Actor)| {
-        base == Version::ZERO && actor.incarnation > newest.base.stamp.wall().0
+        let began = Wall(actor.incarnation) + clock_error;
+        base == Version::ZERO && began > newest.base.stamp.wall()
     };
     let is_deletion = newest.value.is_none() && newest.base > Version::ZERO;
     let counts = effects.iter().filter_map(count_of);

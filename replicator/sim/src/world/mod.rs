@@ -189,7 +189,7 @@ impl<'a, S: Store> World<'a, S> {
             meanwhile: Rng::new(swarm.seed ^ 0x4d45_414e),
             keys,
             names,
-            oracle: Oracle::new(swarm.regions),
+            oracle: Oracle::new(swarm.regions, Duration::from_millis(swarm.clock_error_ms())),
             stamps: Stamps::new(swarm.regions, swarm.max_skew_ms),
             delivery: Delivery::default(),
             units: Units::default(),
@@ -261,7 +261,7 @@ impl<'a, S: Store> World<'a, S> {
         }
         let quiet_from_ms = self.elapsed_ms();
         let latest_ms = quiet_from_ms + QUIET_MS_MAX + 4 * self.swarm.max_skew_ms;
-        let error_ms = 2 * self.swarm.faults.clock_offset_ms_max;
+        let error_ms = self.swarm.clock_error_ms();
         self.run_until(quiet_from_ms + QUIET_MS_MIN + error_ms)?;
         let calm = Stamp::at(WallClock::default().read(self.now));
         while let Some(waiting) = self.waiting_for(calm) {
