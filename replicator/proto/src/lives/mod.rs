@@ -121,7 +121,7 @@ struct Peer {
 enum Received {
     /// Everything that the peer held when it knew these lives.
     With(Known),
-    /// Less than what it holds now, perhaps.
+    /// Less than what it holds now, perhaps, or what it has forgotten: until both are found to hold the same.
     TooLittle,
     /// All that a release before transfers were told of can bring.
     AllItCan,
@@ -263,9 +263,9 @@ impl Lives {
     ) {
         let end = end_of(epoch);
         if end > theirs.in_doubt_until.max(self.in_doubt_until()) {
-            self.receive(peer, theirs.known);
+            let mut inner = self.inner.lock();
+            inner.peers[peer.0].received = Some(Received::With(theirs.known));
             if let Some(hearsay) = hearsay {
-                let mut inner = self.inner.lock();
                 inner.believe(self.own, peer.0, hearsay, end);
             }
         }
@@ -296,9 +296,13 @@ impl Lives {
         peer.holds = watermark.holds;
     }
 
-    /// Everything that `peer` held when it knew these lives is here: it was sent, or it was compared and is the same.
+    /// Everything that `peer` held when it knew these lives was sent, and is here. What it has forgotten was not sent: that
+    /// is found by comparison only.
     pub(crate) fn receive(&self, peer: PeerIndex, known: Known) {
-        self.inner.lock().peers[peer.0].received = Some(Received::With(known));
+        let received = &mut self.inner.lock().peers[peer.0].received;
+        if !matches!(received, Some(Received::TooLittle)) {
+            *received = Some(Received::With(known));
+        }
     }
 
     /// As [`Self::receive`], from a peer of a release that does not say which lives it knows.

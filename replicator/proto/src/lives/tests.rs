@@ -103,6 +103,12 @@ fn what_a_repair_brings_puts_what_others_hold_in_doubt() {
         (Stamp::ZERO, Stamp(600))
     );
     us.receive(AP, known([10, 20, 30]));
+    assert_eq!(
+        us.holds(NOW),
+        Stamp::ZERO,
+        "a sweep does not tell what was forgotten"
+    );
+    proves(&us, AP, 1, None);
     assert_eq!(us.holds(NOW), Stamp(900));
 }
 
