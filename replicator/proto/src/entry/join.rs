@@ -192,17 +192,12 @@ fn has_ended(incoming: &EntryRef<'_>, local: &Settled) -> bool {
 /// Whether a region that was away counted on what has ended here meanwhile: something that every region heard of its key
 /// is held no more.
 fn counts_on_what_ended(held: &EntryRef<'_>, incoming: &EntryRef<'_>, local: &Settled) -> bool {
-    let is_held = |total: &Total| {
-        held.totals
-            .iter()
-            .any(|held| held.actor == total.actor && held.stamp >= total.stamp)
-    };
     incoming.version == held.version
         && local.is_any_late(incoming)
         && incoming
             .totals
             .iter()
-            .any(|total| local.has(total.version()) && !is_held(&total))
+            .any(|total| local.has(total.version()) && !is_counted(held, &total))
 }
 
 /// The base that an incoming older one stands for, if its sender has heard of the held entry and has dropped it since:
@@ -213,10 +208,8 @@ fn dropped_by_sender(
     sender: &Settled,
 ) -> Option<Version> {
     let expiry_base = held.expiry_base();
-    let was_mortal =
-        held.deadline.at.is_some() && incoming.deadline.version < held.deadline.version;
-    let has_ended = || sender.has(expiry_base) && sender.has(held.deadline.version);
-    let base = if was_mortal && has_ended() {
+    let has_ended = sender.has(expiry_base) && sender.has(held.deadline.version);
+    let base = if has_ended && is_without(incoming, held, sender) {
         expiry_base
     } else if held.body == Body::Dead && sender.has(held.version) {
         held.version
@@ -224,6 +217,23 @@ fn dropped_by_sender(
         return None;
     };
     (!predates(incoming, base)).then_some(base)
+}
+
+/// Whether a sender holds nothing of an entry that has a deadline, and has not moved the deadline either: it may have set
+/// one for what it has counted since.
+fn is_without(incoming: &EntryRef<'_>, held: &EntryRef<'_>, sender: &Settled) -> bool {
+    let is_counted_there =
+        |total: &Total| !sender.has(total.version()) || is_counted(incoming, total);
+    let is_older = incoming.deadline.version < held.deadline.version
+        || incoming.version < held.version
+        || !held.totals.iter().all(|total| is_counted_there(&total));
+    held.deadline.at.is_some() && is_older
+}
+
+/// Whether an entry holds a total, or a newer one of the same actor.
+fn is_counted(entry: &EntryRef<'_>, total: &Total) -> bool {
+    let mut totals = entry.totals.iter();
+    totals.any(|held| held.actor == total.actor && held.stamp >= total.stamp)
 }
 
 /// Whether an older entry holds what came before `base`: its sender, whose wall clock is behind, has yet to see the
