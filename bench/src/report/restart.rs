@@ -79,7 +79,7 @@ fn table(report: &RestartReport) -> Figure {
         table.push([
             server,
             case,
-            format!("{:.0} ms", run.ready_after_ms),
+            equal_after(run.ready_after_ms),
             equal_after(run.equal_after_ms),
             format!("{:.0} ms", run.look_ms),
             run.differing.to_string(),

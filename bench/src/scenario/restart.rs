@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Stage,
     drive::{Drive, RegionLoad},
-    equal::{Patience, Readers, Settled},
+    equal::{Patience, Readers},
     place::Place,
     problem::{self, Problem},
 };
@@ -89,10 +89,11 @@ pub struct RestartRun {
     /// What clients of the other regions saw from before the kill until the end, which is sudden: requests that were due or
     /// under way then count as missed or unanswered.
     pub loads: Vec<RegionLoad>,
-    /// From the start of the process until it serves clients what it should hold, in milliseconds.
-    pub ready_after_ms: f64,
+    /// From the start of the process until it serves clients what it should hold, in milliseconds; `None` when it did not
+    /// within the limit.
+    pub ready_after_ms: Option<f64>,
     /// From the start of the process until keys that nobody writes were the same everywhere, in milliseconds; `None` when
-    /// some never were.
+    /// it was never ready, or some never were.
     pub equal_after_ms: Option<f64>,
     /// How long the last comparison took: the error of the figure above.
     pub look_ms: f64,
@@ -188,9 +189,9 @@ impl Restart {
             case: case.clone(),
             keys: self.data.keys,
             loads: back.loads,
-            ready_after_ms: millis(back.ready),
-            equal_after_ms: back.settled.after.map(|after| millis(back.ready + after)),
-            look_ms: millis(back.settled.look),
+            ready_after_ms: back.ready.map(millis),
+            equal_after_ms: back.equal.map(millis),
+            look_ms: millis(back.look),
             differing,
             link_bytes: forwarder.as_ref().map(|report| report.total().taken_bytes),
             bottleneck: forwarder
@@ -254,43 +255,40 @@ impl Restart {
         let _before = place.take_report()?;
         let started = Instant::now();
         place.regions[victim].process.restart()?;
-        let ready = self.await_ready(place, victim, started)?;
-        let unwritten = &keys[keys.len().div_ceil(WRITTEN as usize).min(keys.len() - 1)..];
-        let step = unwritten.len().div_ceil(SAMPLE);
-        let sample: Vec<String> = unwritten.iter().step_by(step).cloned().collect();
-        let readers = Readers::connect(&place.clients());
-        let settled = readers.and_then(|mut readers| readers.settle(&sample, patience));
-        Ok(Back {
-            ready,
-            settled: settled.context("comparing the regions")?,
-            forwarder: place.take_report()?,
-            loads: Vec::new(),
-        })
+        let mut back = Back {
+            ready: self.await_ready(place, victim, started)?,
+            ..Back::default()
+        };
+        if let Some(ready) = back.ready {
+            let readers = Readers::connect(&place.clients());
+            let settled = readers.and_then(|mut readers| readers.settle(&sample(keys), patience));
+            let settled = settled.context("comparing the regions")?;
+            back.equal = settled.after.map(|after| ready + after);
+            back.look = settled.look;
+        }
+        back.forwarder = place.take_report()?;
+        Ok(back)
     }
 
-    /// How long after `started` the server of a region serves what it should hold.
+    /// How long after `started` the server of a region serves what it should hold, if it does within the limit.
     fn await_ready(
         &self,
         place: &mut Place,
         region: usize,
         started: Instant,
-    ) -> anyhow::Result<Duration> {
+    ) -> anyhow::Result<Option<Duration>> {
         let address = place.regions[region].site.client;
         loop {
             // Nobody listens at first.
             let is_ready = info(address).is_ok_and(|info| serves(&info));
             let took = started.elapsed();
-            if is_ready {
-                return Ok(took);
+            if is_ready || took > self.settle_limit {
+                return Ok(is_ready.then_some(took));
             }
             place.check()?;
             if let Some(interrupted) = interrupt::seen() {
                 bail!(interrupted);
             }
-            ensure!(
-                took < self.settle_limit,
-                "it does not serve {took:.0?} after its start"
-            );
             thread::sleep(LOOK_INTERVAL);
         }
     }
@@ -316,14 +314,23 @@ impl Restart {
     }
 }
 
-/// How a server came back.
+/// How a server came back. Times count from its start.
+#[derive(Default)]
 struct Back {
-    /// Since its start.
-    ready: Duration,
-    /// Since then.
-    settled: Settled,
+    ready: Option<Duration>,
+    equal: Option<Duration>,
+    /// How long the comparison took that found them equal.
+    look: Duration,
     forwarder: Option<ForwarderReport>,
     loads: Vec<RegionLoad>,
+}
+
+/// Some of those keys that the load does not ask for.
+fn sample(keys: &[String]) -> Vec<String> {
+    let written = (keys.len() as u64).div_ceil(WRITTEN) as usize;
+    let unwritten = &keys[written.min(keys.len() - 1)..];
+    let step = unwritten.len().div_ceil(SAMPLE);
+    unwritten.iter().step_by(step).cloned().collect()
 }
 
 fn joined(
@@ -376,6 +383,16 @@ fn millis(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_are_compared_under_load_are_some_that_it_does_not_write() {
+        let keys: Vec<String> = (0..5_000).map(|key| key_name(LOADED, key)).collect();
+        let sampled = sample(&keys);
+        assert!(sampled[0] == keys[500] && sampled.last() > keys.get(4_990));
+        assert!((SAMPLE / 2..=SAMPLE).contains(&sampled.len()));
+        assert_eq!(sample(&keys[..20]), keys[2..20]);
+        assert_eq!(sample(&keys[..1]), keys[..1]);
+    }
 
     #[test]
     fn a_server_serves_once_it_has_loaded_and_its_links_have_brought_the_first_copy() {

@@ -184,15 +184,28 @@ fn a_restarted_server_is_ready_when_it_says_so_and_equal_when_what_nobody_writes
         Emulation::Socket,
     );
     // Looks are 10 ms apart.
-    assert!(run.ready_after_ms >= 200.0, "{run:?}");
-    let equal_after = run.equal_after_ms.unwrap();
-    assert!(equal_after >= run.ready_after_ms, "{run:?}");
+    assert!(run.ready_after_ms >= Some(200.0), "{run:?}");
+    assert!(run.equal_after_ms >= run.ready_after_ms, "{run:?}");
     assert_eq!((run.differing, run.link_bytes), (1, None));
     let [load] = run.loads.as_slice() else {
         panic!("{run:?}");
     };
     assert_eq!((&*load.region, load.errors), ("a", 0));
     assert!(load.answered > 100, "{load:?}");
+}
+
+#[test]
+fn a_restarted_server_that_does_not_serve_in_time_never_does() {
+    let denials = u64::MAX;
+    let fake = Fake::new(Manner {
+        denials,
+        ..Manner::default()
+    });
+    let (run, _) = restart(&fake, Emulation::Socket);
+    assert_eq!(
+        (run.ready_after_ms, run.equal_after_ms, run.differing),
+        (None, None, 0)
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn restarts_stand_under_their_headings() {
             },
             keys: 2,
             loads: vec![load("a")],
-            ready_after_ms: 3.0,
+            ready_after_ms: Some(3.0),
             equal_after_ms: Some(4.0),
             look_ms: 5.0,
             differing: 6,

@@ -184,7 +184,7 @@ impl Samples {
                 continue;
             }
             let ready = Metric::less("ms until ready");
-            self.add(&run.server, &case, ready, run.ready_after_ms);
+            self.add_if(&run.server, &case, ready, run.ready_after_ms);
             let settled = Metric::less("ms until equal");
             self.add_if(&run.server, &case, settled, run.equal_after_ms);
             if let Some(bytes) = run.link_bytes {
