@@ -114,7 +114,7 @@ class Drill:
         if self.arguments.prove_it_fails and number == 1:
             self.ledger.falsify(found)
         wrong, tail = self.ledger.judge(writes, Kill(victim.name, killed, started), found)
-        problems += wrong[:SHOWN] + self.hidden(found)
+        problems += wrong + self.hidden(found)
         dead = len(self.ledger.dead)
         return Turn(number, victim.name, rate, ready, equal_loaded, equal, len(found), dead, tail, problems)
 

@@ -47,11 +47,11 @@ class Ledger:
         groups = collections.defaultdict(lambda: collections.defaultdict(list))
         for write in writes:
             groups[write.kind][write.key].append((write, self._is_certain(write, kill)))
-        problems, tail = self._judge_counters(groups[Kind.COUNT], kill, found)
-        problems += self._judge_values(groups[Kind.OWN], found, only_the_last=True)
-        problems += self._judge_values(groups[Kind.SHARED], found, only_the_last=False)
-        problems += self._judge_ends(groups[Kind.NEW], groups[Kind.GONE], found)
-        return problems, tail
+        counters, tail = self._judge_counters(groups[Kind.COUNT], kill, found)
+        own = self._judge_values(groups[Kind.OWN], found, only_the_last=True)
+        shared = self._judge_values(groups[Kind.SHARED], found, only_the_last=False)
+        ends = self._judge_ends(groups[Kind.NEW], groups[Kind.GONE], found)
+        return [problem for problems in (counters, own, shared, ends) for problem in first_of(problems)], tail
 
     def falsify(self, found):
         """Claims an increment that nobody made, and the end of a key that exists: both must be missed."""
@@ -108,3 +108,9 @@ class Ledger:
         problems = [f"{len(lost)} keys that were written are missing, such as {lost[:SHOWN]}"] if lost else []
         shown = [f"{key} ({found[key]})" for key in undead[:SHOWN]]
         return problems + ([f"{len(undead)} deleted keys are alive, such as {shown}"] if undead else [])
+
+
+def first_of(problems):
+    """Some of one kind, and how many there are."""
+    more = len(problems) - SHOWN
+    return problems[:SHOWN] + ([f"and {more} more of this kind"] if more > 0 else [])
