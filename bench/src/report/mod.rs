@@ -13,6 +13,7 @@ mod own_error;
 pub mod partition;
 pub mod provenance;
 mod read;
+pub mod restart;
 pub mod soak;
 pub mod terminal;
 
@@ -74,6 +75,7 @@ impl ScenarioReport {
             Outcome::Lag(report) => lag::section(report),
             Outcome::Conflict(report) => conflict::section(report),
             Outcome::Partition(report) => partition::section(report),
+            Outcome::Restart(report) => restart::section(report),
             Outcome::Soak(report) => soak::section(report),
         }
     }

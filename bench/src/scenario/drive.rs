@@ -271,7 +271,7 @@ impl Drive<'_> {
         events
     }
 
-    fn load(&self, site: &Site, region: usize, sources: usize) -> Load {
+    pub(super) fn load(&self, site: &Site, region: usize, sources: usize) -> Load {
         Load {
             address: site.client,
             mix: self.mix,
@@ -307,7 +307,7 @@ impl Drive<'_> {
         })
     }
 
-    fn region_load(&self, site: &Site, record: &Record) -> RegionLoad {
+    pub(super) fn region_load(&self, site: &Site, record: &Record) -> RegionLoad {
         let took = record.last_at.max(self.length) - self.warm_up;
         RegionLoad {
             region: site.region.clone(),

@@ -164,7 +164,7 @@ impl Readers {
     }
 
     /// Those of `keys` that differ.
-    fn differing(&mut self, keys: &[String]) -> Result<Vec<Held>, ConnectionError> {
+    pub(super) fn differing(&mut self, keys: &[String]) -> Result<Vec<Held>, ConnectionError> {
         let mut held = self.read(keys)?;
         held.retain(|held| !held.is_equal());
         Ok(held)

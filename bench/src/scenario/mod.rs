@@ -11,6 +11,7 @@ pub mod partition;
 mod place;
 mod problem;
 mod regions;
+pub mod restart;
 pub mod soak;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ use self::{
     local::{Local, LocalReport},
     partition::{Partition, PartitionReport},
     problem::Problem,
+    restart::{Restart, RestartReport},
     soak::{Soak, SoakReport},
 };
 use crate::{
@@ -103,6 +105,8 @@ pub enum Scenario {
     Conflict(Conflict),
     /// A region cut off, and its return.
     Partition(Partition),
+    /// A region that starts empty beside full ones.
+    Restart(Restart),
     /// Mixed load for long, with faults.
     Soak(Soak),
 }
@@ -119,6 +123,8 @@ pub enum Outcome {
     Conflict(ConflictReport),
     /// A region cut off, and its return.
     Partition(PartitionReport),
+    /// A region that starts empty beside full ones.
+    Restart(RestartReport),
     /// Mixed load for long, with faults.
     Soak(SoakReport),
 }
@@ -131,6 +137,7 @@ impl Scenario {
             Self::Lag(_) => "lag",
             Self::Conflict(_) => "conflict",
             Self::Partition(_) => "partition",
+            Self::Restart(_) => "restart",
             Self::Soak(_) => "soak",
         }
     }
@@ -138,7 +145,9 @@ impl Scenario {
     /// Why its settings make no sense for these regions, if so.
     fn problem(&self, regions: &[String]) -> Option<Problem> {
         let lone = match self {
-            Self::Lag(_) | Self::Conflict(_) | Self::Partition(_) => regions::lone(regions),
+            Self::Lag(_) | Self::Conflict(_) | Self::Partition(_) | Self::Restart(_) => {
+                regions::lone(regions)
+            }
             Self::Local(_) | Self::Soak(_) => None,
         };
         lone.map(Problem::from).or_else(|| match self {
@@ -146,6 +155,7 @@ impl Scenario {
             Self::Lag(lag) => lag.problem(regions),
             Self::Conflict(conflict) => conflict.problem(regions).map(Problem::from),
             Self::Partition(partition) => partition.problem(regions),
+            Self::Restart(restart) => restart.problem(regions),
             Self::Soak(soak) => soak.problem(regions).map(Problem::from),
         })
     }
@@ -175,6 +185,7 @@ impl Scenario {
                 Emulation::Namespaces => None,
                 Emulation::Socket => Some(format!("{SOCKET} cannot cut links")),
             },
+            Self::Restart(restart) => restart.beyond(emulation, regions),
             Self::Soak(soak) => {
                 faults::beyond_links(&soak.network, &soak.faults, emulation, regions)
             }
@@ -193,6 +204,7 @@ impl Scenario {
             Self::Lag(_) => Outcome::Lag(LagReport::default()),
             Self::Conflict(_) => Outcome::Conflict(ConflictReport::default()),
             Self::Partition(_) => Outcome::Partition(PartitionReport::default()),
+            Self::Restart(_) => Outcome::Restart(RestartReport::default()),
             Self::Soak(_) => Outcome::Soak(SoakReport::default()),
         }
     }
@@ -229,6 +241,11 @@ impl Scenario {
                 let result = partition.run(stage, &mut report);
                 (Outcome::Partition(report), result)
             }
+            Self::Restart(restart) => {
+                let mut report = RestartReport::default();
+                let result = restart.run(stage, &mut report);
+                (Outcome::Restart(report), result)
+            }
             Self::Soak(soak) => {
                 let mut report = SoakReport::default();
                 let result = soak.run(stage, &mut report);
@@ -247,6 +264,7 @@ impl Outcome {
             Self::Lag(report) => report.runs.is_empty(),
             Self::Conflict(report) => report.runs.is_empty(),
             Self::Partition(report) => report.runs.is_empty(),
+            Self::Restart(report) => report.runs.is_empty(),
             Self::Soak(report) => report.runs.is_empty(),
         }
     }
@@ -261,12 +279,14 @@ impl Outcome {
             (Self::Lag(all), Self::Lag(later)) => all.runs.extend(later.runs),
             (Self::Conflict(all), Self::Conflict(later)) => all.runs.extend(later.runs),
             (Self::Partition(all), Self::Partition(later)) => all.runs.extend(later.runs),
+            (Self::Restart(all), Self::Restart(later)) => all.runs.extend(later.runs),
             (Self::Soak(all), Self::Soak(later)) => all.runs.extend(later.runs),
             (
                 Self::Local(_)
                 | Self::Lag(_)
                 | Self::Conflict(_)
                 | Self::Partition(_)
+                | Self::Restart(_)
                 | Self::Soak(_),
                 _,
             ) => {}
@@ -302,7 +322,7 @@ mod tests {
                     let count = possible.cases.len() + left_out.len();
                     assert_eq!(count, all.cases.len(), "{name}");
                 }
-                (Scenario::Local(_) | Scenario::Conflict(_), possible) => {
+                (Scenario::Local(_) | Scenario::Conflict(_) | Scenario::Restart(_), possible) => {
                     assert!(possible.is_some() && said.is_empty(), "{name}");
                 }
                 (Scenario::Partition(_) | Scenario::Soak(_), None) => {

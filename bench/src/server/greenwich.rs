@@ -229,7 +229,7 @@ impl Adapter for Greenwich {
 }
 
 impl Greenwich {
-    /// Waits until every node says that it is ready, which it is when its links are up.
+    /// Waits until every node says that its links are up and that it serves clients, which it does a little later.
     fn await_links(&self, running: &mut [Running], ports: &[Ports]) -> Result<(), ServerError> {
         let deadline = Instant::now() + LINK_LIMIT;
         for (node, ports) in running.iter_mut().zip(ports) {
@@ -279,11 +279,13 @@ struct State {
     text: String,
 }
 
-/// Whether `greenwich status --json` of one node says that all its links are up.
+/// Whether `greenwich status --json` of one node says that all its links are up, and no reason why it does not serve yet.
 fn is_linked(text: &str) -> bool {
     let status: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let links = status["regions"][0]["status"]["links"].as_array();
-    links.is_some_and(|links| links.iter().all(|link| link["state"] == "up"))
+    let status = &status["regions"][0]["status"];
+    let is_ready = status["not_ready"].as_array().is_none_or(Vec::is_empty);
+    let links = status["links"].as_array();
+    is_ready && links.is_some_and(|links| links.iter().all(|link| link["state"] == "up"))
 }
 
 #[cfg(test)]
@@ -313,13 +315,18 @@ mod tests {
     }
 
     #[test]
-    fn links_are_up_when_all_are() {
+    fn links_are_up_when_all_are_and_nothing_is_loading() {
         let status = |links: &str| format!(r#"{{"regions":[{{"status":{{"links":{links}}}}}]}}"#);
         assert!(is_linked(&status(r#"[{"state":"up"},{"state":"up"}]"#)));
         assert!(is_linked(&status("[]")), "a region alone");
         assert!(!is_linked(&status(
             r#"[{"state":"up"},{"state":"connecting"}]"#
         )));
+        let status = |why: &str| {
+            format!(r#"{{"regions":[{{"status":{{"not_ready":[{why}],"links":[]}}}}]}}"#)
+        };
+        assert!(is_linked(&status("")));
+        assert!(!is_linked(&status(r#""loading""#)));
         assert!(!is_linked(r#"{"regions":[{"status":null}]}"#));
         assert!(!is_linked(""));
     }

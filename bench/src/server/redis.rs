@@ -77,6 +77,8 @@ impl RedisLike {
             // It would refuse clients and replicas from other addresses than loopback.
             .args(["--protected-mode", "no"])
             .args(["--save", "", "--appendonly", "no", "--databases", "1"])
+            // It would wait 5 s for further replicas before it sends one the first copy.
+            .args(["--repl-diskless-sync-delay", "0"])
             .args(["--port", &site.client.port().to_string()])
             .arg("--dir")
             .arg(home);

@@ -38,6 +38,10 @@ pub(crate) struct Manner {
     pub(crate) sent_before: usize,
     /// Reads are told to other regions too, by a packet each.
     pub(crate) tells_reads: bool,
+    /// A region that is asked for `INFO` loses keys of a load whose number ends with this digit.
+    pub(crate) loses: Option<char>,
+    /// A region says so often that it is still loading.
+    pub(crate) denials: u64,
     /// Links do not let packets into the last region, by a fault of the emulation.
     pub(crate) is_deaf: bool,
 }
@@ -53,6 +57,7 @@ struct Shared {
     /// Of each region.
     keys: Mutex<Vec<HashMap<String, Vec<u8>>>>,
     sent_bytes: AtomicU64,
+    denied: AtomicU64,
 }
 
 /// A region.
@@ -138,6 +143,13 @@ impl Region {
 
     fn answer(&self, words: &[Vec<u8>]) -> Vec<u8> {
         let name = String::from_utf8_lossy(&words[0]);
+        if name == "INFO" {
+            let keys = &mut self.shared.keys.lock()[self.index];
+            keys.retain(|key, _| key.chars().last() != self.manner.loses);
+            let denied = self.shared.denied.fetch_add(1, Ordering::Relaxed);
+            let info = format!("loading:{}\r\n", u8::from(denied < self.manner.denials));
+            return format!("${}\r\n{info}\r\n", info.len()).into_bytes();
+        }
         let key = String::from_utf8_lossy(&words[1]).into_owned();
         match &*name {
             "SET" if self.manner.has_replicas && self.index > 0 => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use greenwich_bench::{
     scenario::{
         Outcome, Stage, conflict::ConflictRun, file::ScenarioFile, lag::LagRun,
-        partition::PartitionRun, soak::SoakRun,
+        partition::PartitionRun, restart::RestartRun, soak::SoakRun,
     },
     server::Adapter,
     wan::{emulation::Emulation, namespaces::Namespaces, tcp::CUBIC},
@@ -147,6 +147,98 @@ fn keys_that_differ_after_a_partition_are_counted() {
         let (run, _) = partition(&keeping());
         assert_eq!((run.differing, run.equal_after_ms), (4, None));
     }
+}
+
+const RESTART: &str = "regions = [\"a\", \"b\"]\n[restart]\nmix = \"set\"\n\
+    data = { keys = 40, spread = \"uniform\", value_size = \"10\" }\n\
+    connections = 1\nbefore = \"100ms\"\ndown = \"20ms\"\nsettle_limit = \"1s\"\n\
+    cases = [{ rate = 500, network.link = { rtt = \"2ms\" } }]\n";
+
+/// What was found, and what had been sent before the kill and at the end of the load.
+fn restart(fake: &Fake, emulation: Emulation) -> (RestartRun, [u64; 2]) {
+    let sent = Mutex::new([0; 2]);
+    let tell = |said: String| {
+        for (at, step) in ["restarting", "comparing"].into_iter().enumerate() {
+            if said.ends_with(step) {
+                sent.lock()[at] = fake.sent_bytes();
+            }
+        }
+    };
+    let outcome = run(fake, emulation, RESTART, &tell);
+    let Outcome::Restart(mut report) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let sent = *sent.lock();
+    (report.runs.remove(0), sent)
+}
+
+#[test]
+fn a_restarted_server_is_ready_when_it_says_so_and_equal_when_what_nobody_writes_is() {
+    // Of the four keys that the load asks for, 3 stays where it is written.
+    let (run, _) = restart(
+        &Fake::new(Manner {
+            kept: Some('3'),
+            denials: 20,
+            ..Manner::default()
+        }),
+        Emulation::Socket,
+    );
+    // Looks are 10 ms apart.
+    assert!(run.ready_after_ms >= Some(200.0), "{run:?}");
+    assert!(run.equal_after_ms >= run.ready_after_ms, "{run:?}");
+    assert_eq!((run.differing, run.link_bytes), (1, None));
+    let [load] = run.loads.as_slice() else {
+        panic!("{run:?}");
+    };
+    assert_eq!((&*load.region, load.errors), ("a", 0));
+    assert!(load.answered > 100, "{load:?}");
+}
+
+#[test]
+fn a_restarted_server_that_does_not_serve_in_time_never_does() {
+    let denials = u64::MAX;
+    let fake = Fake::new(Manner {
+        denials,
+        ..Manner::default()
+    });
+    let (run, _) = restart(&fake, Emulation::Socket);
+    assert_eq!(
+        (run.ready_after_ms, run.equal_after_ms, run.differing),
+        (None, None, 0)
+    );
+}
+
+#[test]
+fn keys_that_a_restarted_server_lacks_are_counted() {
+    let (run, _) = restart(
+        &Fake::new(Manner {
+            loses: Some('7'),
+            ..Manner::default()
+        }),
+        Emulation::Socket,
+    );
+    assert_eq!((run.differing, run.equal_after_ms), (4, None));
+}
+
+#[test]
+fn bytes_of_a_restart_are_those_that_regions_sent_from_the_start_on() {
+    if !has_namespaces() {
+        return;
+    }
+    let fake = Fake::new(Manner {
+        tells_reads: true,
+        ..Manner::default()
+    });
+    let (run, [before, end]) = restart(&fake, Emulation::Namespaces);
+    let found = run.link_bytes.unwrap();
+    // The 36 keys that nobody writes are read at least three times in both regions. The last packets may still be on their way.
+    let read = 3 * 2 * 36 * PACKET_BYTES as u64;
+    assert!(
+        found > read / 2 && found <= end - before,
+        "{found} B of {} B",
+        end - before
+    );
+    assert_eq!(found % PACKET_BYTES as u64, 0);
 }
 
 fn soak(fake: &Fake, emulation: Emulation) -> SoakRun {

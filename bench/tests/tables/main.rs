@@ -1,6 +1,7 @@
 //! Whether every figure stands under its heading.
 
 mod made;
+mod restarts;
 
 use std::time::Duration;
 

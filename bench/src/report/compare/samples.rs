@@ -11,6 +11,7 @@ use crate::{
         lag::{LagReport, LagRun},
         local::LocalReport,
         partition::PartitionReport,
+        restart::RestartReport,
         soak::SoakReport,
     },
 };
@@ -74,6 +75,7 @@ impl Samples {
             Outcome::Lag(report) => samples.lag(report),
             Outcome::Conflict(report) => samples.conflict(report),
             Outcome::Partition(report) => samples.partition(report),
+            Outcome::Restart(report) => samples.restart(report),
             Outcome::Soak(report) => samples.soak(report),
         }
         samples
@@ -165,6 +167,30 @@ impl Samples {
             self.add_if(&run.server, &case, settled, run.equal_after_ms);
             let bytes = Metric::less("bytes until equal");
             self.add(&run.server, &case, bytes, run.heal_bytes as f64);
+            if run.differing > 0 {
+                let differing = run.differing;
+                self.note(format!("{}: {differing} keys differ: {case}", run.server));
+            }
+        }
+    }
+
+    fn restart(&mut self, report: &RestartReport) {
+        for run in &report.runs {
+            let case = format!(
+                "{} keys, {}/s, {}",
+                run.keys, run.case.rate, run.case.network
+            );
+            if self.is_spoilt(&run.server, &case, run.bottleneck.as_ref()) {
+                continue;
+            }
+            let ready = Metric::less("ms until ready");
+            self.add_if(&run.server, &case, ready, run.ready_after_ms);
+            let settled = Metric::less("ms until equal");
+            self.add_if(&run.server, &case, settled, run.equal_after_ms);
+            if let Some(bytes) = run.link_bytes {
+                let metric = Metric::less("bytes until equal");
+                self.add(&run.server, &case, metric, bytes as f64);
+            }
             if run.differing > 0 {
                 let differing = run.differing;
                 self.note(format!("{}: {differing} keys differ: {case}", run.server));

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     Scenario, conflict::Conflict, lag::Lag, local::Local, partition::Partition, problem::line,
-    regions, soak::Soak,
+    regions, restart::Restart, soak::Soak,
 };
 
 /// A described scenario.
@@ -52,6 +52,7 @@ struct Text {
     lag: Option<Lag>,
     conflict: Option<Conflict>,
     partition: Option<Partition>,
+    restart: Option<Restart>,
     soak: Option<Soak>,
 }
 
@@ -95,6 +96,7 @@ impl ScenarioFile {
             lag,
             conflict,
             partition,
+            restart,
             soak,
         } = toml::from_str(text).map_err(|error| error.to_string())?;
         let at = |key: &str, problem: String| format!("line {}, {problem}", line(text, &[key]));
@@ -109,12 +111,13 @@ impl ScenarioFile {
             lag.map(Scenario::Lag),
             conflict.map(Scenario::Conflict),
             partition.map(Scenario::Partition),
+            restart.map(Scenario::Restart),
             soak.map(Scenario::Soak),
         ];
         let mut given = given.into_iter().flatten();
         let (Some(scenario), None) = (given.next(), given.next()) else {
             return Err(
-                "exactly one table says what is measured: [local], [lag], [conflict], [partition] or [soak]"
+                "exactly one table says what is measured: [local], [lag], [conflict], [partition], [restart] or [soak]"
                     .to_owned(),
             );
         };
@@ -163,6 +166,10 @@ impl Suite {
                     "partition",
                     include_str!("../../../scenarios/quick/partition.toml"),
                 ),
+                (
+                    "restart",
+                    include_str!("../../../scenarios/quick/restart.toml"),
+                ),
                 ("soak", include_str!("../../../scenarios/quick/soak.toml")),
             ],
             Self::Full => [
@@ -180,6 +187,10 @@ impl Suite {
                 (
                     "partition",
                     include_str!("../../../scenarios/full/partition.toml"),
+                ),
+                (
+                    "restart",
+                    include_str!("../../../scenarios/full/restart.toml"),
                 ),
                 ("soak", include_str!("../../../scenarios/full/soak.toml")),
             ],

@@ -82,13 +82,16 @@ fn regions_are_what_can_be_compared() {
     let partition = format!(
         "[partition]\nmix = \"get\"\n{data}before = \"1s\"\nsettle_limit = \"1s\"\ncases = [{{ rate = 1, cut = \"1s\" }}]"
     );
+    let restart = format!(
+        "[restart]\nmix = \"get\"\n{data}before = \"1s\"\ndown = \"1s\"\nsettle_limit = \"1s\"\ncases = [{{ rate = 1 }}]"
+    );
     let soak = format!(
         "[soak]\nmix = \"get\"\n{data}rate = 1\nlength = \"2s\"\nwarm_up = \"1s\"\nsettle_limit = \"1s\""
     );
     let escape = refusal("[\"../../escape\"]", &local).unwrap();
     assert!(escape.contains("lower-case letters"), "{escape}");
     assert!(refusal("[\"a\", \"a\"]", &local).unwrap().contains("twice"));
-    for table in [&*lag, conflict, &partition] {
+    for table in [&*lag, conflict, &partition, &restart] {
         let said = refusal("[\"a\"]", table).expect(table);
         assert!(said.contains("needs at least two"), "{said}");
         assert_eq!(refusal("[\"a\", \"b\"]", table), None);
@@ -121,6 +124,8 @@ const LAG: &str = "[lag]\nDATAlength = \"2s\"\nwarm_up = \"0s\"\ncases = [{ rate
 const CONFLICT: &str = "[conflict]\nkeys = 1\nrounds = 1\ntypes = [\"set\"]\nsettle_limit = \"4s\"";
 const PARTITION: &str = "[partition]\nmix = \"get\"\nDATAbefore = \"3s\"\nsettle_limit = \"4s\"\n\
         cases = [{ rate = 1, cut = \"5s\" }]";
+const RESTART: &str = "[restart]\nmix = \"get\"\nDATAbefore = \"3s\"\ndown = \"5s\"\nsettle_limit = \"4s\"\n\
+        cases = [{ rate = 1 }]";
 const SOAK: &str =
     "[soak]\nmix = \"get\"\nDATArate = 1\nlength = \"2s\"\nwarm_up = \"1s\"\nsettle_limit = \"4s\"";
 const LOCAL: &str =
@@ -182,6 +187,10 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     (PARTITION, "3s", "0s", "before must be above 0"),
     (PARTITION, "4s", "0s", "settle_limit must be above 0"),
     (PARTITION, "5s", "0s", "case 1: cut must be above 0"),
+    (RESTART, "3s", "0s", "before must be above 0"),
+    (RESTART, "5s", "0s", "down must be above 0"),
+    (RESTART, "4s", "0s", "settle_limit must be above 0"),
+    (RESTART, "rate = 1", "rate = 0", "case 1: rate must be"),
     (SOAK, "4s", "0s", "settle_limit must be above 0"),
     (LOCAL, "6s", "0s", "turn must be above 0"),
     (
@@ -201,7 +210,7 @@ fn settings_that_never_end_or_never_begin_are_refused() {
         let parsed = ScenarioFile::parse("x", &text);
         parsed.err().map(|error| error.to_string())
     };
-    for table in [LAG, CONFLICT, PARTITION, SOAK, LOCAL] {
+    for table in [LAG, CONFLICT, PARTITION, RESTART, SOAK, LOCAL] {
         assert_eq!(refusal(&whole(table)), None, "{table}");
     }
     for &(table, right, wrong, reason) in WRONG {

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Kills a region again and again under load, at random moments, and keeps account of what clients were told.
+
+    drill.py --binary target/release/greenwich [--kills 20] [--rate 10000] [--seed N] [--equal-seconds 10] [--prove-it-fails]
+
+It starts three regions with global distances and 1 % loss, and writes in all of them. In each turn one node, any, gets
+`kill -9`; its clients go on elsewhere or wait, and it is started again. Then
+
+- until `/readyz` is 200 it tells a client nothing about keys;
+- `greenwich verify` finds all regions equal within the time, under load, and again without;
+- every key is read in every region: none differs, nothing that was deleted or has expired exists, every counter and value is
+  what the ledger allows. The *tail* is what the killed node agreed to within its last second (--tail-seconds): only that may
+  be missing, and it is printed how much was.
+
+The ledger is the clients': nothing that a server says of itself is believed. With --prove-it-fails it claims one increment
+and one deletion that never were, which must be noticed. Ends with `N passed, N failed`; exit code 1 when a turn failed.
+"""
+
+import argparse
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+from drill.ledger import Kill, Ledger, Tail
+from drill.regions import Cluster
+from drill.writers import FADING_SECONDS, Load, Pool
+
+WAN = ("--wan", "global", "--loss", "1%")
+SHOWN = 5
+# A deadline has passed in every region so long after it has in one.
+CLOCKS_SECONDS = 1.0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", required=True, help="the greenwich program")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=10_000, help="writes a second in all regions together")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of what is killed when and of the writes")
+    parser.add_argument("--equal-seconds", type=float, default=10.0, help="within which regions must be equal")
+    parser.add_argument("--tail-seconds", type=float, default=1.0, help="what a node agreed to so long before its end is certain")
+    parser.add_argument("--prove-it-fails", action="store_true", help="falsify the ledger")
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}, {arguments.rate:,} writes/s, {' '.join(WAN)}", flush=True)
+    # Ended by a signal, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    turns = []
+    with tempfile.TemporaryDirectory() as directory, Cluster(arguments.binary, f"{directory}/data", WAN) as cluster:
+        drill = Drill(cluster, arguments)
+        for number in range(1, arguments.kills + 1):
+            turns.append(drill.turn(number))
+            print(turns[-1], flush=True)
+    print(table(turns))
+    failed = sum(bool(turn.problems) for turn in turns)
+    print(f"{len(turns) - failed} passed, {failed} failed")
+    return 1 if failed or not turns else 0
+
+
+class Turn(NamedTuple):
+    """What came of one kill. Seconds; `None` where it did not come."""
+
+    number: int
+    region: str
+    rate: float
+    ready: float
+    equal_loaded: float
+    equal: float
+    keys: int
+    dead: int
+    tail: Tail
+    problems: list
+
+    def __str__(self):
+        numbers = f"turn {self.number:2}: {self.region:8} {self.rate:7,.0f} writes/s, ready {seconds(self.ready)}, equal "
+        numbers += f"{seconds(self.equal_loaded)} under load, {seconds(self.equal)} without; {self.keys:,} keys, {self.dead:,} dead; "
+        numbers += f"tail {self.tail.increments} increments, {self.tail.lost} lost, oldest {self.tail.oldest_seconds * 1e3:.0f} ms"
+        return "\n  ".join([numbers, *self.problems] if self.problems else [f"{numbers}; nothing differs"])
+
+
+class Drill:
+    """Turns on one cluster, with what is known from all of them."""
+
+    def __init__(self, cluster, arguments):
+        self.cluster = cluster
+        self.arguments = arguments
+        self.rng = random.Random(arguments.seed)
+        self.ledger = Ledger(arguments.tail_seconds)
+        self.pool = Pool()
+
+    def turn(self, number):
+        regions = self.cluster.regions
+        victim, elsewhere = self.rng.choice(regions), self.rng.random() < 0.5
+        load = Load(number, regions, victim, elsewhere, self.arguments, self.pool)
+        time.sleep(self.rng.uniform(1, 3))
+        killed = victim.kill()
+        time.sleep(self.rng.uniform(0, 2))
+        started = victim.start()
+        problems = victim.wait_until_ready()
+        ready = time.monotonic() - started
+        equal_loaded = self.equal("under load", problems)
+        writes, rate = load.stop()
+        paused = time.monotonic()
+        equal = self.equal("without load", problems)
+        problems += load.problems()[:SHOWN]
+        time.sleep(max(0.0, paused + FADING_SECONDS + CLOCKS_SECONDS - time.monotonic()))
+        states = [region.contents() for region in regions]
+        problems += differences(regions, states)
+        # An entry that differs has been said to; of a key that only some have, one is looked at.
+        found = {key: value.decode() for state in reversed(states) for key, (value, _) in state.items()}
+        if self.arguments.prove_it_fails and number == 1:
+            self.ledger.falsify(found)
+        wrong, tail = self.ledger.judge(writes, Kill(victim.name, killed, started), found)
+        problems += wrong + self.hidden(found)
+        dead = len(self.ledger.dead)
+        return Turn(number, victim.name, rate, ready, equal_loaded, equal, len(found), dead, tail, problems)
+
+    def equal(self, when, problems):
+        """Seconds until all regions are equal; `None`, and why, when they are not within the time."""
+        took, said = self.cluster.verify(self.arguments.equal_seconds)
+        if took is None:
+            problems.append(f"not equal within {self.arguments.equal_seconds:g} s {when}: {said}")
+        return took
+
+    def hidden(self, found):
+        """Dead keys that are alive and that SCAN did not show."""
+        dead = sorted(key for key in self.ledger.dead if key not in found)
+        alive = {region.name: region.alive(dead) for region in self.cluster.regions}
+        return [f"deleted keys that SCAN does not show are alive in {name}: {keys[:SHOWN]}" for name, keys in alive.items() if keys]
+
+
+def differences(regions, states):
+    names = sorted(set().union(*states))
+    differing = [name for name in names if any(state.get(name) != states[0].get(name) for state in states)]
+    versions = [", ".join(f"{region.name} {state.get(name)}" for region, state in zip(regions, states)) for name in differing[:SHOWN]]
+    shown = [f"{name} differs: {version}" for name, version in zip(differing, versions)]
+    return [f"{len(differing)} of {len(names)} keys differ", *shown] if differing else []
+
+
+def table(turns):
+    """The smallest, middle and largest of each figure."""
+    rows = {
+        "writes/s": [turn.rate for turn in turns],
+        "start to ready, s": [turn.ready for turn in turns],
+        "ready to equal under load, s": [turn.equal_loaded for turn in turns],
+        "equal after the load, s": [turn.equal for turn in turns],
+        "increments in the tail": [turn.tail.increments for turn in turns],
+        "of these lost": [turn.tail.lost for turn in turns],
+        "oldest lost, ms before the kill": [turn.tail.oldest_seconds * 1e3 for turn in turns],
+    }
+    lines = [f"{'':32}{'min':>10}{'median':>10}{'max':>10}"]
+    for name, figures in rows.items():
+        known = [figure for figure in figures if figure is not None] or [float("nan")]
+        shown = (min(known), statistics.median(known), max(known))
+        lines.append(f"{name:32}" + "".join(f"{figure:10,.2f}" if name.endswith(", s") else f"{figure:10,.0f}" for figure in shown))
+    return "\n".join(lines)
+
+
+def seconds(value):
+    return "never" if value is None else f"{value:.2f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Three regions as `greenwich up` starts them: killing one, starting it again by hand, and reading all that it holds.
+
+Knows processes, the admin port and a few commands. Deliberately knows nothing of what the data should be.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from free_ports import free_ports
+from resp import Closed, Connection, Error, Silent, parse_address
+
+UP_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 20
+READY_SECONDS_MAX = 60
+READ_SECONDS_MAX = 30
+PAGE = 1_000
+
+
+class Cluster:
+    """Regions that end with this object, whoever started their present process."""
+
+    def __init__(self, binary, data, wan):
+        self.binary = binary
+        self.regions = []
+        port = free_ports(24)
+        ports = ["--port", port, "--admin-port", port + 8, "--replication-port", port + 16]
+        command = [binary, "up", "--data", data, *map(str, ports), *wan]
+        self.log = open(f"{data}.log", "wb")
+        self.up = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        try:
+            self.regions = [Region(found, binary) for found in self._record(os.path.join(data, "up.json"))["regions"]]
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def _record(self, path):
+        """What `up` says of the regions once all are ready."""
+        deadline = time.monotonic() + UP_SECONDS_MAX
+        while not os.path.exists(path) or not os.path.getsize(path):
+            if self.up.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the regions did not start: {open(self.log.name).read()}")
+            time.sleep(0.1)
+        return json.load(open(path))
+
+    def verify(self, seconds):
+        """Seconds until `greenwich verify` said that all regions are equal, or `None` and what it said instead."""
+        admins = [region.admin for region in self.regions]
+        command = [self.binary, "verify", "--timeout", f"{seconds:g}s", "--admin", *admins]
+        started = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True)
+        took = time.monotonic() - started
+        return (took, "") if done.returncode == 0 else (None, done.stdout + done.stderr)
+
+    def stop(self):
+        processes = [region.process for region in self.regions if region.process] + [self.up]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.log.close()
+
+
+class Region:
+    """One region's node, whose first process belongs to `up`."""
+
+    def __init__(self, found, binary):
+        self.name = found["region"]
+        self.redis = parse_address(found["redis"])
+        self.admin = found["admin"]
+        self.binary = binary
+        self.config = found["config"]
+        self.log = found["log"]
+        self.pid = found["pid"]
+        self.process = None
+
+    def kill(self):
+        """`kill -9`. Returns the moment before which the process had not been killed yet."""
+        moment = time.monotonic()
+        os.kill(self.pid, signal.SIGKILL)
+        return moment
+
+    def start(self):
+        """A new process of the region, which ends with this one. Returns when; nothing answers between `kill` and then."""
+        self._wait_until_dead()
+        moment = time.monotonic()
+        with open(self.log, "ab") as log:
+            command = [self.binary, "node", "--exit-with-stdin", "--config", self.config]
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        self.pid = self.process.pid
+        return moment
+
+    def _wait_until_dead(self):
+        if self.process:
+            self.process.wait()
+            self.process.stdin.close()
+        while _is_alive(self.pid):
+            time.sleep(0.01)
+
+    def wait_until_ready(self):
+        """Waits for `/readyz` and returns problems: it was never ready, or told a client something about keys before."""
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while time.monotonic() < deadline:
+            answer = self._answer()
+            if self._is_ready():
+                return []
+            # It may have become ready between the two questions, but then it is ready at the third.
+            if answer is not None and not isinstance(answer, Error) and not self._is_ready():
+                return [f"{self.name} answered {answer!r} before it was ready"]
+            time.sleep(0.02)
+        return [f"{self.name} was not ready after {READY_SECONDS_MAX} s"]
+
+    def _answer(self):
+        try:
+            with Connection(self.redis, timeout=1) as connection:
+                return connection.call("GET", "counter:0").plain()
+        except (OSError, Closed, Silent):
+            return None
+
+    def _is_ready(self):
+        try:
+            return urllib.request.urlopen(f"http://{self.admin}/readyz", timeout=2).status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def contents(self):
+        """Every key with its value and, where it has one, its deadline in milliseconds."""
+        with Connection(self.redis, timeout=READ_SECONDS_MAX) as connection:
+            keys = set()
+            cursor = None
+            while cursor != b"0":
+                cursor, page = connection.ask("SCAN", cursor or b"0", "COUNT", PAGE)
+                keys.update(page)
+            found = {}
+            for part in pages(sorted(keys)):
+                values = connection.ask("MGET", *part)
+                deadlines = connection.pipeline([("PEXPIRETIME", key) for key in part])
+                found.update(zip(part, zip(values, deadlines)))
+        return {key.decode(): version for key, version in found.items() if version[0] is not None}
+
+    def alive(self, keys):
+        """Those of these keys that exist, asked for by name: one that SCAN does not show counts too."""
+        with Connection(self.redis, timeout=READ_SECONDS_MAX) as connection:
+            found = []
+            for part in pages(keys):
+                if connection.ask("EXISTS", *part):
+                    found += [key for key in part if connection.ask("EXISTS", key)]
+        return found
+
+
+def pages(keys):
+    return (keys[start : start + PAGE] for start in range(0, len(keys), PAGE))
+
+
+def _is_alive(pid):
+    """Whether the process runs: what has died and waits for its parent does not."""
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
