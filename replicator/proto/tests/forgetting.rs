@@ -57,7 +57,7 @@ fn deeds(up_to: usize) -> impl Strategy<Value = Vec<(usize, Deed)>> {
 fn version(region: usize, ms: u64) -> Version {
     Version {
         stamp: Stamp::at(Wall(ms)),
-        origin: Origin(u8::try_from(region + 1).unwrap()),
+        origin: Origin(u8::try_from(region + 1).expect("few regions")),
     }
 }
 
@@ -101,10 +101,10 @@ fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Own
             let total = Total {
                 actor,
                 stamp: version.stamp,
-                sum: sum.unwrap(),
+                sum: sum.expect("small numbers"),
             };
             base.totals.encode_with(&total, &mut totals);
-            let totals = Totals::from_bytes(&totals).unwrap();
+            let totals = Totals::from_bytes(&totals).expect("totals stay in order");
             EntryRef { totals, ..base }
         }
     };
