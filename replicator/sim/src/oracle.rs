@@ -34,8 +34,6 @@ pub struct Held<'a> {
     pub entry: Option<&'a EntryRef<'a>>,
     /// The newest flush that it has heard of.
     pub flushed: Version,
-    /// What it says that everybody has heard.
-    pub settled: &'a Settled,
 }
 
 impl Held<'_> {
@@ -45,12 +43,10 @@ impl Held<'_> {
         let base = self.entry.map_or(self.flushed, |entry| entry.version);
         let base = base.max(self.flushed);
         match effect {
-            Effect::Base { version, .. } => base >= *version || self.settled.has(*version),
+            Effect::Base { version, .. } => base >= *version,
             Effect::Deadline { version, .. } => {
                 let deadline = self.entry.map(|entry| entry.deadline.version);
-                base > *version
-                    || deadline.is_some_and(|held| held >= *version)
-                    || self.settled.has(*version)
+                base > *version || deadline.is_some_and(|held| held >= *version)
             }
             Effect::Count {
                 base: of,
@@ -58,15 +54,11 @@ impl Held<'_> {
                 stamp,
                 ..
             } => {
-                let counted = Version {
-                    stamp: *stamp,
-                    origin: actor.origin,
-                };
                 let has_it = |entry: &EntryRef<'_>| {
                     let mut totals = entry.totals.iter();
                     totals.any(|total| total.actor == *actor && total.stamp >= *stamp)
                 };
-                base > *of || self.entry.is_some_and(has_it) || self.settled.has(counted)
+                base > *of || self.entry.is_some_and(has_it)
             }
         }
     }
@@ -177,6 +169,20 @@ impl Oracle {
             .copied()
             .unwrap_or_default()
             .base
+    }
+
+    /// Whether a region has held what an effect left, or what took its place, though it may have forgotten it since. What
+    /// regions say that everybody has heard is no proof: they do not wait for one that was removed.
+    #[must_use]
+    pub fn has_held(&self, region: usize, key: Key, effect: &Effect) -> bool {
+        let known = self.known[region].get(&key).copied().unwrap_or_default();
+        match effect {
+            Effect::Base { version, .. } => known.base >= *version,
+            Effect::Deadline { version, .. } => {
+                known.base > *version || known.deadline_version >= *version
+            }
+            Effect::Count { base, .. } => known.base > *base,
+        }
     }
 
     /// A region accepted a command while its wall clock showed `wall`.

@@ -24,7 +24,7 @@ use greenwich_proto::{
 use crate::{
     Direct, Swarm,
     clock::{START, WallClock},
-    region::Region,
+    region::{Region, Regions},
 };
 
 /// What is measured.
@@ -149,7 +149,14 @@ impl<'a> Pair<'a> {
         (swarm.regions, swarm.limits) = (3, Limits::default());
         (swarm.log_bytes, swarm.loading_patience_ms) = (1 << 20, 0);
         let wall = WallClock::default();
-        let region = |at| Region::new(at, 1, wall, &swarm, &Direct, Time(0));
+        let region = |at| {
+            let configured = (0..3).filter(|other| *other != at).collect();
+            let regions = Regions {
+                configured,
+                ..Regions::default()
+            };
+            Region::new((at, regions), 1, wall, &swarm, &Direct, Time(0))
+        };
         let mut pair = Self {
             case,
             clock,
@@ -172,8 +179,7 @@ impl<'a> Pair<'a> {
 
     fn equal_as_of(&self) -> Option<Stamp> {
         let of = |at: usize| {
-            let region = &self.regions[at];
-            let report = region.peer(1 - at).report(&region.log, self.wall(self.now));
+            let report = self.regions[at].report(1 - at, self.now)?;
             report.compares.equal_as_of
         };
         of(0).min(of(1))
@@ -187,9 +193,8 @@ impl<'a> Pair<'a> {
     fn run_until(&mut self, mut is_so: impl FnMut(&Self) -> bool) {
         while !is_so(self) {
             let due = |at: usize| {
-                self.regions[at]
-                    .peer(1 - at)
-                    .deadline(&self.regions[at].log)
+                let session = self.regions[at].session(1 - at)?;
+                session.deadline(&self.regions[at].log)
             };
             let ticks = [0, 1].map(|at| due(at).map(|due| (due.max(Time(self.now.0 + 50)), at)));
             let tick = ticks.into_iter().flatten().min().expect("the link is up");

@@ -41,24 +41,31 @@ impl Survival {
         self.open.remove(&(route, epoch));
     }
 
-    /// The writes that nobody has, once nothing is on its way from the dead.
-    pub fn lost<S: Store>(
-        &mut self,
-        regions: &[Region<S>],
-        oracle: &Oracle,
-    ) -> BTreeSet<(Key, usize)> {
-        if !self.is_in_doubt || !self.open.is_empty() {
-            return BTreeSet::new();
-        }
-        self.is_in_doubt = false;
-        let is_held = |key: Key, effect: &Effect| {
-            let has = |region: &Region<S>| region.with_held(key, |held| held.covers(effect));
-            regions.iter().any(has)
-        };
-        oracle
-            .all()
-            .filter(|(key, _, effect)| !is_held(*key, effect))
-            .map(|(key, at, _)| (key, at))
-            .collect()
+    /// Whether something may still be lost.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
+
+    /// Whether somebody died since the last time that this was so, and nothing is on its way from the dead.
+    pub fn is_decided(&mut self) -> bool {
+        self.open.is_empty() && std::mem::take(&mut self.is_in_doubt)
+    }
+}
+
+/// The writes that none of these regions has, nor has had.
+#[must_use]
+pub fn lost<S: Store>(regions: &[&Region<S>], oracle: &Oracle) -> BTreeSet<(Key, usize)> {
+    let is_held = |key: Key, effect: &Effect| {
+        let has = |region: &&Region<S>| {
+            region.with_held(key, |held| held.covers(effect))
+                || oracle.has_held(region.index, key, effect)
+        };
+        regions.iter().any(has)
+    };
+    oracle
+        .all()
+        .filter(|(key, _, effect)| !is_held(*key, effect))
+        .map(|(key, at, _)| (key, at))
+        .collect()
 }

@@ -114,6 +114,10 @@ pub struct Faults {
     pub clock_step_every_ms: u64,
     /// The largest offset of a clock.
     pub clock_offset_ms_max: u64,
+    /// A region is added or removed. Where that happens, one is not there at first.
+    pub members_every_ms: u64,
+    /// The longest time that the node of a region goes on after that was removed.
+    pub leaving_ms_max: u64,
 }
 
 fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
@@ -168,6 +172,11 @@ impl Swarm {
             swarm.faults.away_every_ms = pick(rng, &[1_000, 3_000]);
             swarm.faults.away_ms_max = pick(rng, &[1_000, 4_000]);
         }
+        if rng.chance(0.3) {
+            swarm.regions = swarm.regions.max(3);
+            swarm.faults.members_every_ms = pick(rng, &[300, 1_000]);
+            swarm.faults.leaving_ms_max = pick(rng, &[1, 500, 3_000]);
+        }
         swarm
     }
 }
@@ -213,7 +222,7 @@ fn draw_faults(rng: &mut Rng, max_skew_ms: u64) -> Faults {
             &[0, max_skew_ms / 4, max_skew_ms / 2, max_skew_ms * 3 / 4],
         ),
         down_ms_max: pick(rng, &[1, 100, 1_000]),
-        // Only where there is a horizon.
+        // Absences only where there is a horizon, members in some seeds.
         ..Faults::default()
     }
 }

@@ -28,10 +28,10 @@ pub fn check<S: Store>(region: &Region<S>, swarm: &Swarm, now: Time) -> Result<(
     let entry = ENTRY_BYTES_MAX + 4 * swarm.key_padding;
     // A sweep's step is a whole shard, and the last entry of a batch may go over its limit.
     let batch = swarm.limits.batch_bytes + 8 * entry;
-    for other in (0..swarm.regions).filter(|&other| other != region.index) {
-        let report = region
-            .peer(other)
-            .report(&region.log, region.clock.read(now));
+    for other in 0..swarm.regions {
+        let Some(report) = region.report(other, now) else {
+            continue;
+        };
         let limit = swarm.limits.window.max_bytes + batch as u64;
         if report.in_flight_bytes > limit {
             let text = format!(

@@ -11,7 +11,7 @@ use crate::{oracle::Oracle, region::Region, workload::Key};
 /// # Errors
 /// The first key that differs.
 pub fn check<S: Store>(
-    regions: &[Region<S>],
+    regions: &[&Region<S>],
     oracle: &Oracle,
     keys: &[Key],
     wall: Wall,
@@ -36,7 +36,7 @@ pub fn check<S: Store>(
 }
 
 /// What was accepted for a key, and what every region holds of it.
-fn story<S: Store>(regions: &[Region<S>], oracle: &Oracle, key: Key) -> String {
+fn story<S: Store>(regions: &[&Region<S>], oracle: &Oracle, key: Key) -> String {
     let mut text = String::new();
     for effect in oracle.effects(key) {
         text.push_str(&format!("\n    accepted {effect:?}"));

@@ -101,6 +101,11 @@ impl Delivery {
         }
     }
 
+    /// A region was removed as far as `from` knows: nothing more is sent there.
+    pub fn part(&mut self, from: usize, to: usize) {
+        self.pending.remove(&(from, to));
+    }
+
     /// Looks at what `to` has acknowledged to `from` since the last look.
     ///
     /// # Errors
@@ -115,12 +120,14 @@ impl Delivery {
         let Some(pending) = self.pending.get_mut(&(from.index, to.index)) else {
             return Ok(());
         };
-        let session = from.peer(to.index).report(&from.log, from.clock.read(now));
+        let number = from.number_of(to.index);
+        let Some((session, number)) = from.report(to.index, now).zip(number) else {
+            return Ok(());
+        };
         if to.is_loading || session.incarnation != to.incarnation() {
             // The sender's cursors are those of an earlier life until the two have met.
             return Ok(());
         }
-        let number = from.number_of(to.index);
         let applied: [u64; LANES] = std::array::from_fn(|lane| from.log.applied(number, lane));
         let mut missing = None;
         pending.retain(|expected| {

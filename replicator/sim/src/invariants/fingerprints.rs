@@ -10,7 +10,7 @@ use crate::region::{Region, name};
 ///
 /// # Errors
 /// The first slot that is miscounted, or that differs, and what the regions hold in it.
-pub fn check<S: Store>(regions: &[Region<S>], wall: Wall) -> Result<(), Broken> {
+pub fn check<S: Store>(regions: &[&Region<S>], wall: Wall) -> Result<(), Broken> {
     let Some((first, others)) = regions.split_first() else {
         return Ok(());
     };

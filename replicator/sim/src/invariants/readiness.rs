@@ -43,7 +43,8 @@ impl Readiness {
         now: Time,
     ) {
         self.started.insert(index, now);
-        for other in regions.iter().filter(|other| other.index != index) {
+        self.held.retain(|(heir, _), _| *heir != index);
+        for other in known(regions, index) {
             let entry = |&key: &Key| {
                 let bytes = other.with_entry(key, |entry| entry.map(layout::to_box))?;
                 Some((key, bytes))
@@ -72,10 +73,7 @@ impl Readiness {
             let text = format!("{} does not wait for what {missing:?} hold", name(index));
             return Err(Broken::new("readiness", text));
         }
-        for other in regions
-            .iter()
-            .filter(|other| !missing.contains(&other.index))
-        {
+        for other in known(regions, index).filter(|other| !missing.contains(&other.index)) {
             let Some(snapshot) = self.held.get(&(index, other.index)) else {
                 continue;
             };
@@ -102,6 +100,15 @@ impl Readiness {
         }
         Ok(())
     }
+}
+
+/// The regions of which a node expects anything.
+fn known<S>(regions: &[Region<S>], index: usize) -> impl Iterator<Item = &Region<S>>
+where
+    S: Store,
+{
+    let node = &regions[index];
+    regions.iter().filter(|other| node.knows(other.index))
 }
 
 /// Whether a node holds an entry, or what is newer. A base that is dead may be forgotten, what counts on it may not.

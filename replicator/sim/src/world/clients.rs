@@ -26,7 +26,7 @@ impl<S: Store> World<'_, S> {
             return Ok(());
         }
         self.after_operation(index);
-        if self.regions[index].is_loading {
+        if !self.is_served(index) {
             return Ok(());
         }
         let operation = self.workload.next(&self.swarm);
@@ -34,10 +34,13 @@ impl<S: Store> World<'_, S> {
         self.note(index, &operation, performed)
     }
 
+    fn is_served(&self, index: usize) -> bool {
+        self.cluster.runs(index) && !self.regions[index].is_loading
+    }
+
     /// A command that runs while a session of the region works, and how many looks of the session come before it.
     pub(super) fn draw_meanwhile(&mut self, index: usize) -> Option<(u64, Operation)> {
-        let is_served = !self.is_quiet && !self.regions[index].is_loading;
-        if !is_served || !self.meanwhile.chance(self.swarm.meanwhile) {
+        if self.is_quiet || !self.is_served(index) || !self.meanwhile.chance(self.swarm.meanwhile) {
             return None;
         }
         let looks = self.meanwhile.below(MEANWHILE_LOOKS);
@@ -162,6 +165,9 @@ impl<S: Store> World<'_, S> {
     /// Lets clients into a region that has begun to serve them.
     pub(super) fn look_whether_loaded(&mut self, index: usize) -> Result<(), Broken> {
         let serves_at_once = self.plant.serves_at_once;
+        if !self.cluster.runs(index) {
+            return Ok(());
+        }
         let has_begun = self.regions[index].look_whether_loaded(self.now, serves_at_once);
         let missing = self.regions[index].missing();
         self.inherit(index, &missing);
@@ -190,6 +196,9 @@ impl<S: Store> World<'_, S> {
 
     pub(super) fn tend(&mut self, index: usize) -> Result<(), Broken> {
         self.after(TEND_US, Event::Tend(index));
+        if !self.cluster.runs(index) {
+            return Ok(());
+        }
         let held = self.held(index);
         self.regions[index].tend(self.now);
         self.note_absence(index);
@@ -215,7 +224,7 @@ impl<S: Store> World<'_, S> {
         self.is_torn_for_good |= self.regions[index].log.units().dropped() > 0;
         self.raise_settled();
         let region = &self.regions[index];
-        if region.is_loading || self.may_be_torn(index) {
+        if !self.is_served(index) || self.may_be_torn(index) {
             return Ok(());
         }
         let wall = region.clock.read(self.now);
@@ -248,11 +257,8 @@ impl<S: Store> World<'_, S> {
     pub(super) fn sweeps(&self) -> u64 {
         let of_node = |index| {
             let region = &self.regions[index];
-            let reports = self.others(index).map(move |other| {
-                let peer = region.peer(other);
-                peer.report(&region.log, region.clock.read(self.now))
-            });
-            reports.map(|report| report.sent.sweeps)
+            let reports = self.others(index).into_iter();
+            reports.filter_map(|other| Some(region.report(other, self.now)?.sent.sweeps))
         };
         (0..self.swarm.regions).flat_map(of_node).sum()
     }

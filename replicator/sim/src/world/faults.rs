@@ -8,6 +8,7 @@ use super::{Event, World};
 use crate::{
     network::Route,
     region::{Region, name},
+    survival,
 };
 
 impl<S: Store> World<'_, S> {
@@ -61,6 +62,9 @@ impl<S: Store> World<'_, S> {
         }
         self.after_about(self.swarm.faults.restart_every_ms, Event::Restart);
         let index = self.any_region();
+        if !self.cluster.runs(index) {
+            return;
+        }
         let down_us = self.rng.below(1_000 * self.swarm.faults.down_ms_max);
         self.summary.restarts += 1;
         self.trace.line(
@@ -68,20 +72,20 @@ impl<S: Store> World<'_, S> {
             &name(index),
             format_args!("dies, and starts again {} ms later", down_us / 1_000),
         );
-        let mut others = self.others(index);
-        self.is_torn_for_good |= others.any(|other| self.is_needed(index, other));
-        self.sweeps_before += self.sweeps();
-        self.delivery.restart(&self.regions[index]);
-        self.regions[index] = self.next_life(index);
-        self.sweeps_before -= self.sweeps();
+        let next = self.next_life(index);
+        self.die(index, Some(down_us));
+        self.begin(index, next);
         self.down_until[index] = self.now + Duration::from_micros(down_us);
+    }
+
+    /// The node of a region is no more, nor what only it had. The next one is there after so many microseconds, if one is.
+    pub(super) fn die(&mut self, index: usize, down_us: Option<u64>) {
+        let mut others = self.others(index).into_iter();
+        self.is_torn_for_good |= others.any(|other| self.is_needed(index, other));
+        self.delivery.restart(&self.regions[index]);
         self.oracle.restart(index);
-        self.inherited.retain(|(heir, _)| *heir != index);
-        self.stamps.restart(index);
-        self.readiness
-            .restart(&self.regions, index, &self.keys, self.now);
         self.survival.die();
-        for other in self.others(index) {
+        for other in (0..self.swarm.regions).filter(|other| *other != index) {
             let route = Route {
                 from: index,
                 to: other,
@@ -93,18 +97,35 @@ impl<S: Store> World<'_, S> {
                 .expect_drop(route.back(), self.network.epoch(route.back()));
             let in_us = self.rng.below(self.swarm.links.idle_us);
             self.after(in_us, Event::Drop(route.back(), epoch));
-            // The other end may have died, too, and will not begin a connection.
-            self.after(down_us + in_us, Event::Connect(route));
+            if let Some(down_us) = down_us {
+                // The other end may have died, too, and will not begin a connection.
+                self.after(down_us + in_us, Event::Connect(route));
+            }
         }
+    }
+
+    /// An empty node takes the place of one that died.
+    pub(super) fn begin(&mut self, index: usize, node: Region<S>) {
+        self.sweeps_before += self.sweeps();
+        self.regions[index] = node;
+        self.sweeps_before -= self.sweeps();
+        self.inherited.retain(|(heir, _)| *heir != index);
+        self.stamps.restart(index);
+        self.readiness
+            .restart(&self.regions, index, &self.keys, self.now);
         self.bury();
+    }
+
+    /// Whether the node of a region is yet to start again.
+    pub(super) fn is_down(&self, index: usize) -> bool {
+        self.down_until[index] > self.now
     }
 
     /// Whether a node is sweeping to one that has not yet received what it holds.
     fn is_needed(&self, index: usize, other: usize) -> bool {
-        let region = &self.regions[index];
-        let session = region.peer(other);
-        let report = session.report(&region.log, region.clock.read(self.now));
-        report.is_sweeping && self.regions[other].missing().contains(&index)
+        let report = self.regions[index].report(other, self.now);
+        report.is_some_and(|report| report.is_sweeping)
+            && self.regions[other].missing().contains(&index)
     }
 
     /// An empty node. Of its earlier life it knows the incarnation and the newest stamp.
@@ -112,7 +133,8 @@ impl<S: Store> World<'_, S> {
         let last = &self.regions[index];
         let clock = last.clock;
         let incarnation = clock.read(self.now).0.max(last.incarnation() + 1);
-        let next = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
+        let life = (index, last.regions());
+        let next = Region::new(life, incarnation, clock, &self.swarm, &self.wrap, self.now);
         next.log
             .clock()
             .advance(last.log.clock().stamp(Wall::default()));
@@ -121,7 +143,10 @@ impl<S: Store> World<'_, S> {
 
     /// Tells the oracle what died with the only nodes that had it.
     pub(super) fn bury(&mut self) {
-        let lost = self.survival.lost(&self.regions, &self.oracle);
+        if !self.survival.is_decided() {
+            return;
+        }
+        let lost = survival::lost(&self.running(), &self.oracle);
         for (key, effect) in self.oracle.lose(&lost) {
             self.summary.lost += 1;
             self.trace.line(

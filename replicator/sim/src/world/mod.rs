@@ -2,6 +2,8 @@
 
 mod clients;
 mod faults;
+mod membership;
+mod quiet;
 mod traffic;
 
 use std::{
@@ -12,24 +14,19 @@ use std::{
 };
 
 use greenwich::keyspace::Keyspace;
-use greenwich_proto::{
-    hlc::Stamp,
-    peer::{Input, State},
-    rng::Rng,
-    store::Store,
-    time::Time,
-};
+use greenwich_proto::{hlc::Stamp, peer::Input, rng::Rng, store::Store, time::Time};
 
+use self::membership::Cluster;
 use crate::{
     Plant,
     clock::WallClock,
     invariants::{
-        Broken, convergence, delivery::Delivery, fingerprints, readiness::Readiness,
-        stamps::Stamps, units::Units, verify::Verify,
+        Broken, delivery::Delivery, readiness::Readiness, stamps::Stamps, units::Units,
+        verify::Verify,
     },
     network::{Message, Network, Route},
     oracle::Oracle,
-    region::{Region, name},
+    region::Region,
     survival::Survival,
     swarm::Swarm,
     trace::Trace,
@@ -38,12 +35,6 @@ use crate::{
 
 /// How often a node tends its keys, and what is checked all the time is checked.
 const TEND_US: u64 = 50_000;
-/// How long a quiet world may take to agree, beyond the lead that clocks may have: with the smallest window and the
-/// longest delay, a batch of one key goes out every 200 ms.
-const QUIET_MS_MAX: u64 = 200_000;
-/// The shortest quiet, beyond the error that clocks had: every short deadline passes.
-const QUIET_MS_MIN: u64 = 1_500;
-
 /// What happens next, and to whom.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -60,6 +51,10 @@ enum Event {
     Isolate,
     Restart,
     ClockStep,
+    Members,
+    Follow(usize),
+    Admit(usize),
+    Stop(usize, u64),
 }
 
 /// A message in the queue. Events at one time come in the order in which they were put in, never by what they carry.
@@ -106,6 +101,12 @@ pub struct Summary {
     pub restarts: u64,
     /// Writes that died with them, because nobody else had them.
     pub lost: u64,
+    /// Regions that were added and whose nodes were started.
+    pub added: u64,
+    /// Of them, those that had been removed before.
+    pub added_again: u64,
+    /// Regions that were removed.
+    pub removed: u64,
     /// Virtual milliseconds.
     pub elapsed_ms: u64,
 }
@@ -146,6 +147,7 @@ pub struct World<'a, S> {
     inherited: BTreeSet<(usize, usize)>,
     /// Until when the node of each region does not run.
     down_until: Vec<Time>,
+    cluster: Cluster,
     is_quiet: bool,
     summary: Summary,
 }
@@ -199,6 +201,7 @@ impl<'a, S: Store> World<'a, S> {
             survival: Survival::default(),
             inherited: BTreeSet::new(),
             down_until: vec![Time(0); swarm.regions],
+            cluster: Cluster::new(&swarm),
             is_quiet: false,
             summary: Summary::default(),
             swarm,
@@ -220,7 +223,8 @@ impl<'a, S: Store> World<'a, S> {
                 drift_ppm: self.draw_drift(),
             };
             let incarnation = clock.read(self.now).0;
-            let region = Region::new(index, incarnation, clock, &self.swarm, &self.wrap, self.now);
+            let life = (index, self.cluster.configuration(index));
+            let region = Region::new(life, incarnation, clock, &self.swarm, &self.wrap, self.now);
             self.regions.push(region);
             self.after(self.rng.clone().below(TEND_US), Event::Tend(index));
             let first_us = self.swarm.warm_up_ms * 1_000;
@@ -241,47 +245,7 @@ impl<'a, S: Store> World<'a, S> {
         self.after_about(faults.away_every_ms, Event::Isolate);
         self.after_about(faults.restart_every_ms, Event::Restart);
         self.after_about(faults.clock_step_every_ms, Event::ClockStep);
-    }
-
-    /// Runs until everything is quiet and compared.
-    ///
-    /// # Errors
-    /// The first invariant that does not hold.
-    pub fn run(&mut self) -> Result<Summary, Broken> {
-        self.run_until(self.swarm.busy_ms)?;
-        self.trace.line(
-            self.now,
-            "world",
-            format_args!("faults off, clocks right, clients gone"),
-        );
-        self.is_quiet = true;
-        self.network.make_quiet();
-        for region in &mut self.regions {
-            region.clock = WallClock::default();
-        }
-        let quiet_from_ms = self.elapsed_ms();
-        let latest_ms = quiet_from_ms + QUIET_MS_MAX + 4 * self.swarm.max_skew_ms;
-        let error_ms = self.swarm.clock_error_ms();
-        self.run_until(quiet_from_ms + QUIET_MS_MIN + error_ms)?;
-        let calm = Stamp::at(WallClock::default().read(self.now));
-        while let Some(waiting) = self.waiting_for(calm) {
-            if self.elapsed_ms() > latest_ms {
-                let wall = WallClock::default().read(self.now);
-                let differs = convergence::check(&self.regions, &self.oracle, &self.keys, wall);
-                let what = differs.err().map_or_else(String::new, |broken| broken.text);
-                return Err(Broken::new("liveness", format!("{waiting}\n    {what}")));
-            }
-            self.run_until(self.elapsed_ms() + 100)?;
-        }
-        let wall = WallClock::default().read(self.now);
-        convergence::check(&self.regions, &self.oracle, &self.keys, wall)?;
-        (0..self.swarm.regions).try_for_each(|index| self.check_units(index))?;
-        fingerprints::check(&self.regions, wall)?;
-        self.summary.elapsed_ms = self.elapsed_ms();
-        self.summary.sweeps = self.sweeps_before + self.sweeps();
-        self.summary.is_excused = self.is_torn_for_good;
-        self.summary.contested = self.oracle.contested();
-        Ok(self.summary)
+        self.after_about(faults.members_every_ms, Event::Members);
     }
 
     fn run_until(&mut self, until_ms: u64) -> Result<(), Broken> {
@@ -298,48 +262,6 @@ impl<'a, S: Store> World<'a, S> {
         }
         self.now = until;
         Ok(())
-    }
-
-    /// What a world that is quiet since `calm` still waits for.
-    fn waiting_for(&self, calm: Stamp) -> Option<String> {
-        for region in &self.regions {
-            for other in self.others(region.index) {
-                let report = region
-                    .peer(other)
-                    .report(&region.log, region.clock.read(self.now));
-                // Whoever was given up has to be told by a comparison what has ended.
-                let is_compared = self.swarm.horizon_ms == 0
-                    || report
-                        .compares
-                        .equal_as_of
-                        .is_some_and(|as_of| as_of >= calm);
-                let is_level = report.lag_updates == 0 && !report.is_sweeping && is_compared;
-                if report.state != State::Up || !is_level {
-                    return Some(format!(
-                        "{} to {}: {report:?}",
-                        name(region.index),
-                        name(other)
-                    ));
-                }
-            }
-        }
-        for region in &self.regions {
-            let wall = region.clock.read(self.now);
-            let is_dead = |key: &&Key| {
-                region.with_entry(**key, |entry| {
-                    entry.is_some_and(|entry| {
-                        entry.forgettable_after(wall, Duration::ZERO).is_some()
-                    })
-                })
-            };
-            if let Some(dead) = self.keys.iter().find(is_dead) {
-                return Some(format!(
-                    "{} remembers {dead}, which is dead",
-                    name(region.index)
-                ));
-            }
-        }
-        None
     }
 
     fn process(&mut self, event: Event) -> Result<(), Broken> {
@@ -386,11 +308,27 @@ impl<'a, S: Store> World<'a, S> {
                 self.step_clock();
                 Ok(())
             }
+            Event::Members => {
+                self.change_members();
+                Ok(())
+            }
+            Event::Follow(region) => self.follow_roster(region),
+            Event::Admit(region) => {
+                self.admit(region);
+                Ok(())
+            }
+            Event::Stop(region, life) => {
+                self.stop(region, life);
+                Ok(())
+            }
         }
     }
 
-    fn others(&self, index: usize) -> impl Iterator<Item = usize> + use<S> {
-        (0..self.swarm.regions).filter(move |&other| other != index)
+    /// The regions with which a node has a session.
+    fn others(&self, index: usize) -> Vec<usize> {
+        let region = &self.regions[index];
+        let has_session = |other: &usize| region.session(*other).is_some();
+        (0..self.swarm.regions).filter(has_session).collect()
     }
 
     fn after_operation(&mut self, index: usize) {

@@ -22,6 +22,9 @@ use crate::{
 impl<S: Store> World<'_, S> {
     /// Gives a session something to take in, and does what it asks for.
     pub(super) fn tell(&mut self, route: Route, input: Input<'_>) -> Result<(), Broken> {
+        if !self.tries(route) {
+            return Ok(());
+        }
         let wall = self.regions[route.from].clock.read(self.now);
         self.stamps.see(route.from, wall);
         // Where a batch is built, and nothing is applied that is still to be followed.
@@ -42,9 +45,13 @@ impl<S: Store> World<'_, S> {
         }
         self.perform(route, out);
         let region = &self.regions[route.from];
-        if let Some(deadline) = region.peer(route.to).deadline(&region.log) {
+        let deadline = region
+            .session(route.to)
+            .and_then(|session| session.deadline(&region.log));
+        if let Some(deadline) = deadline {
             self.wake(route, deadline.max(Time(self.now.0 + 50)));
         }
+        self.note_roster(route.from);
         self.look_whether_loaded(route.from)?;
         let (region, other) = (&self.regions[route.from], &self.regions[route.to]);
         self.verify
@@ -212,10 +219,12 @@ impl<S: Store> World<'_, S> {
         if self.network.epoch(route) != 0 && self.network.epoch(route.back()) != 0 {
             return Ok(());
         }
-        let is_down = [route.from, route.to]
-            .iter()
-            .any(|&region| self.down_until[region] > self.now);
-        if is_down || !self.network.connect(route) {
+        let tries = [route, route.back()].map(|way| self.tries(way));
+        if tries == [false, false] {
+            return Ok(());
+        }
+        let is_down = self.is_down(route.from) || self.is_down(route.to);
+        if is_down || tries != [true, true] || !self.network.connect(route) {
             let in_us = 50_000 + self.rng.below(100_000);
             self.after(in_us, Event::Connect(route));
             return Ok(());
