@@ -35,6 +35,12 @@ impl Gap {
         *self = Self { from, to: now };
     }
 
+    /// Nothing of it was written later than `at`.
+    pub(super) fn ended(self, at: Stamp) -> Self {
+        let to = self.to.min(at);
+        Self { to, ..self }
+    }
+
     /// A peer that holds the same as this node knows of this one.
     pub(super) fn agree(&mut self, theirs: Self) {
         self.from = self.from.max(theirs.from);

@@ -78,6 +78,38 @@ fn a_region_that_was_removed_is_not_waited_for_once_what_it_left_behind_is_here(
 }
 
 #[test]
+fn what_a_region_that_is_away_may_have_received_of_a_removed_one_is_news() {
+    let us = whole().with_horizon(Duration::from_secs(10));
+    us.accept(EU, &word(ms(1_000).0, 0));
+    us.accept(AP, &word(ms(900).0, 0));
+    us.part(EU);
+    us.unseat(AP, 1, ms(1_000));
+    us.settled(ms(1_000));
+    let late = |since: Stamp| {
+        Settled::up_to(ms(20_000))
+            .but_for(Origin(2), (ms(1_000), Stamp(u64::MAX)))
+            .but_for(Origin(3), (ms(900), since))
+    };
+    assert_eq!(us.settled(ms(20_000)), late(Stamp(u64::MAX)));
+    // It is back: what it writes from then on is heard from itself.
+    us.seat(AP, 1, ms(19_000));
+    us.meet(AP, 25, ms(19_500));
+    us.part(AP);
+    us.unseat(AP, 2, ms(20_000));
+    let settled = us.settled(ms(20_000));
+    let of_ap = |at| settled.is_late(Version { stamp: ms(at), origin: Origin(3) });
+    assert!(of_ap(901) && of_ap(25_000));
+    // With what eu-west and this node hold compared, nothing is missing.
+    us.meet(EU, 20, ms(20_100));
+    us.prove(EU, 29, standing([10, 20, 2 << INCARNATION_BITS]), None);
+    us.accept(EU, &word(ms(30_100).0, 0));
+    us.settled(ms(30_100));
+    us.part(EU);
+    let eu_alone = Settled::up_to(ms(60_000)).but_for(Origin(2), (ms(30_100), Stamp(u64::MAX)));
+    assert_eq!(us.settled(ms(60_000)), eu_alone);
+}
+
+#[test]
 fn nobody_waits_for_the_keys_of_a_region_that_was_removed() {
     let us = us();
     us.meet(EU, 20, Stamp::ZERO);

@@ -200,9 +200,14 @@ impl Lives {
     /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often.
     pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, since: Stamp) {
         let peer = &mut self.inner.lock().peers[peer.0];
+        let mut gap = peer.gap;
+        if removals > peer.removals {
+            gap.widen(peer.heard, since);
+        }
         *peer = Peer {
             removals,
             heard: since,
+            gap: gap.ended(since),
             ..Peer::unheard(peer.origin)
         };
     }
@@ -211,9 +216,13 @@ impl Lives {
     pub(crate) fn unseat(&self, peer: PeerIndex, removals: u16, now: Stamp) {
         let mut inner = self.inner.lock();
         let peer = &mut inner.peers[peer.0];
+        let mut gap = peer.gap;
+        // Whoever has not heard of the removal still takes what it writes.
+        gap.widen(peer.heard, Stamp(u64::MAX));
         *peer = Peer {
             removals,
             is_removed: true,
+            gap,
             ..Peer::unheard(peer.origin)
         };
         inner.in_doubt_until = now;

@@ -97,7 +97,7 @@ impl Inner {
     }
 
     /// What every region holds that is waited for. Of those that are away, what was heard counts; of lives that are over,
-    /// one that is away may have received more than anybody here.
+    /// those of regions that were removed included, one that is away may have received more than anybody here.
     pub(super) fn settled_up_to(&self, stamp: Stamp, own: Origin) -> Settled {
         let settled = Settled::up_to(stamp);
         let peers = || self.present().map(|(_, peer)| peer);
@@ -111,7 +111,7 @@ impl Inner {
         peers()
             .filter(is_behind)
             .map(since_heard)
-            .chain(peers().filter_map(gap))
+            .chain(self.peers.iter().filter_map(gap))
             .chain(own_gap)
             .fold(settled, |settled, (origin, between)| {
                 settled.but_for(origin, between)

@@ -89,10 +89,15 @@ impl Readiness {
                         || other.with_held(*key, |held| has_ended(&held, &expected, wall))
                 };
                 if !regions[index].with_held(*key, has) && !is_no_more() {
+                    let now_held = |region: &Region<S>| {
+                        region.with_entry(*key, |entry| format!("{entry:?}"))
+                    };
                     let text = format!(
-                        "{} serves without {key}, of which {} held {expected:?} when it started",
+                        "{} serves without {key}, of which {} held {expected:?} when it started\n    they hold {}\n    and {}",
                         name(index),
                         name(other.index),
+                        now_held(&regions[index]),
+                        now_held(other),
                     );
                     return Err(Broken::new("readiness", text));
                 }
