@@ -16,12 +16,14 @@ use greenwich_proto::{
         Deadline, EntryRef, layout,
         totals::{Total, Totals},
     },
+    fingerprint::{end_of, epoch_at, fingerprint},
     hlc::{Stamp, Version},
+    members::{Member, Members},
     settled::Settled,
-    slots::KeyHash,
+    slots::{KeyHash, SLOTS},
     store::{Applied, Store},
     time::Wall,
-    wire::control::{Compared, Control, Verdict, Watermark},
+    wire::control::{Compared, Control, Regions, Verdict, Watermark},
 };
 use greenwich_sim::{Plant, Swarm, Trace, run_planted};
 
@@ -58,6 +60,12 @@ enum Bug {
     FlushDropsDeadlines,
     /// Whoever sweeps tells totals twice over.
     RelaysTwice,
+    /// The fingerprint of an entry is the same whatever its deadline.
+    ForgetsDeadlines,
+    /// As [`Self::ClaimsWhatItLacks`], where no node dies and regions are added.
+    ClaimsAtOnceWhenAdded,
+    /// A node that ran before its region was added again is let in, with what it holds.
+    AdmitsNodesFromBefore,
 }
 
 impl Bug {
@@ -70,6 +78,15 @@ impl Bug {
                 | Self::SaysEqual
                 | Self::ServesAtOnce
                 | Self::RelaysTwice
+                | Self::ForgetsDeadlines
+        )
+    }
+
+    /// Whether it shows when regions come and go.
+    fn concerns_members(self) -> bool {
+        matches!(
+            self,
+            Self::ClaimsAtOnceWhenAdded | Self::AdmitsNodesFromBefore
         )
     }
 }
@@ -101,6 +118,29 @@ impl Planted {
             late.deadline.version = late.version;
         }
         layout::to_box(&late)
+    }
+
+    /// The fingerprints of all slots at the end of an epoch, if deadlines were no part of them until they have passed.
+    fn prints_without_deadlines(&self, epoch: u64) -> Vec<Option<u64>> {
+        let mut prints = vec![Some(0); SLOTS];
+        self.keyspace.list_slots(0..SLOTS, &mut |key, bytes| {
+            let entry = layout::view(bytes);
+            let has_ended = entry.deadline.at.is_some_and(|at| epoch_at(at) <= epoch);
+            let without = EntryRef {
+                deadline: Deadline {
+                    version: entry.version,
+                    at: None,
+                },
+                ..entry
+            };
+            let print = &mut prints[key.slot()];
+            if entry.newest() >= end_of(epoch) {
+                *print = None;
+            } else if entry.has_value() && !has_ended {
+                *print = print.map(|print| print ^ fingerprint(key, &without));
+            }
+        });
+        prints
     }
 
     fn without_flushed_deadline(&self, entry: &EntryRef<'_>) -> Box<[u8]> {
@@ -184,7 +224,10 @@ impl Store for Planted {
             | Bug::SaysEqual
             | Bug::ServesAtOnce
             | Bug::SendsUnitsApart
-            | Bug::RelaysTwice => {
+            | Bug::RelaysTwice
+            | Bug::ForgetsDeadlines
+            | Bug::ClaimsAtOnceWhenAdded
+            | Bug::AdmitsNodesFromBefore => {
                 return self.keyspace.join(entries, forgot, now);
             }
         };
@@ -232,6 +275,12 @@ impl Store for Planted {
     }
 
     fn prints(&self, epoch: u64, visit: &mut dyn FnMut(usize, Option<u64>)) {
+        if self.bug == Bug::ForgetsDeadlines {
+            let prints = self.prints_without_deadlines(epoch).into_iter();
+            return prints
+                .enumerate()
+                .for_each(|(slot, print)| visit(slot, print));
+        }
         self.keyspace.prints(epoch, visit);
     }
 
@@ -263,15 +312,33 @@ fn say_equal(frame: Control) -> Control {
     })
 }
 
+/// Nobody hears since when nodes of a region are admitted.
+fn admit_nodes_from_before(frame: Control) -> Control {
+    let Control::Regions(regions) = frame else {
+        return frame;
+    };
+    let mut members = Members::default();
+    for member in regions.members.iter().cloned() {
+        members.put(Member {
+            since: Stamp::ZERO,
+            ..member
+        });
+    }
+    Control::Regions(Regions { members, ..regions })
+}
+
 /// What is wrong outside the keyspace.
 fn plant(bug: Bug) -> Plant {
-    let tamper: Option<fn(Control) -> Control> = if bug == Bug::ClaimsWhatItLacks {
-        Some(claim_what_it_lacks)
-    } else if bug == Bug::SaysEqual {
-        Some(say_equal)
-    } else {
-        None
-    };
+    let tamper: Option<fn(Control) -> Control> =
+        if matches!(bug, Bug::ClaimsWhatItLacks | Bug::ClaimsAtOnceWhenAdded) {
+            Some(claim_what_it_lacks)
+        } else if bug == Bug::SaysEqual {
+            Some(say_equal)
+        } else if bug == Bug::AdmitsNodesFromBefore {
+            Some(admit_nodes_from_before)
+        } else {
+            None
+        };
     Plant {
         tamper,
         serves_at_once: bug == Bug::ServesAtOnce,
@@ -306,6 +373,19 @@ fn caught(bug: Bug, seeds: u64) -> Option<(u64, &'static str)> {
             (swarm.mix.deadline, swarm.mix.increment, swarm.mix.flush) = (8, 8, 8);
             (swarm.mix.keys, swarm.mix.ttl_ms_max) = (8, 1_000);
         }
+        if bug == Bug::ForgetsDeadlines {
+            // Most deadlines are still to come when the regions are compared with the oracle.
+            (swarm.mix.deadline, swarm.mix.keys) = (8, 40);
+            swarm.mix.ttl_ms_max = 10_000_000;
+        }
+        if bug.concerns_members() {
+            swarm.regions = swarm.regions.max(4);
+            swarm.horizon_ms = 0;
+            (swarm.mix.delete, swarm.mix.keys) = (6, 100);
+            swarm.faults.restart_every_ms = 0;
+            swarm.faults.members_every_ms = 200;
+            swarm.faults.leaving_ms_max = 3_000;
+        }
         if bug == Bug::ClaimsWhatItLacks {
             // A key that has come back shows until it is written again.
             swarm.mix.keys = 100;
@@ -322,7 +402,7 @@ fn without_a_bug_nothing_is_caught() {
 }
 
 /// Bugs with the number of seeds within which each must be caught.
-const BUGS: [(Bug, u64); 14] = [
+const BUGS: [(Bug, u64); 17] = [
     (Bug::LastArrivalWins, 20),
     (Bug::AcknowledgesUnapplied, 20),
     (Bug::ForgetsAtOnce, 20),
@@ -337,6 +417,9 @@ const BUGS: [(Bug, u64); 14] = [
     (Bug::IgnoresWhatSendersForgot, 40),
     (Bug::FlushDropsDeadlines, 40),
     (Bug::RelaysTwice, 20),
+    (Bug::ForgetsDeadlines, 20),
+    (Bug::ClaimsAtOnceWhenAdded, 40),
+    (Bug::AdmitsNodesFromBefore, 40),
 ];
 
 #[test]

@@ -33,6 +33,12 @@ fn two_hundred_seeds_end_equal_to_the_oracle() {
     );
     assert!(sum(|run| run.restarts) > 10, "nodes restart");
     assert!(sum(|run| run.refusals) > 10, "clocks are refused");
+    assert!(sum(|run| run.removed) > 50, "regions are removed");
+    let (added, again) = (sum(|run| run.added), sum(|run| run.added_again));
+    assert!(
+        added > again + 20 && again > 20,
+        "regions are added: {added}, of them {again} again"
+    );
     assert!(
         summaries.iter().filter(|run| run.sweeps > 20).count() > 5,
         "logs overflow"

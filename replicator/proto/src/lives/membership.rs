@@ -1,9 +1,10 @@
 //! Tests of lives whose regions come and go.
 
 use super::{
-    tests::{AP, EU, NOW, known, us, whole, word},
+    tests::{AP, EU, NOW, known, ms, us, whole, word},
     *,
 };
+use crate::hlc::Version;
 
 fn settled(us: &Lives) -> Stamp {
     us.settled(NOW).stamp()
@@ -97,11 +98,21 @@ fn what_a_region_that_is_away_may_have_received_of_a_removed_one_is_news() {
     us.part(AP);
     us.unseat(AP, 2, ms(20_000));
     let settled = us.settled(ms(20_000));
-    let of_ap = |at| settled.is_late(Version { stamp: ms(at), origin: Origin(3) });
+    let of_ap = |at| {
+        settled.is_late(Version {
+            stamp: ms(at),
+            origin: Origin(3),
+        })
+    };
     assert!(of_ap(901) && of_ap(25_000));
     // With what eu-west and this node hold compared, nothing is missing.
     us.meet(EU, 20, ms(20_100));
-    us.prove(EU, 29, standing([10, 20, 2 << INCARNATION_BITS]), None);
+    let theirs = Standing {
+        known: known([10, 20, 2 << INCARNATION_BITS]),
+        in_doubt_until: Stamp::ZERO,
+        flushed: Version::ZERO,
+    };
+    us.prove(EU, 29, theirs, None);
     us.accept(EU, &word(ms(30_100).0, 0));
     us.settled(ms(30_100));
     us.part(EU);

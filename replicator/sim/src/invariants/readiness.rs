@@ -89,9 +89,8 @@ impl Readiness {
                         || other.with_held(*key, |held| has_ended(&held, &expected, wall))
                 };
                 if !regions[index].with_held(*key, has) && !is_no_more() {
-                    let now_held = |region: &Region<S>| {
-                        region.with_entry(*key, |entry| format!("{entry:?}"))
-                    };
+                    let now_held =
+                        |region: &Region<S>| region.with_entry(*key, |entry| format!("{entry:?}"));
                     let text = format!(
                         "{} serves without {key}, of which {} held {expected:?} when it started\n    they hold {}\n    and {}",
                         name(index),
@@ -132,7 +131,8 @@ fn has(held: &Held<'_>, expected: &EntryRef<'_>) -> bool {
 /// Whether a node holds nothing more of an entry's value, at most what counts on its end.
 fn has_ended(held: &Held<'_>, expected: &EntryRef<'_>, wall: Wall) -> bool {
     held.entry.is_none_or(|held| {
-        let is_other = held.body == Body::Dead && expected.body != Body::Dead;
+        let is_newer = expected.body != Body::Dead || held.version > expected.version;
+        let is_other = held.body == Body::Dead && is_newer;
         is_other || !held.is_live(wall)
     })
 }

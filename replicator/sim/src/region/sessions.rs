@@ -76,6 +76,12 @@ impl<S: Store> Region<S> {
         member.map(|member| member.since)
     }
 
+    /// What it has heard of other regions, in words.
+    #[must_use]
+    pub fn lives(&self) -> String {
+        format!("{:?}", self.lives)
+    }
+
     /// An operator adds a region, or removes one.
     ///
     /// # Errors

@@ -43,8 +43,8 @@ struct Joining {
 pub(super) struct Cluster {
     places: Vec<Place>,
     joining: Option<Joining>,
-    /// How often each region was part of the cluster from its start, or was added.
-    terms: Vec<u64>,
+    /// Whether each region ever was part of the cluster.
+    was_member: Vec<bool>,
 }
 
 impl Cluster {
@@ -54,9 +54,8 @@ impl Cluster {
         if swarm.faults.members_every_ms > 0 {
             places[swarm.regions - 1] = Place::Out;
         }
-        let term = |place: &Place| u64::from(*place == Place::Member);
         Self {
-            terms: places.iter().map(term).collect(),
+            was_member: places.iter().map(|place| *place == Place::Member).collect(),
             places,
             joining: None,
         }
@@ -126,12 +125,11 @@ impl<S: Store> World<'_, S> {
         let addable = self.addable(&members);
         let is_full = members.len() > MEMBERS_MIN;
         if !addable.is_empty() && (!is_full || self.rng.chance(0.5)) {
-            let index = addable[self.below(addable.len())];
-            let told = members[self.below(members.len())];
-            self.cluster.joining = Some(Joining { index, told });
-            self.trace
-                .line(self.now, "world", format_args!("adds {}", name(index)));
-            self.after(0, Event::Admit(index));
+            let joining = addable[self.below(addable.len())];
+            self.cluster.joining = Some(joining);
+            let text = format_args!("adds {}", name(joining.index));
+            self.trace.line(self.now, "world", text);
+            self.after(0, Event::Admit);
         } else if is_full {
             let at = self.below(members.len());
             let told = members[(at + 1 + self.below(members.len() - 1)) % members.len()];
@@ -139,21 +137,23 @@ impl<S: Store> World<'_, S> {
         }
     }
 
-    /// Regions that are not there, where all nodes know that, and nothing is in doubt that the last nodes of them left behind.
+    /// Regions that are not there, and nodes that know so and can be told, where nothing is in doubt that the dead left behind.
     /// One is added at a time.
-    fn addable(&self, members: &[usize]) -> Vec<usize> {
+    fn addable(&self, members: &[usize]) -> Vec<Joining> {
         if self.cluster.joining.is_some() || self.survival.is_in_doubt() {
             return Vec::new();
         }
-        let is_gone = |index: &usize| {
-            let mut nodes = members.iter().map(|&member| &self.regions[member]);
-            !self.cluster.is_member(*index) && nodes.all(|node| !node.knows(*index))
-        };
-        (0..self.swarm.regions).filter(is_gone).collect()
+        let out = (0..self.swarm.regions).filter(|index| !self.cluster.is_member(*index));
+        let pairs = out.flat_map(|index| members.iter().map(move |&told| Joining { index, told }));
+        pairs
+            .filter(|joining| !self.regions[joining.told].knows(joining.index))
+            .collect()
     }
 
     fn remove(&mut self, index: usize, told: usize) {
-        if !self.regions[told].knows(index) || self.is_down(told) {
+        let is_told = |joining: Joining| joining.told == index;
+        let is_busy = self.cluster.joining.is_some_and(is_told);
+        if is_busy || !self.regions[told].knows(index) || self.is_down(told) {
             return;
         }
         let leaving_us = self.rng.below(1_000 * self.swarm.faults.leaving_ms_max);
@@ -171,14 +171,12 @@ impl<S: Store> World<'_, S> {
         );
         self.cluster.places[index] = Place::Leaving;
         self.note_roster(told);
-        self.after(leaving_us, Event::Stop(index, self.cluster.terms[index]));
+        self.after(leaving_us, Event::Stop(index));
     }
 
-    /// The node of a region that was removed is stopped, unless another one was started since.
-    pub(super) fn stop(&mut self, index: usize, term: u64) {
-        if self.cluster.terms[index] != term || self.cluster.places[index] != Place::Leaving {
-            return;
-        }
+    /// The node of a region that was removed is stopped, at last: until then it may have been refused because its region was
+    /// added again.
+    pub(super) fn stop(&mut self, index: usize) {
         self.trace
             .line(self.now, &name(index), format_args!("is stopped"));
         self.die(index, None);
@@ -187,18 +185,13 @@ impl<S: Store> World<'_, S> {
     }
 
     /// Tells a node of a region that is added, as often as it takes until all have confirmed, and starts the node of that one
-    /// then.
-    pub(super) fn admit(&mut self, index: usize) {
-        let members = self.cluster.members();
-        let Some(Joining { mut told, .. }) = self.cluster.joining else {
+    /// then, if the last one is stopped.
+    pub(super) fn admit(&mut self) {
+        let Some(Joining { index, told }) = self.cluster.joining else {
             return;
         };
-        if !members.contains(&told) {
-            told = members[self.below(members.len())];
-            self.cluster.joining = Some(Joining { index, told });
-        }
         if self.is_down(told) {
-            return self.after(ADMIT_EVERY_US, Event::Admit(index));
+            return self.after(ADMIT_EVERY_US, Event::Admit);
         }
         let node = &mut self.regions[told];
         let added = node.change(index, true, self.now);
@@ -210,18 +203,15 @@ impl<S: Store> World<'_, S> {
             .is_some_and(|since| since.wall() <= clock);
         let is_confirmed = is_late_enough && node.is_heard_by_all_but(index);
         self.note_roster(told);
-        if is_confirmed {
+        if is_confirmed && !self.cluster.runs(index) {
             self.start_added(index, told);
         } else {
-            self.after(ADMIT_EVERY_US, Event::Admit(index));
+            self.after(ADMIT_EVERY_US, Event::Admit);
         }
     }
 
-    /// Starts the first node of a region that was added, with nothing in its directory. If its last one runs still, that ends.
+    /// Starts the first node of a region that was added, with nothing in its directory.
     fn start_added(&mut self, index: usize, told: usize) {
-        if self.cluster.runs(index) {
-            self.die(index, None);
-        }
         let mut configured = self.regions[told].known();
         configured.retain(|other| *other != index);
         configured.push(told);
@@ -247,8 +237,8 @@ impl<S: Store> World<'_, S> {
             self.now,
         );
         self.summary.added += 1;
-        self.summary.added_again += u64::from(self.cluster.terms[index] > 0);
-        self.cluster.terms[index] += 1;
+        let was_member = std::mem::replace(&mut self.cluster.was_member[index], true);
+        self.summary.added_again += u64::from(was_member);
         self.cluster.places[index] = Place::Member;
         self.cluster.joining = None;
         self.begin(index, node);

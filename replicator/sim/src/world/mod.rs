@@ -53,8 +53,8 @@ enum Event {
     ClockStep,
     Members,
     Follow(usize),
-    Admit(usize),
-    Stop(usize, u64),
+    Admit,
+    Stop(usize),
 }
 
 /// A message in the queue. Events at one time come in the order in which they were put in, never by what they carry.
@@ -313,12 +313,12 @@ impl<'a, S: Store> World<'a, S> {
                 Ok(())
             }
             Event::Follow(region) => self.follow_roster(region),
-            Event::Admit(region) => {
-                self.admit(region);
+            Event::Admit => {
+                self.admit();
                 Ok(())
             }
-            Event::Stop(region, life) => {
-                self.stop(region, life);
+            Event::Stop(region) => {
+                self.stop(region);
                 Ok(())
             }
         }

@@ -98,8 +98,9 @@ impl<S: Store> World<'_, S> {
             };
             if let Some(dead) = self.keys.iter().find(is_dead) {
                 return Some(format!(
-                    "{} remembers {dead}, which is dead",
-                    name(region.index)
+                    "{} remembers {dead}, which is dead, and knows {}",
+                    name(region.index),
+                    region.lives()
                 ));
             }
         }
