@@ -383,11 +383,13 @@ impl Inner {
 
 impl Seat {
     fn take_effect(&self, peer: PeerIndex, log: &Log, lives: &Lives) {
+        let now = log.clock().newest();
         if self.is_present {
-            lives.seat(peer, self.removals, self.since);
-            log.admit(peer);
+            if lives.seat(peer, self.removals, self.since, now) {
+                log.admit(peer);
+            }
         } else {
-            lives.unseat(peer, self.removals, log.clock().newest());
+            lives.unseat(peer, self.removals, now);
             log.dismiss(peer);
         }
     }

@@ -114,6 +114,8 @@ impl Effect {
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     base: Version,
+    /// The newest base and deadline in earnest: not of a base that the passing of a deadline would start.
+    held: (Version, Version),
     deadline_version: Version,
     deadline: Option<Wall>,
 }
@@ -124,6 +126,7 @@ impl Known {
             base,
             deadline_version: base,
             deadline: None,
+            ..*self
         };
     }
 
@@ -176,12 +179,11 @@ impl Oracle {
     #[must_use]
     pub fn has_held(&self, region: usize, key: Key, effect: &Effect) -> bool {
         let known = self.known[region].get(&key).copied().unwrap_or_default();
+        let (held_base, held_deadline) = known.held;
         match effect {
-            Effect::Base { version, .. } => known.base >= *version,
-            Effect::Deadline { version, .. } => {
-                known.base > *version || known.deadline_version >= *version
-            }
-            Effect::Count { base, .. } => known.base > *base,
+            Effect::Base { version, .. } => held_base >= *version,
+            Effect::Deadline { version, .. } => held_base > *version || held_deadline >= *version,
+            Effect::Count { base, .. } => held_base > *base,
         }
     }
 
@@ -244,10 +246,14 @@ impl Oracle {
         flushed: Version,
     ) {
         let known = self.known[region].entry(key).or_default();
+        let (held_base, held_deadline) = &mut known.held;
+        *held_base = flushed.max(*held_base);
         if flushed > known.base {
             known.base = flushed;
         }
         if let Some(entry) = entry {
+            *held_base = entry.version.max(*held_base);
+            *held_deadline = entry.deadline.version.max(*held_deadline);
             known.base = known.base.max(entry.version);
             if entry.deadline.version > known.deadline_version {
                 known.deadline_version = entry.deadline.version;

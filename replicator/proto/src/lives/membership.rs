@@ -4,7 +4,7 @@ use super::{
     tests::{AP, EU, NOW, known, ms, us, whole, word},
     *,
 };
-use crate::hlc::Version;
+use crate::{hlc::Version, time::Wall};
 
 fn settled(us: &Lives) -> Stamp {
     us.settled(NOW).stamp()
@@ -66,7 +66,7 @@ fn a_region_that_was_removed_is_not_waited_for_once_what_it_left_behind_is_here(
     assert_eq!(us.known().of(Origin(3)), removed, "others are told");
     assert!(us.missing().is_empty());
     // It is back, with a life that began earlier by its clock.
-    us.seat(AP, 1, Stamp(940));
+    us.seat(AP, 1, Stamp(940), Stamp(940));
     us.meet(AP, 25, Stamp(950));
     us.accept(EU, &word(990, 990));
     assert_eq!(us.holds(NOW), Stamp(900), "nothing was told since");
@@ -83,9 +83,9 @@ fn what_a_region_that_is_away_may_have_received_of_a_removed_one_is_news() {
     let us = whole().with_horizon(Duration::from_secs(10));
     us.accept(EU, &word(ms(1_000).0, 0));
     us.accept(AP, &word(ms(900).0, 0));
+    us.settled(ms(1_000));
     us.part(EU);
     us.unseat(AP, 1, ms(1_000));
-    us.settled(ms(1_000));
     let late = |since: Stamp| {
         Settled::up_to(ms(20_000))
             .but_for(Origin(2), (ms(1_000), Stamp(u64::MAX)))
@@ -93,7 +93,7 @@ fn what_a_region_that_is_away_may_have_received_of_a_removed_one_is_news() {
     };
     assert_eq!(us.settled(ms(20_000)), late(Stamp(u64::MAX)));
     // It is back: what it writes from then on is heard from itself.
-    us.seat(AP, 1, ms(19_000));
+    us.seat(AP, 1, ms(19_000), ms(19_000));
     us.meet(AP, 25, ms(19_500));
     us.part(AP);
     us.unseat(AP, 2, ms(20_000));
@@ -118,6 +118,29 @@ fn what_a_region_that_is_away_may_have_received_of_a_removed_one_is_news() {
     us.part(EU);
     let eu_alone = Settled::up_to(ms(60_000)).but_for(Origin(2), (ms(30_100), Stamp(u64::MAX)));
     assert_eq!(us.settled(ms(60_000)), eu_alone);
+}
+
+#[test]
+fn a_node_that_was_met_before_the_news_that_its_region_was_added_again_is_not_met_anew() {
+    let us = whole();
+    us.accept(EU, &word(900, 900));
+    us.accept(AP, &word(900, 900));
+    let removed = 1 << INCARNATION_BITS;
+    assert!(!us.seat(AP, 1, Stamp::at(Wall(30)), Stamp(950)));
+    assert_eq!(us.known().of(Origin(3)), removed | 30);
+    us.receive(EU, known([10, 20, 30]));
+    assert_eq!(
+        us.holds(NOW),
+        Stamp::ZERO,
+        "eu-west may hold what an earlier node left"
+    );
+    us.receive(EU, known([10, 20, removed | 30]));
+    assert_eq!(us.holds(NOW), Stamp(900));
+    assert!(us.in_doubt_until() < Stamp(960));
+    let is_another = us.seat(AP, 2, Stamp::at(Wall(31)), Stamp(960));
+    assert!(is_another, "the one that was met began before");
+    assert_eq!(us.in_doubt_until(), Stamp(960), "it wrote until then");
+    assert_eq!(us.known().of(Origin(3)), 2 * removed);
 }
 
 #[test]

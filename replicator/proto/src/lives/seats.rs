@@ -13,11 +13,20 @@ impl Lives {
         self.inner.lock().peers.push(Peer::unheard(origin));
     }
 
-    /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often.
-    pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, since: Stamp) {
-        let peer = &mut self.inner.lock().peers[peer.0];
+    /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often, which became
+    /// known at `now`. Returns whether it does: a link with a node that began since may have been quicker than the news that
+    /// its region was removed, and added again.
+    pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, since: Stamp, now: Stamp) -> bool {
+        let mut inner = self.inner.lock();
+        let peer = &mut inner.peers[peer.0];
+        if peer.incarnation > 0 && peer.incarnation >= since.wall().0 {
+            peer.removals = removals;
+            return false;
+        }
         let mut gap = peer.gap;
-        if removals > peer.removals {
+        // Until now, what a node wrote was taken in that did not belong to the cluster.
+        let was_taken_in = removals > peer.removals;
+        if was_taken_in {
             gap.widen(peer.heard, since);
         }
         *peer = Peer {
@@ -26,6 +35,10 @@ impl Lives {
             gap: gap.ended(since),
             ..Peer::unheard(peer.origin)
         };
+        if was_taken_in {
+            inner.in_doubt_until = now;
+        }
+        true
     }
 
     /// The region of `peer` was removed for the time that `removals` says, which became known at `now`.

@@ -59,11 +59,16 @@ impl<S: Store> Region<S> {
         known.map(|(of, _)| *of).collect()
     }
 
-    /// Whether all of them have confirmed that they know the same of the cluster, but for `exempt`.
+    /// Whether all of them have confirmed that they know the same of the cluster.
     #[must_use]
-    pub fn is_heard_by_all_but(&self, exempt: usize) -> bool {
-        let known = self.known().into_iter().filter(|other| *other != exempt);
-        let mut sessions = known.map(|other| self.session(other));
+    pub fn is_heard_by_all(&self) -> bool {
+        self.is_heard_by(&self.known())
+    }
+
+    /// Whether others have confirmed that they know the same of the cluster.
+    #[must_use]
+    pub fn is_heard_by(&self, others: &[usize]) -> bool {
+        let mut sessions = others.iter().map(|&other| self.session(other));
         sessions.all(|session| session.is_some_and(|session| session.is_informed(&self.roster)))
     }
 

@@ -43,6 +43,8 @@ struct Joining {
 pub(super) struct Cluster {
     places: Vec<Place>,
     joining: Option<Joining>,
+    /// Whether the node of each region was told of a removal. Until all have confirmed that, its region is not removed itself.
+    has_news: Vec<bool>,
     /// Whether each region ever was part of the cluster.
     was_member: Vec<bool>,
 }
@@ -56,6 +58,7 @@ impl Cluster {
         }
         Self {
             was_member: places.iter().map(|place| *place == Place::Member).collect(),
+            has_news: vec![false; places.len()],
             places,
             joining: None,
         }
@@ -151,9 +154,7 @@ impl<S: Store> World<'_, S> {
     }
 
     fn remove(&mut self, index: usize, told: usize) {
-        let is_told = |joining: Joining| joining.told == index;
-        let is_busy = self.cluster.joining.is_some_and(is_told);
-        if is_busy || !self.regions[told].knows(index) || self.is_down(told) {
+        if self.is_busy(index) || !self.regions[told].knows(index) || self.is_down(told) {
             return;
         }
         let leaving_us = self.rng.below(1_000 * self.swarm.faults.leaving_ms_max);
@@ -170,8 +171,16 @@ impl<S: Store> World<'_, S> {
             ),
         );
         self.cluster.places[index] = Place::Leaving;
+        self.cluster.has_news[told] = true;
         self.note_roster(told);
         self.after(leaving_us, Event::Stop(index));
+    }
+
+    /// Whether a node was told something that not all have confirmed: what an operator is told of then.
+    fn is_busy(&self, index: usize) -> bool {
+        let is_told = |joining: Joining| joining.told == index;
+        let has_news = self.cluster.has_news[index] && !self.regions[index].is_heard_by_all();
+        has_news || self.cluster.joining.is_some_and(is_told)
     }
 
     /// The node of a region that was removed is stopped, at last: until then it may have been refused because its region was
@@ -201,7 +210,9 @@ impl<S: Store> World<'_, S> {
         let is_late_enough = node
             .added_at(index)
             .is_some_and(|since| since.wall() <= clock);
-        let is_confirmed = is_late_enough && node.is_heard_by_all_but(index);
+        let mut others = node.known();
+        others.retain(|other| *other != index);
+        let is_confirmed = is_late_enough && node.is_heard_by(&others);
         self.note_roster(told);
         if is_confirmed && !self.cluster.runs(index) {
             self.start_added(index, told);
