@@ -18,7 +18,7 @@ use greenwich_proto::{
     },
     fingerprint::{end_of, epoch_at, fingerprint},
     hlc::{Stamp, Version},
-    members::{Member, Members},
+    members::Members,
     settled::Settled,
     slots::{KeyHash, SLOTS},
     store::{Applied, Store},
@@ -312,17 +312,17 @@ fn say_equal(frame: Control) -> Control {
     })
 }
 
-/// Nobody hears since when nodes of a region are admitted.
+/// A region that is added is told of once more, as one whose nodes may have begun at any time.
 fn admit_nodes_from_before(frame: Control) -> Control {
     let Control::Regions(regions) = frame else {
         return frame;
     };
     let mut members = Members::default();
-    for member in regions.members.iter().cloned() {
-        members.put(Member {
-            since: Stamp::ZERO,
-            ..member
-        });
+    for mut member in regions.members.iter().cloned() {
+        if member.address.is_some() && member.since > Stamp::ZERO {
+            (member.stamp, member.since) = (member.stamp.next(), Stamp::ZERO);
+        }
+        members.put(member);
     }
     Control::Regions(Regions { members, ..regions })
 }

@@ -2,7 +2,8 @@
 //! between them.
 //!
 //! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then. So
-//! what they say is judged where all links of both were up since they said it last.
+//! what they say is judged where all links of both were up since they said it last. A key that is not held any more has changed
+//! since when it ended after that, or was dropped because others say that it has ended.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -18,6 +19,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Verify {
     said: BTreeMap<(usize, usize), Said>,
+    /// When what a region does not hold any more ended there.
+    ended: BTreeMap<(usize, Key), Stamp>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +31,11 @@ struct Said {
 }
 
 impl Verify {
+    /// A region holds nothing more of a key, which ended there at `at`.
+    pub fn end(&mut self, region: usize, key: Key, at: Stamp) {
+        self.ended.insert((region, key), at);
+    }
+
     /// Looks at what a region says of another one.
     ///
     /// # Errors
@@ -65,7 +73,11 @@ impl Verify {
             return Ok(());
         }
         for &key in keys {
-            let seen = |of: &Region<S>| of.with_entry(key, |entry| settled_state(entry, of, said));
+            let seen = |of: &Region<S>| {
+                let ended = self.ended.get(&(of.index, key)).copied();
+                let gone = of.flushed().stamp.max(ended.unwrap_or_default());
+                of.with_entry(key, |entry| settled_state(entry, gone, said))
+            };
             let (here, there) = (seen(region), seen(other));
             if let (Some(here), Some(there)) = (here, there)
                 && here != there
@@ -91,16 +103,15 @@ fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize, now: Time) -> Opti
         .collect()
 }
 
-/// What a key was as of `said`, in words; `None` where it has changed since, or ends by itself.
-fn settled_state<S: Store>(
-    entry: Option<&EntryRef<'_>>,
-    region: &Region<S>,
-    said: Stamp,
-) -> Option<String> {
+/// What a key was as of `said`, in words; `None` where it has changed since, or ends by itself. What is not held was `gone` then.
+fn settled_state(entry: Option<&EntryRef<'_>>, gone: Stamp, said: Stamp) -> Option<String> {
+    if gone >= said {
+        return None;
+    }
     let Some(entry) = entry else {
-        return (region.flushed().stamp < said).then(|| "absent".to_owned());
+        return Some("absent".to_owned());
     };
-    if entry.newest() >= said || entry.deadline.at.is_some() || region.flushed().stamp >= said {
+    if entry.newest() >= said || entry.deadline.at.is_some() {
         return None;
     }
     if !entry.has_value() {

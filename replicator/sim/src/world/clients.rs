@@ -205,6 +205,8 @@ impl<S: Store> World<'_, S> {
         let left = self.held(index);
         for key in held.iter().filter(|key| !left.contains(key)) {
             self.oracle.forget(index, *key);
+            let ended = self.oracle.known_base(index, *key);
+            self.verify.end(index, *key, ended.stamp);
         }
         let region = &self.regions[index];
         bounds::check(region, &self.swarm, self.now)?;

@@ -179,6 +179,8 @@ impl<S: Store> World<'_, S> {
                 format_args!("drops {key}, which has ended"),
             );
             self.oracle.inherit_key(route.to, route.from, key);
+            let wall = self.regions[route.to].clock.read(self.now);
+            self.verify.end(route.to, key, Stamp::at(wall));
         }
     }
 
