@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     ops::{ControlFlow, Range},
+    sync::atomic::Ordering,
 };
 
 use greenwich_proto::{
@@ -41,6 +42,9 @@ impl Keyspace {
             sender,
             flushed: shard.flushed,
         };
+        if incoming.totals.has_folded() {
+            self.folded.fetch_add(1, Ordering::Relaxed);
+        }
         let local = shard.find(place, incoming.key).map(layout::view);
         match join(local.as_ref(), incoming, forgotten) {
             None | Some(Joined::Local) => false,
@@ -192,6 +196,10 @@ impl Store for Keyspace {
 
     fn settled(&self) -> Settled {
         self.settled.read().clone()
+    }
+
+    fn has_folded(&self) -> bool {
+        self.folded() > 0
     }
 
     fn husk_bytes(&self) -> u64 {

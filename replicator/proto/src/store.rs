@@ -55,6 +55,11 @@ pub trait Store {
     /// What was given to [`Self::settle`] last.
     fn settled(&self) -> Settled;
 
+    /// Whether totals of several lives were ever folded into one in what is held.
+    fn has_folded(&self) -> bool {
+        false
+    }
+
     /// Bytes of what is remembered of the dead.
     fn husk_bytes(&self) -> u64 {
         0

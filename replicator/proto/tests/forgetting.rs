@@ -102,6 +102,7 @@ fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Own
                 actor,
                 stamp: version.stamp,
                 sum: sum.expect("small numbers"),
+                folded: None,
             };
             base.totals.encode_with(&total, &mut totals);
             let totals = Totals::from_bytes(&totals).expect("totals stay in order");

@@ -59,6 +59,7 @@ fn full(first: u64) -> Vec<u8> {
                 actor,
                 stamp: Stamp(incarnation),
                 sum: Decimal::from(1),
+                folded: None,
             };
             let mut bytes = Vec::new();
             Totals::EMPTY.encode_with(&total, &mut bytes);

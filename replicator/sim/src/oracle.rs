@@ -18,7 +18,11 @@ use std::{
 };
 
 use greenwich_proto::{
-    entry::{EntryRef, totals::Actor},
+    decimal::Decimal,
+    entry::{
+        EntryRef,
+        totals::{Actor, Total},
+    },
     hlc::{Origin, Stamp, Version},
     settled::Settled,
     time::Wall,
@@ -58,15 +62,14 @@ impl Held<'_> {
                 stamp,
                 ..
             } => {
-                let counted = Version {
+                let total = Total {
+                    actor: *actor,
                     stamp: *stamp,
-                    origin: actor.origin,
+                    sum: Decimal::ZERO,
+                    folded: None,
                 };
-                let has_it = |entry: &EntryRef<'_>| {
-                    let mut totals = entry.totals.iter();
-                    totals.any(|total| total.actor == *actor && total.stamp >= *stamp)
-                };
-                base > *of || self.entry.is_some_and(has_it) || self.settled.has(counted)
+                let has_it = |entry: &EntryRef<'_>| entry.totals.counts(&total);
+                base > *of || self.entry.is_some_and(has_it) || self.settled.has(total.version())
             }
         }
     }

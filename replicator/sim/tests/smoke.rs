@@ -32,6 +32,7 @@ fn two_hundred_seeds_end_equal_to_the_oracle() {
         "clients come while batches are built"
     );
     assert!(sum(|run| run.restarts) > 10, "nodes restart");
+    assert!(sum(|run| run.folded) > 0, "lives that are over are folded");
     assert!(sum(|run| run.refusals) > 10, "clocks are refused");
     assert!(
         summaries.iter().filter(|run| run.sweeps > 20).count() > 5,

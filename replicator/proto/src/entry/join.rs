@@ -197,7 +197,7 @@ fn counts_on_what_ended(held: &EntryRef<'_>, incoming: &EntryRef<'_>, local: &Se
         && incoming
             .totals
             .iter()
-            .any(|total| local.has(total.version()) && !is_counted(held, &total))
+            .any(|total| local.has(total.version()) && !held.totals.counts(&total))
 }
 
 /// The base that an incoming older one stands for, if its sender has heard of the held entry and has dropped it since:
@@ -223,17 +223,11 @@ fn dropped_by_sender(
 /// one for what it has counted since.
 fn is_without(incoming: &EntryRef<'_>, held: &EntryRef<'_>, sender: &Settled) -> bool {
     let is_counted_there =
-        |total: &Total| !sender.has(total.version()) || is_counted(incoming, total);
+        |total: &Total| !sender.has(total.version()) || incoming.totals.counts(total);
     let is_older = incoming.deadline.version < held.deadline.version
         || incoming.version < held.version
         || !held.totals.iter().all(|total| is_counted_there(&total));
     held.deadline.at.is_some() && is_older
-}
-
-/// Whether an entry holds a total, or a newer one of the same actor.
-fn is_counted(entry: &EntryRef<'_>, total: &Total) -> bool {
-    let mut totals = entry.totals.iter();
-    totals.any(|held| held.actor == total.actor && held.stamp >= total.stamp)
 }
 
 /// Whether an older entry holds what came before `base`: its sender, whose wall clock is behind, has yet to see the
@@ -309,6 +303,7 @@ mod tests {
                 },
                 stamp: Stamp(stamp),
                 sum: Decimal::from(1),
+                folded: None,
             };
             let mut next = Vec::new();
             Totals::trusted(&totals).encode_with(&total, &mut next);

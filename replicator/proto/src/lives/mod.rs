@@ -41,8 +41,10 @@
 //!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
 
+mod ended;
 mod gap;
 mod hearsay;
+mod received;
 mod released;
 
 use std::time::Duration;
@@ -59,7 +61,9 @@ use crate::{
     time::Time,
     wire::control::{Hearsay, Standing, Watermark},
 };
+pub use ended::Ended;
 pub use gap::Gap;
+use received::Received;
 use released::Horizon;
 
 /// An incarnation is a time in milliseconds: the year 10889 is the last that fits. Above it stands how often the region was
@@ -98,6 +102,8 @@ struct Peer {
     /// Zero when none was heard of.
     incarnation: u64,
     is_linked: bool,
+    /// Whether this life knows what a folded total is, as far as was heard.
+    reads_folded: bool,
     /// Whether it refuses this node, and serves in its place or without it.
     turned_away: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
@@ -116,27 +122,6 @@ struct Peer {
     received: Option<Received>,
 }
 
-/// What a transfer from a peer has brought.
-#[derive(Debug)]
-enum Received {
-    /// Everything that the peer held when it knew these lives.
-    With(Known),
-    /// Less than what it holds now, perhaps, or what it has forgotten: until both are found to hold the same.
-    TooLittle,
-    /// All that a release before transfers were told of can bring.
-    AllItCan,
-}
-
-impl Received {
-    fn includes(&self, origin: Origin, incarnation: u64) -> bool {
-        match self {
-            Self::With(known) => known.of(origin) >= incarnation,
-            Self::TooLittle => false,
-            Self::AllItCan => true,
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Inner {
     peers: Vec<Peer>,
@@ -147,6 +132,7 @@ struct Inner {
     /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
     in_doubt_until: Stamp,
     settled: Settled,
+    ended: Ended,
     horizon: Horizon,
     /// Once served, always served.
     has_loaded: bool,
@@ -186,6 +172,7 @@ impl Lives {
                 held: Stamp::ZERO,
                 in_doubt_until: Stamp::ZERO,
                 settled: Settled::default(),
+                ended: Ended::NONE,
                 horizon: Horizon::default(),
                 has_loaded: false,
             }),
@@ -199,7 +186,9 @@ impl Lives {
 
     /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often.
     pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, since: Stamp) {
-        let peer = &mut self.inner.lock().peers[peer.0];
+        let mut inner = self.inner.lock();
+        inner.ended = Ended::NONE;
+        let peer = &mut inner.peers[peer.0];
         *peer = Peer {
             removals,
             heard: since,
@@ -217,6 +206,7 @@ impl Lives {
             ..Peer::unheard(peer.origin)
         };
         inner.in_doubt_until = now;
+        inner.ended = Ended::NONE;
     }
 
     /// Whether `peer` turned this node away: it can be reached, and holds what is not here.
@@ -327,6 +317,7 @@ impl Lives {
         let mut inner = self.inner.lock();
         inner.release_beyond(now);
         let held = inner.claim(now);
+        inner.note_ended(self.own, now);
         let claims = inner.awaited().map(|(_, peer)| peer.holds);
         let stamp = claims.fold(held, Stamp::min);
         if stamp >= inner.settled.stamp() {
@@ -377,6 +368,7 @@ impl Peer {
             is_removed: false,
             incarnation: 0,
             is_linked: false,
+            reads_folded: false,
             turned_away: false,
             heard: Stamp::ZERO,
             gap: Gap::CLOSED,
@@ -443,11 +435,10 @@ impl Inner {
     fn claim(&mut self, now: Stamp) -> Stamp {
         let heard = self.awaited().map(|(_, peer)| peer.heard);
         let heard = heard.fold(now, Stamp::min);
-        let is_whole = self.is_whole();
-        if is_whole && self.present().all(|(_, peer)| peer.is_awaited()) {
+        if self.has_everything() {
             self.close_gaps();
         }
-        self.held = match is_whole {
+        self.held = match self.is_whole() {
             true => heard,
             false => self.held.min(heard),
         };
@@ -463,6 +454,7 @@ impl Inner {
                 _ => peer.gap.widen(peer.heard, now),
             }
             peer.incarnation = incarnation;
+            peer.reads_folded = false;
             (peer.holds, peer.settled) = (Stamp::ZERO, Stamp::ZERO);
             peer.hearsay = None;
             self.in_doubt_until = now;
@@ -497,6 +489,8 @@ impl Inner {
 mod away;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod over;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_HEARSAY, WIRE_REPAIR, WIRE_VERSION,
+        WIRE_FOLDED, WIRE_HEARSAY, WIRE_REPAIR, WIRE_VERSION,
         control::{Control, Hello},
     },
 };
@@ -152,6 +152,7 @@ impl Peer {
             clock,
         )?;
         node.roster.admits(self.index, hello.incarnation)?;
+        handshake::check_folded(hello.wire, node.store)?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
             asks: hello.wire >= WIRE_REPAIR,
@@ -160,6 +161,8 @@ impl Peer {
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
         let stamp = node.log.clock().stamp(wall);
         node.lives.meet(self.index, hello.incarnation, stamp);
+        node.lives
+            .reads_folded(self.index, hello.wire >= WIRE_FOLDED);
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);

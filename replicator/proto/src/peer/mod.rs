@@ -279,7 +279,9 @@ impl Peer {
             State::Handshaking => return,
             State::Up => {}
         }
-        if let Err(refusal) = self.tell_members(node, out) {
+        let told = self.tell_members(node, out);
+        let admitted = told.and_then(|()| handshake::check_folded(self.wire, node.store));
+        if let Err(refusal) = admitted {
             return self.refuse(refusal.to_string(), node.lives, out);
         }
         let outputs = out.len();

@@ -64,6 +64,7 @@ fn totals() -> impl Strategy<Value = Vec<Total>> {
             actor,
             stamp: Stamp(stamp),
             sum: Decimal::from(sum),
+            folded: None,
         })
     });
     prop::collection::vec(total, 0..4)

@@ -110,10 +110,7 @@ fn has(held: &Held<'_>, expected: &EntryRef<'_>) -> bool {
     let base = base.max(held.flushed);
     let is_dead = held.entry.is_none_or(|entry| entry.body == Body::Dead);
     let is_same = base == expected.version || is_dead && expected.body == Body::Dead;
-    let counts = |total: &Total| {
-        let mut totals = held.entry.iter().flat_map(|entry| entry.totals.iter());
-        totals.any(|held| held.actor == total.actor && held.stamp >= total.stamp)
-    };
+    let counts = |total: &Total| held.entry.is_some_and(|entry| entry.totals.counts(total));
     base > expected.version || is_same && expected.totals.iter().all(|total| counts(&total))
 }
 

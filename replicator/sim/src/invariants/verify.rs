@@ -112,7 +112,7 @@ fn settled_state<S: Store>(
     }
     let totals: Vec<_> = entry
         .totals
-        .iter()
+        .shares()
         .map(|total| (total.actor, total.sum.to_string()))
         .collect();
     Some(format!("{:?} {totals:?}", entry.body))

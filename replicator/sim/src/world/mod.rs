@@ -104,6 +104,8 @@ pub struct Summary {
     pub contested: u64,
     /// Nodes that died and started again.
     pub restarts: u64,
+    /// Counters that nodes which lived to the end held with totals of several lives in one.
+    pub folded: u64,
     /// Writes that died with them, because nobody else had them.
     pub lost: u64,
     /// Virtual milliseconds.
@@ -280,6 +282,8 @@ impl<'a, S: Store> World<'a, S> {
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps_before + self.sweeps();
         self.summary.is_excused = self.is_torn_for_good;
+        let folded = self.regions.iter().map(|region| region.keyspace.folded());
+        self.summary.folded = folded.sum();
         self.summary.contested = self.oracle.contested();
         Ok(self.summary)
     }
