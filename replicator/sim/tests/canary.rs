@@ -14,9 +14,10 @@ use greenwich_proto::{
     decimal::Decimal,
     entry::{
         Deadline, EntryRef, layout,
-        totals::{Total, Totals},
+        totals::{Actor, Total, Totals},
     },
-    hlc::{Stamp, Version},
+    hlc::{Origin, Stamp, Version},
+    lives::{Ended, Known},
     settled::Settled,
     slots::KeyHash,
     store::{Applied, Store},
@@ -58,6 +59,8 @@ enum Bug {
     FlushDropsDeadlines,
     /// Whoever sweeps tells totals twice over.
     RelaysTwice,
+    /// What lives have counted that are not over is folded.
+    FoldsWhatLives,
 }
 
 impl Bug {
@@ -70,6 +73,7 @@ impl Bug {
                 | Self::SaysEqual
                 | Self::ServesAtOnce
                 | Self::RelaysTwice
+                | Self::FoldsWhatLives
         )
     }
 }
@@ -184,7 +188,8 @@ impl Store for Planted {
             | Bug::SaysEqual
             | Bug::ServesAtOnce
             | Bug::SendsUnitsApart
-            | Bug::RelaysTwice => {
+            | Bug::RelaysTwice
+            | Bug::FoldsWhatLives => {
                 return self.keyspace.join(entries, forgot, now);
             }
         };
@@ -203,10 +208,12 @@ impl Store for Planted {
     }
 
     fn settle(&self, settled: Settled) {
-        let early = Stamp(settled.stamp().0 + (60_000 << 16));
-        let forgets_at_once = self.bug == Bug::ForgetsAtOnce;
-        self.keyspace.settle(if forgets_at_once {
+        let as_of = settled.stamp();
+        let early = Stamp(as_of.0 + (60_000 << 16));
+        self.keyspace.settle(if self.bug == Bug::ForgetsAtOnce {
             Settled::up_to(early)
+        } else if self.bug == Bug::FoldsWhatLives {
+            settled.with_ended(Ended::before(all_lives(), as_of))
         } else {
             settled
         });
@@ -238,6 +245,15 @@ impl Store for Planted {
     fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
         self.keyspace.list_slots(slots, visit);
     }
+}
+
+/// No life begins later.
+fn all_lives() -> Known {
+    let last = |origin| Actor {
+        origin: Origin(origin),
+        incarnation: u64::MAX,
+    };
+    (0..=u8::MAX).map(last).collect()
 }
 
 fn claim_what_it_lacks(frame: Control) -> Control {
@@ -322,7 +338,7 @@ fn without_a_bug_nothing_is_caught() {
 }
 
 /// Bugs with the number of seeds within which each must be caught.
-const BUGS: [(Bug, u64); 14] = [
+const BUGS: [(Bug, u64); 15] = [
     (Bug::LastArrivalWins, 20),
     (Bug::AcknowledgesUnapplied, 20),
     (Bug::ForgetsAtOnce, 20),
@@ -337,6 +353,7 @@ const BUGS: [(Bug, u64); 14] = [
     (Bug::IgnoresWhatSendersForgot, 40),
     (Bug::FlushDropsDeadlines, 40),
     (Bug::RelaysTwice, 20),
+    (Bug::FoldsWhatLives, 20),
 ];
 
 #[test]
