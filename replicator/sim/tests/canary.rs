@@ -1,6 +1,8 @@
 //! The simulator can fail: each bug that is planted here must be caught within a few seeds. A bug sits between the sessions
 //! and the real keyspace, so the product knows nothing of it.
 
+mod common;
+
 use std::{
     ops::Range,
     sync::{
@@ -9,6 +11,7 @@ use std::{
     },
 };
 
+use common::many_lives;
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     decimal::Decimal,
@@ -73,7 +76,6 @@ impl Bug {
                 | Self::SaysEqual
                 | Self::ServesAtOnce
                 | Self::RelaysTwice
-                | Self::FoldsWhatLives
         )
     }
 }
@@ -303,7 +305,11 @@ fn caught(bug: Bug, seeds: u64) -> Option<(u64, &'static str)> {
             bug,
             joins: AtomicU64::new(0),
         };
-        let mut swarm = Swarm::draw(seed);
+        let mut swarm = if bug == Bug::FoldsWhatLives {
+            many_lives(seed)
+        } else {
+            Swarm::draw(seed)
+        };
         // Flushes are rare otherwise.
         swarm.mix.flush = if bug == Bug::IgnoresFlush {
             20
