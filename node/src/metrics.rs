@@ -240,6 +240,30 @@ const LINK: &[Metric<Link>] = &[
         Counter(|l| l.updates.superseded),
     ),
     metric(
+        "greenwich_link_relayed_updates",
+        "Updates of other regions than the peer that came with repairs",
+        Counter(|l| l.relayed.updates),
+    ),
+    metric(
+        "greenwich_link_relayed_bytes",
+        "Bytes of these entries, before compression",
+        Counter(|l| l.relayed.bytes),
+    ),
+    metric(
+        "greenwich_link_via_regions",
+        "Regions by way of which the peer's updates arrive while the link is not up, or silent",
+        Gauge(|l| real(l.via.as_ref().map_or(0, |via| via.regions.len() as u64))),
+    ),
+    metric(
+        "greenwich_link_via_behind_seconds",
+        "How far these are behind; NaN when there is no such region",
+        Gauge(|l| {
+            l.via
+                .as_ref()
+                .map_or(f64::NAN, |via| seconds(via.behind_ms))
+        }),
+    ),
+    metric(
         "greenwich_link_sweeping",
         "1 when the peer is caught up by a sweep over all keys",
         Gauge(|l| truth(l.sweeping)),

@@ -132,6 +132,9 @@ pub struct Link {
     pub address: String,
     /// Where the link stands.
     pub state: LinkState,
+    /// Whether nothing has arrived for the better part of a second over a link that is up: it may be broken.
+    #[serde(default)]
+    pub silent: bool,
     /// Why it is refused or down, with the values of both sides; what is wrong although it is up.
     pub reason: Option<String>,
     /// Smoothed round trip; none before the first measurement.
@@ -154,6 +157,12 @@ pub struct Link {
     pub batches: Batches,
     /// What became of updates.
     pub updates: Updates,
+    /// What other regions than that one wrote and came over this link, since the start.
+    #[serde(default)]
+    pub relayed: Relayed,
+    /// How the other region's updates arrive while the link is not up, or silent; none otherwise, and when they do not.
+    #[serde(default)]
+    pub via: Option<Via>,
     /// Whether the other region is being caught up by a sweep over all keys: its cursor fell off the
     /// log.
     pub sweeping: bool,
@@ -222,6 +231,26 @@ pub struct Updates {
     pub applied: u64,
     /// Received and changed nothing: the entry was as new or newer.
     pub superseded: u64,
+}
+
+/// Updates that took a way around a broken link: they came with repairs, and their bytes are those of the entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Relayed {
+    /// How many.
+    pub updates: u64,
+    /// How large they were, before compression.
+    pub bytes: u64,
+}
+
+/// The way around a link that is not up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Via {
+    /// Names of the regions over whose links the updates come.
+    pub regions: Vec<String>,
+    /// Everything that was written before this has arrived.
+    pub behind_ms: u64,
+    /// What has come that way since the start.
+    pub relayed: Relayed,
 }
 
 /// What comparisons of the two regions have found since the start.

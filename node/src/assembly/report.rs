@@ -14,12 +14,20 @@ use greenwich_replicator::{LinkView, PeerReport, Replicator, clock::wall_error_m
 use parking_lot::Mutex;
 
 use super::{
-    clocks::ClockWatch, configured_status, differing::differing, emulated_link, rates::Rate,
+    clocks::ClockWatch,
+    configured_status,
+    differing::differing,
+    emulated_link,
+    rates::Rate,
+    via::{relayed, via},
 };
 use crate::{
     config::Config,
     keyspace::Keyspace,
-    server::{Server, process},
+    server::{
+        Server,
+        process::{self, wall},
+    },
     status::{
         Batches, Clients, Commands, Compared, Link, LinkState, Lookups, Memory, Status, Twin,
         UpdateLog, Updates,
@@ -91,12 +99,15 @@ impl Reporter {
 
     /// All links with how they are.
     fn describe_all(&self, links: &[PeerReport], rates: &Rates) -> Vec<Link> {
+        let now = wall();
         let described = |peer: &PeerReport| {
             let mut link = Link {
                 region: peer.expected.region.clone(),
                 id: peer.expected.origin.0,
                 address: peer.address.clone(),
                 emulation: emulated_link(&self.config, &peer.expected.region),
+                relayed: relayed(peer),
+                via: via(links, peer, now),
                 ..Link::default()
             };
             describe(&mut link, &peer.session, &peer.view);
@@ -216,6 +227,7 @@ pub(super) fn link_of(report: &Report, view: &LinkView) -> (LinkState, Option<St
 fn describe(link: &mut Link, report: &Report, view: &LinkView) {
     let (sent_bytes, received_bytes) = total_bytes(view);
     (link.state, link.reason) = link_of(report, view);
+    link.silent = report.is_silent;
     link.rtt_ms = view
         .is_connected
         .then_some(view.stats.rtt.as_secs_f64() * 1e3);

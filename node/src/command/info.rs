@@ -182,7 +182,14 @@ impl Display for LinkLine<'_> {
             f,
             "lag_ms={},lag_updates={},in_flight_bytes={}",
             link.lag_ms, link.lag_updates, link.in_flight_bytes
-        )
+        )?;
+        match &link.via {
+            Some(via) => {
+                let (regions, behind_ms) = (via.regions.join("+"), via.behind_ms);
+                write!(f, ",via={regions},via_behind_ms={behind_ms}")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -238,7 +245,7 @@ fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::LinkState;
+    use crate::status::{LinkState, Via};
 
     #[test]
     fn a_link_is_one_line_of_fields() {
@@ -254,6 +261,16 @@ mod tests {
         assert_eq!(
             LinkLine(&link).to_string(),
             "region=eu-west,state=up,rtt_ms=80.3,lag_ms=41,lag_updates=7,in_flight_bytes=1024"
+        );
+        link.via = Some(Via {
+            regions: vec!["ap-south".into(), "us-east".into()],
+            behind_ms: 700,
+            ..Via::default()
+        });
+        let line = LinkLine(&link).to_string();
+        assert!(
+            line.ends_with("=1024,via=ap-south+us-east,via_behind_ms=700"),
+            "{line}"
         );
         (link.state, link.rtt_ms) = (LinkState::Down, None);
         assert!(

@@ -127,6 +127,7 @@ fn remarks(answers: &[Answer]) -> Vec<String> {
             )
         }));
         lines.extend(status.links.iter().filter_map(|link| trouble(status, link)));
+        lines.extend(status.links.iter().filter_map(|link| way(status, link)));
         rehearsal |= status.links.iter().any(|link| link.emulation.is_some());
         lines.extend(updates(status));
     }
@@ -165,9 +166,27 @@ fn trouble(status: &Status, link: &Link) -> Option<String> {
     ))
 }
 
+/// The way around a link that is not up.
+fn way(status: &Status, link: &Link) -> Option<String> {
+    let via = link.via.as_ref()?;
+    Some(format!(
+        "What {} writes arrives in {} via {}, {:.1} s behind; {} updates of {} came so.",
+        link.region,
+        status.region,
+        via.regions.join(", "),
+        via.behind_ms as f64 / 1e3,
+        via.relayed.updates,
+        bytes(via.relayed.bytes)
+    ))
+}
+
 fn state(link: &Link) -> String {
+    let silent = if link.silent { ", silent" } else { "" };
+    let via = link.via.as_ref();
+    let via = via.map(|via| format!(", via {}", via.regions.join(", ")));
     let sweeping = if link.sweeping { ", sweeping" } else { "" };
-    format!("{}{sweeping}", link.state.name())
+    let via = via.unwrap_or_default();
+    format!("{}{silent}{via}{sweeping}", link.state.name())
 }
 
 /// How far the peer's clock is ahead; a fraction of a millisecond says nothing.
@@ -203,7 +222,7 @@ fn emulation(link: &EmulatedLink) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{LinkState, Updates};
+    use crate::status::{LinkState, Relayed, Updates, Via};
 
     fn answers() -> Vec<Answer> {
         let status = Status {
@@ -260,6 +279,26 @@ mod tests {
         let text = render(&answers);
         let line = "us-east to eu-west is up: two nodes claim eu-west.";
         assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn the_way_around_a_link_that_is_down_is_told() {
+        let mut answers = answers();
+        let link = &mut answers[0].status.as_mut().unwrap().links[0];
+        link.state = LinkState::Down;
+        link.via = Some(Via {
+            regions: vec!["ap-south".into()],
+            behind_ms: 740,
+            relayed: Relayed {
+                updates: 12,
+                bytes: 1536,
+            },
+        });
+        let text = render(&answers);
+        let line = "What eu-west writes arrives in us-east via ap-south, 0.7 s behind; 12 updates of 1.5 KiB came so.";
+        for part in ["down, via ap-south", line] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
     }
 
     #[test]

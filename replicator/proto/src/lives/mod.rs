@@ -96,6 +96,8 @@ struct Peer {
     /// Zero when none was heard of.
     incarnation: u64,
     is_linked: bool,
+    /// Whether nothing arrives over that link.
+    is_silent: bool,
     /// Whether it refuses this node, and serves in its place or without it.
     turned_away: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
@@ -229,7 +231,7 @@ impl Lives {
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
         let mut inner = self.inner.lock();
         let met = &mut inner.peers[peer.0];
-        (met.is_linked, met.turned_away) = (true, false);
+        (met.is_linked, met.is_silent, met.turned_away) = (true, false, false);
         inner.take_back(peer.0);
         inner.hear_of(peer.0, incarnation, now);
     }
@@ -265,11 +267,18 @@ impl Lives {
         self.inner.lock().in_doubt_until
     }
 
-    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here.
+    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here. One
+    /// that is silent is left out: what it wrote may have to come another way.
     pub(crate) fn heard(&self, now: Stamp) -> Stamp {
         let inner = self.inner.lock();
-        let linked = inner.peers.iter().filter(|peer| peer.is_linked);
+        let linked = inner.peers.iter();
+        let linked = linked.filter(|peer| peer.is_linked && !peer.is_silent);
         linked.map(|peer| peer.heard).fold(now, Stamp::min)
+    }
+
+    /// Whether nothing arrives from `peer` any more, although it is linked.
+    pub(crate) fn fall_silent(&self, peer: PeerIndex, is_silent: bool) {
+        self.inner.lock().peers[peer.0].is_silent = is_silent;
     }
 
     /// The link to `peer` is gone.
@@ -366,6 +375,7 @@ impl Peer {
             is_removed: false,
             incarnation: 0,
             is_linked: false,
+            is_silent: false,
             turned_away: false,
             heard: Stamp::ZERO,
             holds: Stamp::ZERO,

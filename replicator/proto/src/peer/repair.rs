@@ -8,6 +8,7 @@ use super::{
     compare::{Comparison, OutOfTurn, Surroundings},
 };
 use crate::{
+    fingerprint::end_of,
     hlc::Stamp,
     store::Store,
     time::Wall,
@@ -28,7 +29,7 @@ impl Peer {
         }
         self.doubt(wall, node);
         self.tell_over(node, out);
-        if self.sender.is_sweeping() || !self.sender.is_started() {
+        if self.sender.is_sweeping() || !self.sender.is_started() || self.is_silent {
             return;
         }
         let heard = node.lives.heard(Stamp::at(wall));
@@ -36,7 +37,7 @@ impl Peer {
         self.with_comparison(node, out, |comparison, with| {
             comparison.proceed(asks, heard, node, with);
         });
-        self.note_proof(node);
+        self.note_end(node);
     }
 
     /// Takes in a frame of a comparison.
@@ -89,12 +90,15 @@ impl Peer {
             | Control::Twin(_) => Err(OutOfTurn),
         })
         .map_err(|out_of_turn| out_of_turn.to_string())?;
-        self.note_proof(node);
+        self.note_end(node);
         Ok(())
     }
 
-    /// Notes what an equality has proved.
-    fn note_proof<S>(&mut self, node: &Node<'_, S>) {
+    /// Notes what a comparison that ended has brought, and what an equality has proved.
+    fn note_end<S>(&mut self, node: &Node<'_, S>) {
+        if let (Some(epoch), Some(hearsay)) = (self.comparison.take_ended(), &self.hearsay) {
+            self.receiver.relays.reach(end_of(epoch), hearsay);
+        }
         if let Some((epoch, theirs)) = self.comparison.take_proof() {
             node.lives
                 .prove(self.index, epoch, theirs, self.hearsay.as_ref());
