@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::status::{Link, LinkState, Status};
+use crate::status::{Link, LinkState, Loading, Status};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,6 +39,26 @@ const NODE: &[Metric<Status>] = &[
         "greenwich_node_ready",
         "1 when clients are served",
         Gauge(|s| truth(s.is_ready())),
+    ),
+    metric(
+        "greenwich_node_loading",
+        "1 while the node waits for what its peers hold",
+        Gauge(|s| truth(s.loading.is_some())),
+    ),
+    metric(
+        "greenwich_node_loading_total_keys",
+        "About how many keys there are to load; NaN when not known, or when nothing is loaded",
+        Gauge(|s| loading(s, |loading| loading.total_keys.map(real))),
+    ),
+    metric(
+        "greenwich_node_loading_keys_per_second",
+        "Keys that arrive a second while the node loads; NaN as above",
+        Gauge(|s| loading(s, |loading| loading.keys_per_second)),
+    ),
+    metric(
+        "greenwich_node_loading_seconds_left",
+        "How long the rest takes at that rate: an estimate; NaN as above",
+        Gauge(|s| loading(s, |loading| loading.seconds_left)),
     ),
     metric(
         "greenwich_node_uptime_seconds",
@@ -395,6 +415,10 @@ const fn metric<T>(name: &'static str, help: &'static str, read: Read<T>) -> Met
 
 fn truth(holds: bool) -> f64 {
     f64::from(u8::from(holds))
+}
+
+fn loading(status: &Status, read: fn(&Loading) -> Option<f64>) -> f64 {
+    status.loading.as_ref().and_then(read).unwrap_or(f64::NAN)
 }
 
 fn seconds(ms: u64) -> f64 {

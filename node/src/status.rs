@@ -2,6 +2,8 @@
 //!
 //! Plain numbers at one moment. It does not know where they come from.
 
+use std::fmt::{self, Display};
+
 use serde::{Deserialize, Serialize};
 
 /// What an operator must know about a restart; part of every status.
@@ -27,6 +29,9 @@ pub struct Status {
     pub clock_error_ms: i64,
     /// Why the node is not ready to serve, in plain words; empty when it is.
     pub not_ready: Vec<String>,
+    /// How far the node is that waits for what its peers hold; none once clients are served.
+    #[serde(default)]
+    pub loading: Option<Loading>,
     /// Keys that a client can see.
     pub keys: u64,
     /// Deleted and expired keys that are remembered until every region has heard of their end.
@@ -57,6 +62,23 @@ pub struct Status {
     pub removed: bool,
     /// [`RESTART_NOTE`].
     pub note: String,
+}
+
+/// How far a node is that waits for what its peers hold. What is not known is none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Loading {
+    /// Since when, in milliseconds since the Unix epoch.
+    pub started_at_ms: u64,
+    /// Regions whose keys have not all arrived.
+    pub awaited: Vec<String>,
+    /// Keys that have.
+    pub keys: u64,
+    /// About how many there are, by what the fullest of the peers said, or by what is here if that is more.
+    pub total_keys: Option<u64>,
+    /// Rate over the last five seconds or so.
+    pub keys_per_second: Option<f64>,
+    /// How long the rest takes at that rate: an estimate.
+    pub seconds_left: Option<f64>,
 }
 
 /// Memory of the process.
@@ -322,6 +344,32 @@ impl Status {
     /// The links over which nothing flows.
     pub fn links_not_up(&self) -> impl Iterator<Item = &Link> {
         self.links.iter().filter(|link| link.state != LinkState::Up)
+    }
+}
+
+impl Loading {
+    /// How much of all keys has arrived, 0 to 100.
+    pub fn percent(&self) -> Option<f64> {
+        let total = self.total_keys.filter(|total| *total > 0)?;
+        Some(self.keys as f64 / total as f64 * 100.0)
+    }
+}
+
+impl Display for Loading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loading: {}", self.keys)?;
+        if let Some((total, percent)) = self.total_keys.zip(self.percent()) {
+            write!(f, " of about {total} keys have arrived ({percent:.0} %)")?;
+        } else {
+            f.write_str(" keys have arrived")?;
+        }
+        if let Some(rate) = self.keys_per_second {
+            write!(f, ", {rate:.0} a second")?;
+        }
+        if let Some(seconds) = self.seconds_left {
+            write!(f, ", about {seconds:.0} s left")?;
+        }
+        write!(f, "; not all of {} yet", self.awaited.join(", "))
     }
 }
 

@@ -29,8 +29,8 @@ use crate::{
         process::{self, wall},
     },
     status::{
-        Batches, Clients, Commands, Compared, Link, LinkState, Lookups, Memory, Status, Twin,
-        UpdateLog, Updates,
+        Batches, Clients, Commands, Compared, Link, LinkState, Loading, Lookups, Memory, Status,
+        Twin, UpdateLog, Updates,
     },
 };
 
@@ -129,7 +129,7 @@ impl Reporter {
     }
 
     /// Why clients are not served, or should not be.
-    fn not_ready(&self, keys: usize, removed_by: Option<&str>) -> Vec<String> {
+    fn not_ready(&self, removed_by: Option<&str>, loading: Option<&Loading>) -> Vec<String> {
         if let Some(peer) = removed_by {
             return vec![format!(
                 "this region was removed from the cluster, says {peer}: stop this node, or add its region again and restart it"
@@ -138,12 +138,9 @@ impl Reporter {
         if !self.server.is_loading.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let replicator = self.replicator.lock();
-        let awaited = replicator.as_ref().and_then(Replicator::awaited);
-        let peers = awaited.unwrap_or_default().join(", ");
-        vec![format!(
-            "loading: {keys} keys have arrived; not all of {peers} yet"
-        )]
+        // The first look comes a moment after the start.
+        let said = loading.map(Loading::to_string);
+        vec![said.unwrap_or_else(|| "loading".to_owned())]
     }
 
     /// The node as it is at this moment.
@@ -156,7 +153,8 @@ impl Reporter {
         let removed_by = links.iter().find(|link| link.view.is_removed);
         let removed_by = removed_by.map(|link| link.expected.region.as_str());
         status.removed = removed_by.is_some();
-        status.not_ready = self.not_ready(usage.keys, removed_by);
+        status.loading = self.server.loading();
+        status.not_ready = self.not_ready(removed_by, status.loading.as_ref());
         status.twins = twins(&links);
         status.incarnation = self.incarnation;
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

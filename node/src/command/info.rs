@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Command, CommandError, Context, Flags, Group, Keys, connection::REDIS_VERSION};
-use crate::{resp::Request, server::process as own_process, status::Link};
+use crate::{
+    resp::Request,
+    server::process as own_process,
+    status::{Link, Loading},
+};
 
 pub(super) const ROWS: &[Command] = &[Command {
     name: "info",
@@ -125,6 +129,27 @@ fn persistence(ctx: &Context<'_, '_>, lines: &mut Lines) {
         ("aof_enabled", 0),
     ] {
         lines.add(name, value);
+    }
+    if let Some(loading) = ctx.server.loading() {
+        add_loading(&loading, lines);
+    }
+}
+
+/// What is not known is left out.
+fn add_loading(loading: &Loading, lines: &mut Lines) {
+    lines.add("loading_start_time", loading.started_at_ms / 1_000);
+    lines.add("loading_loaded_keys", loading.keys);
+    if let Some(total) = loading.total_keys {
+        lines.add("loading_total_keys", total);
+    }
+    if let Some(percent) = loading.percent() {
+        lines.add("loading_loaded_perc", format_args!("{percent:.2}"));
+    }
+    if let Some(rate) = loading.keys_per_second {
+        lines.add("loading_keys_per_second", format_args!("{rate:.0}"));
+    }
+    if let Some(seconds) = loading.seconds_left {
+        lines.add("loading_eta_seconds", format_args!("{seconds:.0}"));
     }
 }
 

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use super::super::nodes::Answer;
 use super::table;
 use crate::server::process::wall;
-use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
+use crate::status::{EmulatedLink, Link, Loading, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.
 pub(super) fn render(answers: &[Answer]) -> String {
@@ -39,12 +39,7 @@ fn regions(answers: &[Answer]) -> comfy_table::Table {
         rows.add_row([
             status.region.clone(),
             status.id.to_string(),
-            if status.is_ready() {
-                "ready"
-            } else {
-                "not ready"
-            }
-            .into(),
+            readiness(status),
             status.keys.to_string(),
             bytes(status.memory.resident_bytes),
             format!("{:.0}/s", status.commands.per_second),
@@ -54,6 +49,15 @@ fn regions(answers: &[Answer]) -> comfy_table::Table {
         ]);
     }
     rows
+}
+
+fn readiness(status: &Status) -> String {
+    let percent = status.loading.as_ref().and_then(Loading::percent);
+    match percent {
+        _ if status.is_ready() => "ready".into(),
+        Some(percent) => format!("loading, {percent:.0} %"),
+        None => "not ready".into(),
+    }
 }
 
 fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {

@@ -91,6 +91,8 @@ pub struct Peer {
     wire: u32,
     /// Whether the peer was asked for everything on this link.
     has_asked: bool,
+    /// About how many keys the peer holds, as it said when it was asked for them.
+    keys_told: Option<u64>,
     comparison: Comparison,
     /// What the peer had heard of others when it sent its last part of a comparison.
     hearsay: Option<Hearsay>,
@@ -119,6 +121,7 @@ impl Peer {
             connects: 0,
             wire: 0,
             has_asked: false,
+            keys_told: None,
             comparison: Comparison::default(),
             hearsay: None,
             repaired: 0,
@@ -210,6 +213,12 @@ impl Peer {
         }
         self.proceed(now, wall, node, out);
         node.log.set_linked(self.index, self.is_up());
+    }
+
+    /// About how many keys the peer holds, as it said when it was asked for all on this link.
+    #[must_use]
+    pub fn keys_told(&self) -> Option<u64> {
+        self.keys_told
     }
 
     /// Counters of the sending half.

@@ -13,7 +13,7 @@ use crate::{
     store::Store,
     time::Wall,
     wire::{
-        WIRE_SKETCHES,
+        WIRE_COUNTS, WIRE_SKETCHES,
         control::{Compare, Compared, Control},
     },
 };
@@ -38,6 +38,16 @@ impl Peer {
             comparison.proceed(asks, heard, node, with);
         });
         self.note_end(node);
+    }
+
+    /// The peer asks for everything that is held here. So that it can say how long that will take, it is told how much it is.
+    pub(super) fn give_all<S: Store>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
+        if self.wire >= WIRE_COUNTS
+            && let Some(keys) = node.store.keys()
+        {
+            out.push(Output::Control(Control::Count(keys).encode()));
+        }
+        self.sender.ask(node.log, node.lives.known());
     }
 
     /// Takes in a frame of a comparison.
@@ -87,7 +97,8 @@ impl Peer {
             | Control::Hearsay(_)
             | Control::Over(_)
             | Control::Regions(_)
-            | Control::Twin(_) => Err(OutOfTurn),
+            | Control::Twin(_)
+            | Control::Count(_) => Err(OutOfTurn),
         })
         .map_err(|out_of_turn| out_of_turn.to_string())?;
         self.note_end(node);
