@@ -218,6 +218,10 @@ impl Store for Keyspace {
         is_ended
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.usage().keys as u64)
+    }
+
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         let mut spot = Spot::at(position);
         let mut left = bytes.max(1);

@@ -70,6 +70,11 @@ pub trait Store {
         false
     }
 
+    /// About how many keys clients see; `None` where nobody counts them.
+    fn keys(&self) -> Option<u64> {
+        None
+    }
+
     /// Calls `visit` with encoded entries in the order of an internal position, from `position` on, until about
     /// `bytes` were visited: the last one may be large, and few follow it. Returns the position to go on from, or `None`
     /// at the end. Zero is the start. A position stays good whatever is written: a walk visits every key that is there from

@@ -121,12 +121,18 @@ pub fn is_over(
 
 /// What an incoming entry stands on, beside what is held.
 fn footing(held: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten<'_>) -> Footing {
+    let is_dead = incoming.body == Body::Dead;
+    let stands_for = |base: Version| {
+        let dropped = || dropped_by_sender(held, incoming, forgotten.sender);
+        let is_behind = is_dead && base <= held.version;
+        is_behind.then(dropped).flatten().unwrap_or(base)
+    };
     // What a region that was away brought may be older than what was forgotten here and is heard again.
-    let is_older = held.version > forgotten.flushed && held.version < incoming.version;
+    let is_brought = held.version > forgotten.flushed;
+    let is_older = is_brought && held.version < stands_for(incoming.version);
     if forgotten.local.has_all_of(incoming) && !is_older {
         return Footing::Replay;
     }
-    let is_dead = incoming.body == Body::Dead;
     let mut base = incoming.version;
     if was_dropped_here(held, incoming, forgotten) {
         if is_dead {
@@ -138,9 +144,7 @@ fn footing(held: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten<'_
     if counts_on_what_ended(held, incoming, forgotten.local) {
         return Footing::Ended;
     }
-    if is_dead && base <= held.version {
-        base = dropped_by_sender(held, incoming, forgotten.sender).unwrap_or(base);
-    }
+    let base = stands_for(base);
     if base < forgotten.flushed {
         Footing::Flushed
     } else {
@@ -270,6 +274,7 @@ mod tests {
         decimal::Decimal,
         entry::totals::Actor,
         hlc::{Origin, Stamp},
+        time::Wall,
     };
 
     const KEY: &[u8] = b"key";
@@ -344,6 +349,29 @@ mod tests {
         let older = value(by(1, 30));
         let deleted = EntryRef::absent(KEY, by(3, 50));
         assert_eq!(comes(Some(&older), &deleted), (true, false));
+    }
+
+    #[test]
+    fn what_counts_on_nothing_outlives_what_was_brought_late_and_has_ended() {
+        let counted = totals(&[(1, 90)]);
+        let incoming = counter(&counted);
+        let mut held = value(by(3, 60));
+        held.deadline.at = Some(Wall(0));
+        let settled = Settled::up_to(Stamp(100));
+        let forgotten = Forgotten {
+            local: &settled,
+            sender: &settled,
+            ..Forgotten::default()
+        };
+        let on_its_end = EntryRef {
+            totals: incoming.totals,
+            ..EntryRef::absent(KEY, held.expiry_base())
+        };
+        let expected = Joined::Mixed(layout::to_box(&on_its_end));
+        assert_eq!(join(Some(&held), &incoming, forgotten), Some(expected));
+        held.deadline.at = None;
+        let still_there = join(Some(&held), &incoming, forgotten);
+        assert_eq!(still_there, Some(Joined::Local));
     }
 
     #[test]

@@ -44,6 +44,7 @@
 mod ended;
 mod gap;
 mod hearsay;
+mod loading;
 mod received;
 mod released;
 
@@ -63,6 +64,7 @@ use crate::{
 };
 pub use ended::Ended;
 pub use gap::Gap;
+pub use loading::Loading;
 use received::Received;
 use released::Horizon;
 
@@ -104,6 +106,8 @@ struct Peer {
     is_linked: bool,
     /// Whether this life knows what a folded total is, as far as was heard.
     reads_folded: bool,
+    /// Whether nothing arrives over that link.
+    is_silent: bool,
     /// Whether it refuses this node, and serves in its place or without it.
     turned_away: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
@@ -145,13 +149,6 @@ pub struct Lives {
     /// Peers that cannot be reached are waited for until then.
     patience_ends: Time,
     inner: Mutex<Inner>,
-}
-
-/// What a node that has just started still waits for, before it serves clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loading {
-    /// Peers whose keys have not all arrived.
-    pub awaited: Vec<PeerIndex>,
 }
 
 impl Lives {
@@ -229,7 +226,7 @@ impl Lives {
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
         let mut inner = self.inner.lock();
         let met = &mut inner.peers[peer.0];
-        (met.is_linked, met.turned_away) = (true, false);
+        (met.is_linked, met.is_silent, met.turned_away) = (true, false, false);
         inner.welcome(peer.0, now);
         inner.hear_of(peer.0, incarnation, now);
     }
@@ -266,11 +263,18 @@ impl Lives {
         self.inner.lock().in_doubt_until
     }
 
-    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here.
+    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here. One
+    /// that is silent is left out: what it wrote may have to come another way.
     pub(crate) fn heard(&self, now: Stamp) -> Stamp {
         let inner = self.inner.lock();
-        let linked = inner.peers.iter().filter(|peer| peer.is_linked);
+        let linked = inner.peers.iter();
+        let linked = linked.filter(|peer| peer.is_linked && !peer.is_silent);
         linked.map(|peer| peer.heard).fold(now, Stamp::min)
+    }
+
+    /// Whether nothing arrives from `peer` any more, although it is linked.
+    pub(crate) fn fall_silent(&self, peer: PeerIndex, is_silent: bool) {
+        self.inner.lock().peers[peer.0].is_silent = is_silent;
     }
 
     /// The link to `peer` is gone.
@@ -325,31 +329,6 @@ impl Lives {
         }
         inner.settled.clone()
     }
-
-    /// Peers from which nothing was ever received whole.
-    #[must_use]
-    pub fn missing(&self) -> Vec<PeerIndex> {
-        let inner = self.inner.lock();
-        let missing = inner.present().filter(|(_, peer)| peer.received.is_none());
-        missing.map(|(at, _)| at).collect()
-    }
-
-    /// What this node waits for before it serves clients: until it holds what its peers held when it started, or, of those
-    /// that cannot be reached, for a limited time. `None` from then on.
-    #[must_use]
-    pub fn loading(&self, now: Time) -> Option<Loading> {
-        let mut inner = self.inner.lock();
-        if inner.has_loaded {
-            return None;
-        }
-        let is_patient = now < self.patience_ends;
-        let is_reached = |peer: &Peer| peer.is_linked || peer.turned_away;
-        let is_awaited = |peer: &Peer| peer.received.is_none() && (is_reached(peer) || is_patient);
-        let awaited = inner.present().filter(|(_, peer)| is_awaited(peer));
-        let awaited: Vec<PeerIndex> = awaited.map(|(at, _)| at).collect();
-        inner.has_loaded = awaited.is_empty();
-        (!awaited.is_empty()).then_some(Loading { awaited })
-    }
 }
 
 /// What [`Peer::life`] puts together.
@@ -369,6 +348,7 @@ impl Peer {
             incarnation: 0,
             is_linked: false,
             reads_folded: false,
+            is_silent: false,
             turned_away: false,
             heard: Stamp::ZERO,
             gap: Gap::CLOSED,

@@ -73,7 +73,8 @@ impl Peer {
             | Control::Hearsay(_)
             | Control::Over(_)
             | Control::Regions(_)
-            | Control::Twin(_)) => match self.state {
+            | Control::Twin(_)
+            | Control::Count(_)) => match self.state {
                 State::Up => self.hear_agreed(now, wall, frame, node, out),
                 State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
             },
@@ -115,7 +116,8 @@ impl Peer {
                 }
                 self.settle(wall, node);
             }
-            Control::Want => self.sender.ask(node.log, node.lives.known()),
+            Control::Want => self.give_all(node, out),
+            Control::Count(keys) => self.keys_told = Some(keys),
             Control::Sent(known) => node.lives.receive(self.index, known),
             frame @ (Control::Compare(_)
             | Control::Compared(_)
@@ -167,6 +169,7 @@ impl Peer {
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);
         self.has_asked = false;
+        self.keys_told = None;
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;

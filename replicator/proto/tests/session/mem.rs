@@ -103,6 +103,10 @@ impl Store for Memory {
         held.any(|entry| entry.totals.has_folded())
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.entries.borrow().len() as u64)
+    }
+
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         self.entries
             .borrow()
