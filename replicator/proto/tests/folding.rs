@@ -74,13 +74,18 @@ fn owned(totals: &[u8]) -> Owned {
 fn unfolded(past: &[Total], heard: [u64; REGIONS]) -> Owned {
     let present = (1u8..).zip(heard).filter(|(_, times)| *times > 0);
     let present = present.map(|(origin, times)| {
-        counted(origin, PRESENT, 100 + times, i64::try_from(times).unwrap())
+        counted(
+            origin,
+            PRESENT,
+            100 + times,
+            i64::try_from(times).expect("few"),
+        )
     });
     let mut totals = Vec::new();
     for total in past.iter().copied().chain(present) {
         let mut next = Vec::new();
         Totals::from_bytes(&totals)
-            .unwrap()
+            .expect("totals stay in order")
             .encode_with(&total, &mut next);
         totals = next;
     }

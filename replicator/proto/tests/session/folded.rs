@@ -30,7 +30,7 @@ fn fold(pair: &Pair) {
     let mut totals = Vec::new();
     Totals::EMPTY.encode_with(&total, &mut totals);
     let entry = EntryRef {
-        totals: Totals::from_bytes(&totals).unwrap(),
+        totals: Totals::from_bytes(&totals).expect("one is in order"),
         ..EntryRef::absent(b"n", Version::ZERO)
     };
     pair.sides[1].store.join(&[entry], Settled::NOTHING, WALL);
