@@ -103,12 +103,17 @@ fn no_life_is_over_while_a_region_is_away_that_may_have_more() {
 #[test]
 fn nothing_is_folded_for_a_peer_that_cannot_read_it() {
     let us = reading();
-    us.settled(ms(1_000));
-    hear(&us, ms(2_000));
-    us.meet(EU, 21, Stamp::ZERO);
+    let settle = |at| {
+        us.settled(ms(at));
+        hear(&us, ms(at + 1_000));
+        us.settled(ms(at + 1_000))
+    };
     us.reads_folded(EU, false);
-    let settled = us.settled(ms(2_000));
-    assert!(!is_final(&settled, EU_WEST, 19));
+    assert!(!is_final(&settle(1_000), EU_WEST, 19));
+    us.reads_folded(EU, true);
+    assert!(is_final(&settle(3_000), EU_WEST, 19), "it was upgraded");
+    us.reads_folded(EU, false);
+    assert!(!is_final(&settle(5_000), EU_WEST, 19), "and went back");
 }
 
 #[test]
