@@ -38,9 +38,10 @@ fn two_hundred_seeds_end_equal_to_the_oracle() {
         summaries.iter().filter(|run| run.sweeps > 20).count() > 5,
         "logs overflow"
     );
+    // Where regions were given up, what they tore apart is excused.
     let strict = summaries.iter().filter(|run| !run.is_excused);
     assert!(
-        strict.clone().count() > 150 && strict.filter(|run| run.sweeps > 20).count() > 5,
+        strict.clone().count() > 100 && strict.filter(|run| run.sweeps > 20).count() > 5,
         "units are looked at while logs overflow"
     );
 }
