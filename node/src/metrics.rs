@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::status::{Link, LinkState, Status};
+use crate::status::{Link, LinkState, Loading, Status};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,6 +39,26 @@ const NODE: &[Metric<Status>] = &[
         "greenwich_node_ready",
         "1 when clients are served",
         Gauge(|s| truth(s.is_ready())),
+    ),
+    metric(
+        "greenwich_node_loading",
+        "1 while the node waits for what its peers hold",
+        Gauge(|s| truth(s.loading.is_some())),
+    ),
+    metric(
+        "greenwich_node_loading_total_keys",
+        "About how many keys there are to load; NaN when not known, or when nothing is loaded",
+        Gauge(|s| loading(s, |loading| loading.total_keys.map(real))),
+    ),
+    metric(
+        "greenwich_node_loading_keys_per_second",
+        "Keys that arrive a second while the node loads; NaN as above",
+        Gauge(|s| loading(s, |loading| loading.keys_per_second)),
+    ),
+    metric(
+        "greenwich_node_loading_seconds_left",
+        "How long the rest takes at that rate: an estimate; NaN as above",
+        Gauge(|s| loading(s, |loading| loading.seconds_left)),
     ),
     metric(
         "greenwich_node_uptime_seconds",
@@ -245,6 +265,30 @@ const LINK: &[Metric<Link>] = &[
         Counter(|l| l.updates.superseded),
     ),
     metric(
+        "greenwich_link_relayed_updates",
+        "Updates of other regions than the peer that came with repairs",
+        Counter(|l| l.relayed.updates),
+    ),
+    metric(
+        "greenwich_link_relayed_bytes",
+        "Bytes of these entries, before compression",
+        Counter(|l| l.relayed.bytes),
+    ),
+    metric(
+        "greenwich_link_via_regions",
+        "Regions by way of which the peer's updates arrive while the link is not up, or silent",
+        Gauge(|l| real(l.via.as_ref().map_or(0, |via| via.regions.len() as u64))),
+    ),
+    metric(
+        "greenwich_link_via_behind_seconds",
+        "How far these are behind; NaN when there is no such region",
+        Gauge(|l| {
+            l.via
+                .as_ref()
+                .map_or(f64::NAN, |via| seconds(via.behind_ms))
+        }),
+    ),
+    metric(
         "greenwich_link_sweeping",
         "1 when the peer is caught up by a sweep over all keys",
         Gauge(|l| truth(l.sweeping)),
@@ -376,6 +420,10 @@ const fn metric<T>(name: &'static str, help: &'static str, read: Read<T>) -> Met
 
 fn truth(holds: bool) -> f64 {
     f64::from(u8::from(holds))
+}
+
+fn loading(status: &Status, read: fn(&Loading) -> Option<f64>) -> f64 {
+    status.loading.as_ref().and_then(read).unwrap_or(f64::NAN)
 }
 
 fn seconds(ms: u64) -> f64 {

@@ -2,6 +2,8 @@
 //!
 //! Plain numbers at one moment. It does not know where they come from.
 
+use std::fmt::{self, Display};
+
 use serde::{Deserialize, Serialize};
 
 /// What an operator must know about a restart; part of every status.
@@ -27,6 +29,9 @@ pub struct Status {
     pub clock_error_ms: i64,
     /// Why the node is not ready to serve, in plain words; empty when it is.
     pub not_ready: Vec<String>,
+    /// How far the node is that waits for what its peers hold; none once clients are served.
+    #[serde(default)]
+    pub loading: Option<Loading>,
     /// Keys that a client can see.
     pub keys: u64,
     /// Deleted and expired keys that are remembered until every region has heard of their end.
@@ -57,6 +62,23 @@ pub struct Status {
     pub removed: bool,
     /// [`RESTART_NOTE`].
     pub note: String,
+}
+
+/// How far a node is that waits for what its peers hold. What is not known is none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Loading {
+    /// Since when, in milliseconds since the Unix epoch.
+    pub started_at_ms: u64,
+    /// Regions whose keys have not all arrived.
+    pub awaited: Vec<String>,
+    /// Keys that have.
+    pub keys: u64,
+    /// About how many there are, by what the fullest of the peers said, or by what is here if that is more.
+    pub total_keys: Option<u64>,
+    /// Rate over the last five seconds or so.
+    pub keys_per_second: Option<f64>,
+    /// How long the rest takes at that rate: an estimate.
+    pub seconds_left: Option<f64>,
 }
 
 /// Memory of the process.
@@ -132,6 +154,9 @@ pub struct Link {
     pub address: String,
     /// Where the link stands.
     pub state: LinkState,
+    /// Whether nothing has arrived for the better part of a second over a link that is up: it may be broken.
+    #[serde(default)]
+    pub silent: bool,
     /// Why it is refused or down, with the values of both sides; what is wrong although it is up.
     pub reason: Option<String>,
     /// Whether the other region has been away for so long that deletions are forgotten without it.
@@ -157,6 +182,12 @@ pub struct Link {
     pub batches: Batches,
     /// What became of updates.
     pub updates: Updates,
+    /// What other regions than that one wrote and came over this link, since the start.
+    #[serde(default)]
+    pub relayed: Relayed,
+    /// How the other region's updates arrive while the link is not up, or silent; none otherwise, and when they do not.
+    #[serde(default)]
+    pub via: Option<Via>,
     /// Whether the other region is being caught up by a sweep over all keys: its cursor fell off the
     /// log.
     pub sweeping: bool,
@@ -225,6 +256,26 @@ pub struct Updates {
     pub applied: u64,
     /// Received and changed nothing: the entry was as new or newer.
     pub superseded: u64,
+}
+
+/// Updates that took a way around a broken link: they came with repairs, and their bytes are those of the entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Relayed {
+    /// How many.
+    pub updates: u64,
+    /// How large they were, before compression.
+    pub bytes: u64,
+}
+
+/// The way around a link that is not up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Via {
+    /// Names of the regions over whose links the updates come.
+    pub regions: Vec<String>,
+    /// Everything that was written before this has arrived.
+    pub behind_ms: u64,
+    /// What has come that way since the start.
+    pub relayed: Relayed,
 }
 
 /// What comparisons of the two regions have found since the start.
@@ -296,6 +347,32 @@ impl Status {
     /// The links over which nothing flows.
     pub fn links_not_up(&self) -> impl Iterator<Item = &Link> {
         self.links.iter().filter(|link| link.state != LinkState::Up)
+    }
+}
+
+impl Loading {
+    /// How much of all keys has arrived, 0 to 100.
+    pub fn percent(&self) -> Option<f64> {
+        let total = self.total_keys.filter(|total| *total > 0)?;
+        Some(self.keys as f64 / total as f64 * 100.0)
+    }
+}
+
+impl Display for Loading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loading: {}", self.keys)?;
+        if let Some((total, percent)) = self.total_keys.zip(self.percent()) {
+            write!(f, " of about {total} keys have arrived ({percent:.0} %)")?;
+        } else {
+            f.write_str(" keys have arrived")?;
+        }
+        if let Some(rate) = self.keys_per_second {
+            write!(f, ", {rate:.0} a second")?;
+        }
+        if let Some(seconds) = self.seconds_left {
+            write!(f, ", about {seconds:.0} s left")?;
+        }
+        write!(f, "; not all of {} yet", self.awaited.join(", "))
     }
 }
 

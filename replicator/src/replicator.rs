@@ -245,6 +245,13 @@ impl Replicator {
         Some(self.regions(&loading.awaited))
     }
 
+    /// About how many keys the fullest of the peers holds, as far as they have said so on their present links.
+    #[must_use]
+    pub fn keys_told(&self) -> Option<u64> {
+        let told = |cell: &Arc<PeerCell>| cell.peer.lock().keys_told();
+        self.cells.all().iter().filter_map(told).max()
+    }
+
     /// Regions from which not all keys have arrived since the start.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {

@@ -8,6 +8,7 @@ mod memory;
 mod rates;
 mod regions;
 mod report;
+mod via;
 
 use std::{
     hash::{BuildHasher, RandomState},

@@ -14,15 +14,23 @@ use greenwich_replicator::{LinkView, PeerReport, Replicator, clock::wall_error_m
 use parking_lot::Mutex;
 
 use super::{
-    clocks::ClockWatch, configured_status, differing::differing, emulated_link, rates::Rate,
+    clocks::ClockWatch,
+    configured_status,
+    differing::differing,
+    emulated_link,
+    rates::Rate,
+    via::{relayed, via},
 };
 use crate::{
     config::Config,
     keyspace::Keyspace,
-    server::{Server, process},
+    server::{
+        Server,
+        process::{self, wall},
+    },
     status::{
-        Batches, Clients, Commands, Compared, Link, LinkState, Lookups, Memory, Status, Twin,
-        UpdateLog, Updates,
+        Batches, Clients, Commands, Compared, Link, LinkState, Loading, Lookups, Memory, Status,
+        Twin, UpdateLog, Updates,
     },
 };
 
@@ -91,6 +99,7 @@ impl Reporter {
 
     /// All links with how they are.
     fn describe_all(&self, links: &[PeerReport], rates: &Rates) -> Vec<Link> {
+        let now = wall();
         let described = |peer: &PeerReport| {
             let mut link = Link {
                 region: peer.expected.region.clone(),
@@ -98,6 +107,8 @@ impl Reporter {
                 address: peer.address.clone(),
                 released: peer.is_released,
                 emulation: emulated_link(&self.config, &peer.expected.region),
+                relayed: relayed(peer),
+                via: via(links, peer, now),
                 ..Link::default()
             };
             describe(&mut link, &peer.session, &peer.view);
@@ -119,7 +130,7 @@ impl Reporter {
     }
 
     /// Why clients are not served, or should not be.
-    fn not_ready(&self, keys: usize, removed_by: Option<&str>) -> Vec<String> {
+    fn not_ready(&self, removed_by: Option<&str>, loading: Option<&Loading>) -> Vec<String> {
         if let Some(peer) = removed_by {
             return vec![format!(
                 "this region was removed from the cluster, says {peer}: stop this node, or add its region again and restart it"
@@ -128,12 +139,9 @@ impl Reporter {
         if !self.server.is_loading.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let replicator = self.replicator.lock();
-        let awaited = replicator.as_ref().and_then(Replicator::awaited);
-        let peers = awaited.unwrap_or_default().join(", ");
-        vec![format!(
-            "loading: {keys} keys have arrived; not all of {peers} yet"
-        )]
+        // The first look comes a moment after the start.
+        let said = loading.map(Loading::to_string);
+        vec![said.unwrap_or_else(|| "loading".to_owned())]
     }
 
     /// The node as it is at this moment.
@@ -146,7 +154,8 @@ impl Reporter {
         let removed_by = links.iter().find(|link| link.view.is_removed);
         let removed_by = removed_by.map(|link| link.expected.region.as_str());
         status.removed = removed_by.is_some();
-        status.not_ready = self.not_ready(usage.keys, removed_by);
+        status.loading = self.server.loading();
+        status.not_ready = self.not_ready(removed_by, status.loading.as_ref());
         status.twins = twins(&links);
         status.incarnation = self.incarnation;
         status.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -217,6 +226,7 @@ pub(super) fn link_of(report: &Report, view: &LinkView) -> (LinkState, Option<St
 fn describe(link: &mut Link, report: &Report, view: &LinkView) {
     let (sent_bytes, received_bytes) = total_bytes(view);
     (link.state, link.reason) = link_of(report, view);
+    link.silent = report.is_silent;
     link.rtt_ms = view
         .is_connected
         .then_some(view.stats.rtt.as_secs_f64() * 1e3);

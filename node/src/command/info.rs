@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Command, CommandError, Context, Flags, Group, Keys, connection::REDIS_VERSION};
-use crate::{resp::Request, server::process as own_process, status::Link};
+use crate::{
+    resp::Request,
+    server::process as own_process,
+    status::{Link, Loading},
+};
 
 pub(super) const ROWS: &[Command] = &[Command {
     name: "info",
@@ -126,6 +130,27 @@ fn persistence(ctx: &Context<'_, '_>, lines: &mut Lines) {
     ] {
         lines.add(name, value);
     }
+    if let Some(loading) = ctx.server.loading() {
+        add_loading(&loading, lines);
+    }
+}
+
+/// What is not known is left out.
+fn add_loading(loading: &Loading, lines: &mut Lines) {
+    lines.add("loading_start_time", loading.started_at_ms / 1_000);
+    lines.add("loading_loaded_keys", loading.keys);
+    if let Some(total) = loading.total_keys {
+        lines.add("loading_total_keys", total);
+    }
+    if let Some(percent) = loading.percent() {
+        lines.add("loading_loaded_perc", format_args!("{percent:.2}"));
+    }
+    if let Some(rate) = loading.keys_per_second {
+        lines.add("loading_keys_per_second", format_args!("{rate:.0}"));
+    }
+    if let Some(seconds) = loading.seconds_left {
+        lines.add("loading_eta_seconds", format_args!("{seconds:.0}"));
+    }
 }
 
 fn stats(ctx: &Context<'_, '_>, lines: &mut Lines) {
@@ -182,7 +207,14 @@ impl Display for LinkLine<'_> {
             f,
             "lag_ms={},lag_updates={},in_flight_bytes={}",
             link.lag_ms, link.lag_updates, link.in_flight_bytes
-        )
+        )?;
+        match &link.via {
+            Some(via) => {
+                let (regions, behind_ms) = (via.regions.join("+"), via.behind_ms);
+                write!(f, ",via={regions},via_behind_ms={behind_ms}")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -238,7 +270,7 @@ fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::LinkState;
+    use crate::status::{LinkState, Via};
 
     #[test]
     fn a_link_is_one_line_of_fields() {
@@ -254,6 +286,16 @@ mod tests {
         assert_eq!(
             LinkLine(&link).to_string(),
             "region=eu-west,state=up,rtt_ms=80.3,lag_ms=41,lag_updates=7,in_flight_bytes=1024"
+        );
+        link.via = Some(Via {
+            regions: vec!["ap-south".into(), "us-east".into()],
+            behind_ms: 700,
+            ..Via::default()
+        });
+        let line = LinkLine(&link).to_string();
+        assert!(
+            line.ends_with("=1024,via=ap-south+us-east,via_behind_ms=700"),
+            "{line}"
         );
         (link.state, link.rtt_ms) = (LinkState::Down, None);
         assert!(

@@ -17,6 +17,7 @@
 
 mod access;
 mod arena;
+mod fold;
 mod index;
 mod lookups;
 mod prints;
@@ -74,6 +75,7 @@ pub struct Keyspace {
     settled: RwLock<Settled>,
     flushed: Mutex<Version>,
     expired: AtomicU64,
+    folded: AtomicU64,
     remains: Waiting,
 }
 
@@ -116,6 +118,7 @@ impl Keyspace {
             settled: RwLock::default(),
             flushed: Mutex::new(Version::ZERO),
             expired: AtomicU64::new(0),
+            folded: AtomicU64::new(0),
             remains: Waiting::default(),
         }
     }
@@ -147,6 +150,12 @@ impl Keyspace {
     #[must_use]
     pub fn expired(&self) -> u64 {
         self.expired.load(Ordering::Relaxed)
+    }
+
+    /// Entries with totals of several lives in one: folded here, or sent by a peer that has. Takes no lock.
+    #[must_use]
+    pub fn folded(&self) -> u64 {
+        self.folded.load(Ordering::Relaxed)
     }
 
     /// The first slot whose fingerprint is not what its entries say, for tests. Looks at everything.

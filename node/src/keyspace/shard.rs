@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use greenwich_proto::{
     entry::{EntryRef, layout},
     fingerprint::Presence,
-    hlc::Version,
+    hlc::{Stamp, Version},
     time::Wall,
 };
 
@@ -128,6 +128,8 @@ pub(super) struct Shard {
     pub(super) flushed: Version,
     /// No deadline in this shard is earlier.
     pub(super) next_deadline: Option<Wall>,
+    /// The totals of lives that were over as of this stamp are folded.
+    pub(super) folded_as_of: Stamp,
 }
 
 impl Shard {
@@ -141,6 +143,7 @@ impl Shard {
             prints: Prints::default(),
             flushed: Version::ZERO,
             next_deadline: None,
+            folded_as_of: Stamp::ZERO,
         }
     }
 

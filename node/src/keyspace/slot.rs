@@ -134,8 +134,13 @@ impl<'a> Slot<'a> {
         )
         .stamp;
         let mut totals = Vec::with_capacity(base.totals.as_bytes().len() + Totals::ENTRY_BYTES);
-        base.totals
-            .encode_with(&Total { actor, stamp, sum }, &mut totals);
+        let total = Total {
+            actor,
+            stamp,
+            sum,
+            folded: None,
+        };
+        base.totals.encode_with(&total, &mut totals);
         let totals = Totals::from_bytes(&totals).expect("totals stay in order");
         let bytes = layout::to_box(&EntryRef { totals, ..base });
         self.put(&layout::view(&bytes));

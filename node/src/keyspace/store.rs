@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     ops::{ControlFlow, Range},
+    sync::atomic::Ordering,
 };
 
 use greenwich_proto::{
@@ -41,6 +42,9 @@ impl Keyspace {
             sender,
             flushed: shard.flushed,
         };
+        if incoming.totals.has_folded() {
+            self.folded.fetch_add(1, Ordering::Relaxed);
+        }
         let local = shard.find(place, incoming.key).map(layout::view);
         match join(local.as_ref(), incoming, forgotten) {
             None | Some(Joined::Local) => false,
@@ -194,6 +198,10 @@ impl Store for Keyspace {
         self.settled.read().clone()
     }
 
+    fn has_folded(&self) -> bool {
+        self.folded() > 0
+    }
+
     fn husk_bytes(&self) -> u64 {
         self.usage().husk_bytes as u64
     }
@@ -208,6 +216,10 @@ impl Store for Keyspace {
             shard.put(place, &absent, now);
         }
         is_ended
+    }
+
+    fn keys(&self) -> Option<u64> {
+        Some(self.usage().keys as u64)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! What happens to keys while nobody asks for them: what has been deleted or has expired is forgotten once every region
-//! has heard of it, what has expired is counted and leaves the fingerprints, and what was flushed is freed.
+//! has heard of it, what has expired is counted and leaves the fingerprints, what lives that are over have counted is folded,
+//! and what was flushed is freed.
 
 use std::sync::atomic::Ordering;
 
@@ -23,6 +24,7 @@ impl Keyspace {
             if has_husks || has_deadlines || shard.tally.expiries.owes() {
                 self.tend_shard(&mut shard, now, &settled);
             }
+            self.fold(&mut shard, now, &settled);
         }
         (first + count) % SHARDS
     }

@@ -1,6 +1,7 @@
 //! The keyspace on its own, and two keyspaces that exchange what they hold.
 
 mod flush;
+mod folding;
 mod late;
 mod prints;
 mod walk;

@@ -31,7 +31,13 @@ pub use self::{
     serve::{Serving, serve},
     settings::Settings,
 };
-use crate::{client::Clients, config::Config, keyspace::Keyspace, resp, status::Link};
+use crate::{
+    client::Clients,
+    config::Config,
+    keyspace::Keyspace,
+    resp,
+    status::{Link, Loading},
+};
 
 /// What all connections share.
 pub struct Server {
@@ -63,6 +69,7 @@ pub struct Server {
     address: OnceLock<SocketAddr>,
     /// Locked for a moment by whoever holds other locks: nothing is locked while this is.
     links: Mutex<Arc<[Link]>>,
+    loading: Mutex<Option<Loading>>,
 }
 
 impl fmt::Debug for Server {
@@ -115,6 +122,7 @@ impl Server {
             bind: client.bind,
             address: OnceLock::new(),
             links: Mutex::default(),
+            loading: Mutex::default(),
             counters: Counters::new(client.thread_count()),
             acknowledged,
             news: Mutex::default(),
@@ -141,6 +149,17 @@ impl Server {
     #[must_use]
     pub fn links(&self) -> Arc<[Link]> {
         Arc::clone(&self.links.lock())
+    }
+
+    /// Tells how far the node is that loads; `None` when clients are served.
+    pub fn tell_loading(&self, loading: Option<Loading>) {
+        *self.loading.lock() = loading;
+    }
+
+    /// How far the node was when somebody told last, while it loads.
+    #[must_use]
+    pub fn loading(&self) -> Option<Loading> {
+        self.loading.lock().clone()
     }
 
     /// Forty digits that differ between regions and between lives, as redis-server's run id.

@@ -62,7 +62,8 @@ pub const fn epoch_at(wall: Wall) -> u64 {
 
 /// A hash of all registers of an entry: it differs after every write. The bytes of the value are left out, because their
 /// version stands for them, and so is the version of a base that is no value, and of the deadline that was taken from it:
-/// regions forget both at different times.
+/// regions forget both at different times. Of a counter, what an origin has added in all of its lives counts: some regions
+/// have folded that of lives that are over, and others have not yet.
 #[inline]
 #[must_use]
 pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
@@ -97,14 +98,12 @@ pub fn fingerprint(key: KeyHash, entry: &EntryRef<'_>) -> u64 {
 }
 
 fn with_totals(print: u64, totals: &Totals<'_>) -> u64 {
-    totals.iter().fold(print, |print, total| {
-        let sum = total.sum.to_bits().cast_unsigned();
-        let print = mix(
-            print,
-            total.actor.incarnation,
-            u64::from(total.actor.origin.0),
-        );
-        let print = mix(print, total.stamp.0, sum as u64);
+    totals.shares().fold(print, |print, share| {
+        let sum = share.sum.to_bits().cast_unsigned();
+        let several = |check| 1 << 8 | u64::from(check) << 16;
+        let origin = u64::from(share.actor.origin.0) | share.folded.map_or(0, several);
+        let print = mix(print, share.actor.incarnation, origin);
+        let print = mix(print, share.stamp.0, sum as u64);
         mix(print, (sum >> u64::BITS) as u64, 0)
     })
 }
@@ -337,8 +336,13 @@ mod tests {
                 origin,
                 incarnation,
             };
-            let sum = Decimal::from(sum);
-            Totals::EMPTY.encode_with(&Total { actor, stamp, sum }, &mut totals);
+            let total = Total {
+                actor,
+                stamp,
+                sum: Decimal::from(sum),
+                folded: None,
+            };
+            Totals::EMPTY.encode_with(&total, &mut totals);
         }
         totals
     }

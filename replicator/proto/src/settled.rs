@@ -8,10 +8,13 @@
 //!   eu-west  ───────────────────────────────┤
 //!   ap-south ──────────┤ behind: away since ╌╌╌╌ what it writes meanwhile is news when it comes back
 //! ```
+//!
+//! While nobody is away, it says also which lives are over for good.
 
 use crate::{
-    entry::EntryRef,
+    entry::{EntryRef, totals::Total},
     hlc::{Origin, Stamp, Version},
+    lives::Ended,
 };
 
 /// What every region has heard of.
@@ -19,6 +22,7 @@ use crate::{
 pub struct Settled {
     stamp: Stamp,
     behind: Vec<(Origin, (Stamp, Stamp))>,
+    ended: Ended,
 }
 
 impl Settled {
@@ -28,8 +32,11 @@ impl Settled {
     /// Everything up to `stamp`.
     #[must_use]
     pub const fn up_to(stamp: Stamp) -> Self {
-        let behind = Vec::new();
-        Self { stamp, behind }
+        Self {
+            stamp,
+            behind: Vec::new(),
+            ended: Ended::NONE,
+        }
     }
 
     /// As this, but for what a region wrote between two stamps, of which neither belongs to it.
@@ -37,6 +44,24 @@ impl Settled {
     pub fn but_for(mut self, origin: Origin, between: (Stamp, Stamp)) -> Self {
         self.behind.push((origin, between));
         self
+    }
+
+    /// As this, with lives of which every region has heard everything.
+    #[must_use]
+    pub fn with_ended(self, ended: Ended) -> Self {
+        Self { ended, ..self }
+    }
+
+    /// Whether every region holds this total, or what it was folded into, and none will hold another one of the same life.
+    #[must_use]
+    pub fn is_final(&self, total: &Total) -> bool {
+        self.ended.has(total.actor) && self.has(total.version())
+    }
+
+    /// Since when the same lives are over.
+    #[must_use]
+    pub const fn ended_as_of(&self) -> Stamp {
+        self.ended.as_of()
     }
 
     /// Up to where everything was heard of whoever was not away.

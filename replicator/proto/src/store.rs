@@ -55,6 +55,11 @@ pub trait Store {
     /// What was given to [`Self::settle`] last.
     fn settled(&self) -> Settled;
 
+    /// Whether totals of several lives were ever folded into one in what is held.
+    fn has_folded(&self) -> bool {
+        false
+    }
+
     /// Bytes of what is remembered of the dead.
     fn husk_bytes(&self) -> u64 {
         0
@@ -63,6 +68,11 @@ pub trait Store {
     /// Drops a key that has ended elsewhere, if nothing was written to it since `newest`. Returns whether it has.
     fn drop_ended(&self, _key: &[u8], _newest: Stamp, _now: Wall) -> bool {
         false
+    }
+
+    /// About how many keys clients see; `None` where nobody counts them.
+    fn keys(&self) -> Option<u64> {
+        None
     }
 
     /// Calls `visit` with encoded entries in the order of an internal position, from `position` on, until about

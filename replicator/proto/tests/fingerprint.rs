@@ -117,6 +117,7 @@ fn written(key: &[u8], version: Version, deed: Deed, before: &[Write]) -> Box<[u
                 actor,
                 stamp: version.stamp,
                 sum: Decimal::from(1),
+                folded: None,
             };
             layout::to_box(&EntryRef {
                 totals: in_order(&alone(&total)),
@@ -389,6 +390,7 @@ fn value(key: &[u8], epoch: u64, deadline: Option<u64>, counted: Option<u64>) ->
         actor,
         stamp: Stamp::at(start_of(epoch)),
         sum: Decimal::from(1),
+        folded: None,
     };
     let totals = counted.map_or_else(Vec::new, |epoch| alone(&total(epoch)));
     let entry = EntryRef {
@@ -457,6 +459,7 @@ fn counts_on_what_was_deleted_are_the_same_whether_it_is_remembered_or_not() {
         actor,
         stamp: at(3_000).stamp,
         sum: Decimal::from(1),
+        folded: None,
     };
     let counted = alone(&total);
     let forgotten = EntryRef {

@@ -1,8 +1,8 @@
 //! What regions forget changes nothing that a client sees: whoever has dropped a key that had ended, and whoever has not,
 //! they come to the same as if all remembered everything.
 //!
-//! Everybody has heard what was written up to [`SETTLED`]. Some regions have dropped what is dead of it, then each goes on
-//! writing by itself, and they tell each other in any order.
+//! Everybody has heard what was written up to [`SETTLED`]. Some regions have dropped what is dead of it and folded what lives
+//! that are over have counted, then each goes on writing by itself, and they tell each other in any order.
 
 mod common;
 
@@ -61,6 +61,26 @@ fn version(region: usize, ms: u64) -> Version {
     }
 }
 
+/// Each region has lived twice in the settled past, and lives since.
+fn life(ms: u64) -> u64 {
+    match ms {
+        0..30 => 1,
+        30..=SETTLED => 2,
+        _ => 3,
+    }
+}
+
+/// The entry with what lives that are over have counted in one.
+fn folded(entry: &Owned) -> Owned {
+    let entry = entry.view();
+    let totals = entry.totals.fold(|total| total.actor.incarnation < 3);
+    let totals = totals.as_deref().map(Totals::from_bytes);
+    let totals = totals.map_or(entry.totals, |totals| totals.expect("in order"));
+    Owned {
+        bytes: layout::to_box(&EntryRef { totals, ..entry }),
+    }
+}
+
 /// What a region holds after a client's command, as the keyspace has it.
 fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Owned> {
     let now = Wall(ms);
@@ -95,13 +115,14 @@ fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Own
             };
             let actor = Actor {
                 origin: version.origin,
-                incarnation: 1,
+                incarnation: life(ms),
             };
             let sum = base.totals.of(actor).checked_add(Decimal::from(amount));
             let total = Total {
                 actor,
                 stamp: version.stamp,
                 sum: sum.expect("small numbers"),
+                folded: None,
             };
             base.totals.encode_with(&total, &mut totals);
             let totals = Totals::from_bytes(&totals).expect("totals stay in order");
@@ -128,14 +149,17 @@ fn is_forgettable(entry: &Owned) -> bool {
     after.is_some_and(|after| after <= Stamp::at(Wall(SETTLED)))
 }
 
-/// What each region holds after it wrote for itself, where some have dropped what had ended.
+/// What each region holds after it wrote for itself, where some have dropped what had ended, and folded.
 fn apart(
     settled: Option<&Owned>,
     deeds: &[(usize, Deed)],
     forgets: [bool; REGIONS],
 ) -> [Option<Owned>; REGIONS] {
-    let kept = |forgets: bool| settled.filter(|held| !(forgets && is_forgettable(held)));
-    let mut regions = forgets.map(|forgets| kept(forgets).cloned());
+    let kept = |forgets: bool| match settled? {
+        held if forgets => (!is_forgettable(held)).then(|| folded(held)),
+        held => Some(held.clone()),
+    };
+    let mut regions = forgets.map(kept);
     for (at, &(region, deed)) in (1..).zip(deeds) {
         let next = after(regions[region].as_ref(), region, SETTLED + at * 10, deed);
         regions[region] = next;

@@ -34,13 +34,18 @@ fn joined(local: &Owned, incoming: &Owned) -> Owned {
 
 /// Whether `upper` is at or above `lower` in every part.
 fn covers(upper: &EntryRef<'_>, lower: &EntryRef<'_>) -> bool {
+    let is_at_or_above = |up: &Total, low: &Total| {
+        let is_same = (up.actor, up.folded.is_some()) == (low.actor, low.folded.is_some());
+        let is_of_it = up.actor.origin == low.actor.origin
+            && up.actor.incarnation >= low.actor.incarnation
+            && up.stamp >= low.stamp;
+        is_same && (up.stamp, up.sum) >= (low.stamp, low.sum) || up.folded.is_some() && is_of_it
+    };
     let totals = upper.version > lower.version
-        || lower.totals.iter().all(|low| {
-            upper
-                .totals
-                .iter()
-                .any(|up| up.actor == low.actor && (up.stamp, up.sum) >= (low.stamp, low.sum))
-        });
+        || lower
+            .totals
+            .iter()
+            .all(|low| upper.totals.iter().any(|up| is_at_or_above(&up, &low)));
     (upper.version, upper.body) >= (lower.version, lower.body)
         && upper.deadline >= lower.deadline
         && totals
@@ -59,6 +64,7 @@ fn full(first: u64) -> Vec<u8> {
                 actor,
                 stamp: Stamp(incarnation),
                 sum: Decimal::from(1),
+                folded: None,
             };
             let mut bytes = Vec::new();
             Totals::EMPTY.encode_with(&total, &mut bytes);

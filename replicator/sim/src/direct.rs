@@ -41,6 +41,10 @@ impl Store for Direct {
         self.0.settled()
     }
 
+    fn has_folded(&self) -> bool {
+        self.0.has_folded()
+    }
+
     fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
         self.0.drop_ended(key, newest, now)
     }

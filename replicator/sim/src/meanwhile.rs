@@ -75,6 +75,10 @@ impl<S: Store> Store for Meanwhile<'_, S> {
         self.store.settled()
     }
 
+    fn has_folded(&self) -> bool {
+        self.store.has_folded()
+    }
+
     fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
         self.store.drop_ended(key, newest, now)
     }

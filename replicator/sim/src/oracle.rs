@@ -18,7 +18,11 @@ use std::{
 };
 
 use greenwich_proto::{
-    entry::{EntryRef, totals::Actor},
+    decimal::Decimal,
+    entry::{
+        EntryRef,
+        totals::{Actor, Total},
+    },
     hlc::{Origin, Stamp, Version},
     settled::Settled,
     time::Wall,
@@ -54,10 +58,13 @@ impl Held<'_> {
                 stamp,
                 ..
             } => {
-                let has_it = |entry: &EntryRef<'_>| {
-                    let mut totals = entry.totals.iter();
-                    totals.any(|total| total.actor == *actor && total.stamp >= *stamp)
+                let total = Total {
+                    actor: *actor,
+                    stamp: *stamp,
+                    sum: Decimal::ZERO,
+                    folded: None,
                 };
+                let has_it = |entry: &EntryRef<'_>| entry.totals.counts(&total);
                 base > *of || self.entry.is_some_and(has_it)
             }
         }
@@ -97,6 +104,15 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it ended what the key was, or may.
+    const fn may_end(&self) -> bool {
+        match self {
+            Self::Base { body, deadline, .. } => body.is_none() || deadline.is_some(),
+            Self::Deadline { .. } => true,
+            Self::Count { .. } => false,
+        }
+    }
+
     /// When and where it was accepted.
     #[must_use]
     pub const fn made_at(&self) -> Version {
@@ -148,6 +164,8 @@ pub struct Oracle {
     known: Vec<BTreeMap<Key, Known>>,
     /// Keys that a region wrote of which others had not heard when they stopped to wait for it.
     contested: BTreeSet<Key>,
+    /// Keys of which an end died with the only nodes that had it.
+    ends_lost: BTreeSet<Key>,
     /// By how much the clocks of two regions may differ.
     clock_error: Duration,
 }
@@ -160,6 +178,7 @@ impl Oracle {
             effects: BTreeMap::new(),
             known: vec![BTreeMap::new(); regions],
             contested: BTreeSet::new(),
+            ends_lost: BTreeSet::new(),
             clock_error,
         }
     }
@@ -303,12 +322,9 @@ impl Oracle {
     /// Whether what a key is depends on which ends were forgotten before the writes of a region that was away arrived.
     #[must_use]
     pub fn is_contested(&self, key: Key) -> bool {
-        let may_end = |effect: &Effect| match effect {
-            Effect::Base { body, deadline, .. } => body.is_none() || deadline.is_some(),
-            Effect::Deadline { .. } => true,
-            Effect::Count { .. } => false,
-        };
-        self.contested.contains(&key) && self.effects(key).iter().any(may_end)
+        let may_have_ended =
+            || self.ends_lost.contains(&key) || self.effects(key).iter().any(Effect::may_end);
+        self.contested.contains(&key) && may_have_ended()
     }
 
     /// How many keys are.
@@ -336,6 +352,9 @@ impl Oracle {
                 let is_lost = lost.contains(&(key, at - 1));
                 if is_lost {
                     gone.push((key, effect.clone()));
+                }
+                if is_lost && effect.may_end() {
+                    self.ends_lost.insert(key);
                 }
                 !is_lost
             });

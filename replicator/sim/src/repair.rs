@@ -281,7 +281,8 @@ impl<'a> Pair<'a> {
             | Control::Hearsay(_)
             | Control::Over(_)
             | Control::Regions(_)
-            | Control::Twin(_) => return,
+            | Control::Twin(_)
+            | Control::Count(_) => return,
         };
         *kind += bytes.len() as u64;
     }

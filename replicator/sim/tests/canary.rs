@@ -1,6 +1,8 @@
 //! The simulator can fail: each bug that is planted here must be caught within a few seeds. A bug sits between the sessions
 //! and the real keyspace, so the product knows nothing of it.
 
+mod common;
+
 use std::{
     ops::Range,
     sync::{
@@ -9,15 +11,17 @@ use std::{
     },
 };
 
+use common::many_lives;
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     decimal::Decimal,
     entry::{
         Deadline, EntryRef, layout,
-        totals::{Total, Totals},
+        totals::{Actor, Total, Totals},
     },
     fingerprint::{end_of, epoch_at, fingerprint},
-    hlc::{Stamp, Version},
+    hlc::{Origin, Stamp, Version},
+    lives::{Ended, Known},
     members::Members,
     settled::Settled,
     slots::{KeyHash, SLOTS},
@@ -66,6 +70,8 @@ enum Bug {
     ClaimsAtOnceWhenAdded,
     /// A node that ran before its region was added again is let in, with what it holds.
     AdmitsNodesFromBefore,
+    /// What lives have counted that are not over is folded.
+    FoldsWhatLives,
 }
 
 impl Bug {
@@ -227,7 +233,8 @@ impl Store for Planted {
             | Bug::RelaysTwice
             | Bug::ForgetsDeadlines
             | Bug::ClaimsAtOnceWhenAdded
-            | Bug::AdmitsNodesFromBefore => {
+            | Bug::AdmitsNodesFromBefore
+            | Bug::FoldsWhatLives => {
                 return self.keyspace.join(entries, forgot, now);
             }
         };
@@ -246,10 +253,12 @@ impl Store for Planted {
     }
 
     fn settle(&self, settled: Settled) {
-        let early = Stamp(settled.stamp().0 + (60_000 << 16));
-        let forgets_at_once = self.bug == Bug::ForgetsAtOnce;
-        self.keyspace.settle(if forgets_at_once {
+        let as_of = settled.stamp();
+        let early = Stamp(as_of.0 + (60_000 << 16));
+        self.keyspace.settle(if self.bug == Bug::ForgetsAtOnce {
             Settled::up_to(early)
+        } else if self.bug == Bug::FoldsWhatLives {
+            settled.with_ended(Ended::before(all_lives(), as_of))
         } else {
             settled
         });
@@ -287,6 +296,15 @@ impl Store for Planted {
     fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
         self.keyspace.list_slots(slots, visit);
     }
+}
+
+/// No life begins later.
+fn all_lives() -> Known {
+    let last = |origin| Actor {
+        origin: Origin(origin),
+        incarnation: u64::MAX,
+    };
+    (0..=u8::MAX).map(last).collect()
 }
 
 fn claim_what_it_lacks(frame: Control) -> Control {
@@ -354,7 +372,11 @@ fn caught(bug: Bug, seeds: u64) -> Option<(u64, &'static str)> {
             bug,
             joins: AtomicU64::new(0),
         };
-        let mut swarm = Swarm::draw(seed);
+        let mut swarm = if bug == Bug::FoldsWhatLives {
+            many_lives(seed)
+        } else {
+            Swarm::draw(seed)
+        };
         // Flushes are rare otherwise.
         swarm.mix.flush = if bug == Bug::IgnoresFlush {
             20
@@ -402,7 +424,7 @@ fn without_a_bug_nothing_is_caught() {
 }
 
 /// Bugs with the number of seeds within which each must be caught.
-const BUGS: [(Bug, u64); 17] = [
+const BUGS: [(Bug, u64); 18] = [
     (Bug::LastArrivalWins, 20),
     (Bug::AcknowledgesUnapplied, 20),
     (Bug::ForgetsAtOnce, 20),
@@ -420,6 +442,7 @@ const BUGS: [(Bug, u64); 17] = [
     (Bug::ForgetsDeadlines, 20),
     (Bug::ClaimsAtOnceWhenAdded, 40),
     (Bug::AdmitsNodesFromBefore, 40),
+    (Bug::FoldsWhatLives, 20),
 ];
 
 #[test]

@@ -32,6 +32,7 @@ fn two_hundred_seeds_end_equal_to_the_oracle() {
         "clients come while batches are built"
     );
     assert!(sum(|run| run.restarts) > 10, "nodes restart");
+    assert!(sum(|run| run.folded) > 0, "lives that are over are folded");
     assert!(sum(|run| run.refusals) > 10, "clocks are refused");
     assert!(sum(|run| run.removed) > 50, "regions are removed");
     let (added, again) = (sum(|run| run.added), sum(|run| run.added_again));
@@ -43,9 +44,10 @@ fn two_hundred_seeds_end_equal_to_the_oracle() {
         summaries.iter().filter(|run| run.sweeps > 20).count() > 5,
         "logs overflow"
     );
+    // Where regions were given up, what they tore apart is excused.
     let strict = summaries.iter().filter(|run| !run.is_excused);
     assert!(
-        strict.clone().count() > 150 && strict.filter(|run| run.sweeps > 20).count() > 5,
+        strict.clone().count() > 100 && strict.filter(|run| run.sweeps > 20).count() > 5,
         "units are looked at while logs overflow"
     );
 }

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use super::super::nodes::Answer;
 use super::table;
 use crate::server::process::wall;
-use crate::status::{EmulatedLink, Link, RESTART_NOTE, Status};
+use crate::status::{EmulatedLink, Link, Loading, RESTART_NOTE, Status};
 
 /// All regions, all links, and what needs a sentence.
 pub(super) fn render(answers: &[Answer]) -> String {
@@ -39,12 +39,7 @@ fn regions(answers: &[Answer]) -> comfy_table::Table {
         rows.add_row([
             status.region.clone(),
             status.id.to_string(),
-            if status.is_ready() {
-                "ready"
-            } else {
-                "not ready"
-            }
-            .into(),
+            readiness(status),
             status.keys.to_string(),
             bytes(status.memory.resident_bytes),
             format!("{:.0}/s", status.commands.per_second),
@@ -54,6 +49,15 @@ fn regions(answers: &[Answer]) -> comfy_table::Table {
         ]);
     }
     rows
+}
+
+fn readiness(status: &Status) -> String {
+    let percent = status.loading.as_ref().and_then(Loading::percent);
+    match percent {
+        _ if status.is_ready() => "ready".into(),
+        Some(percent) => format!("loading, {percent:.0} %"),
+        None => "not ready".into(),
+    }
 }
 
 fn links<'a>(statuses: impl Iterator<Item = &'a Status>) -> comfy_table::Table {
@@ -133,6 +137,7 @@ fn remarks(answers: &[Answer]) -> Vec<String> {
                 .iter()
                 .filter_map(|link| released(status, link)),
         );
+        lines.extend(status.links.iter().filter_map(|link| way(status, link)));
         rehearsal |= status.links.iter().any(|link| link.emulation.is_some());
         lines.extend(updates(status));
     }
@@ -180,10 +185,29 @@ fn released(status: &Status, link: &Link) -> Option<String> {
     })
 }
 
+/// The way around a link that is not up.
+fn way(status: &Status, link: &Link) -> Option<String> {
+    let via = link.via.as_ref()?;
+    Some(format!(
+        "What {} writes arrives in {} via {}, {:.1} s behind; {} updates of {} came so.",
+        link.region,
+        status.region,
+        via.regions.join(", "),
+        via.behind_ms as f64 / 1e3,
+        via.relayed.updates,
+        bytes(via.relayed.bytes)
+    ))
+}
+
 fn state(link: &Link) -> String {
+    let silent = if link.silent { ", silent" } else { "" };
+    let via = link.via.as_ref();
+    let via = via.map(|via| format!(", via {}", via.regions.join(", ")));
     let sweeping = if link.sweeping { ", sweeping" } else { "" };
     let released = if link.released { ", released" } else { "" };
-    format!("{}{sweeping}{released}", link.state.name())
+    let via = via.unwrap_or_default();
+    let state = link.state.name();
+    format!("{state}{silent}{released}{via}{sweeping}")
 }
 
 /// How far the peer's clock is ahead; a fraction of a millisecond says nothing.
@@ -219,7 +243,7 @@ fn emulation(link: &EmulatedLink) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{LinkState, Updates};
+    use crate::status::{LinkState, Relayed, Updates, Via};
 
     fn answers() -> Vec<Answer> {
         let status = Status {
@@ -289,6 +313,26 @@ mod tests {
             text.contains("down, released") && text.contains(line),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_way_around_a_link_that_is_down_is_told() {
+        let mut answers = answers();
+        let link = &mut answers[0].status.as_mut().unwrap().links[0];
+        link.state = LinkState::Down;
+        link.via = Some(Via {
+            regions: vec!["ap-south".into()],
+            behind_ms: 740,
+            relayed: Relayed {
+                updates: 12,
+                bytes: 1536,
+            },
+        });
+        let text = render(&answers);
+        let line = "What eu-west writes arrives in us-east via ap-south, 0.7 s behind; 12 updates of 1.5 KiB came so.";
+        for part in ["down, via ap-south", line] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
     }
 
     #[test]

@@ -121,12 +121,18 @@ pub fn is_over(
 
 /// What an incoming entry stands on, beside what is held.
 fn footing(held: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten<'_>) -> Footing {
+    let is_dead = incoming.body == Body::Dead;
+    let stands_for = |base: Version| {
+        let dropped = || dropped_by_sender(held, incoming, forgotten.sender);
+        let is_behind = is_dead && base <= held.version;
+        is_behind.then(dropped).flatten().unwrap_or(base)
+    };
     // What a region that was away brought may be older than what was forgotten here and is heard again.
-    let is_older = held.version > forgotten.flushed && held.version < incoming.version;
+    let is_brought = held.version > forgotten.flushed;
+    let is_older = is_brought && held.version < stands_for(incoming.version);
     if forgotten.local.has_all_of(incoming) && !is_older {
         return Footing::Replay;
     }
-    let is_dead = incoming.body == Body::Dead;
     let mut base = incoming.version;
     if was_dropped_here(held, incoming, forgotten) {
         if is_dead {
@@ -138,9 +144,7 @@ fn footing(held: &EntryRef<'_>, incoming: &EntryRef<'_>, forgotten: Forgotten<'_
     if counts_on_what_ended(held, incoming, forgotten.local) {
         return Footing::Ended;
     }
-    if is_dead && base <= held.version {
-        base = dropped_by_sender(held, incoming, forgotten.sender).unwrap_or(base);
-    }
+    let base = stands_for(base);
     if base < forgotten.flushed {
         Footing::Flushed
     } else {
@@ -197,7 +201,7 @@ fn counts_on_what_ended(held: &EntryRef<'_>, incoming: &EntryRef<'_>, local: &Se
         && incoming
             .totals
             .iter()
-            .any(|total| local.has(total.version()) && !is_counted(held, &total))
+            .any(|total| local.has(total.version()) && !held.totals.counts(&total))
 }
 
 /// The base that an incoming older one stands for, if its sender has heard of the held entry and has dropped it since:
@@ -223,17 +227,11 @@ fn dropped_by_sender(
 /// one for what it has counted since.
 fn is_without(incoming: &EntryRef<'_>, held: &EntryRef<'_>, sender: &Settled) -> bool {
     let is_counted_there =
-        |total: &Total| !sender.has(total.version()) || is_counted(incoming, total);
+        |total: &Total| !sender.has(total.version()) || incoming.totals.counts(total);
     let is_older = incoming.deadline.version < held.deadline.version
         || incoming.version < held.version
         || !held.totals.iter().all(|total| is_counted_there(&total));
     held.deadline.at.is_some() && is_older
-}
-
-/// Whether an entry holds a total, or a newer one of the same actor.
-fn is_counted(entry: &EntryRef<'_>, total: &Total) -> bool {
-    let mut totals = entry.totals.iter();
-    totals.any(|held| held.actor == total.actor && held.stamp >= total.stamp)
 }
 
 /// Whether an older entry holds what came before `base`: its sender, whose wall clock is behind, has yet to see the
@@ -276,6 +274,7 @@ mod tests {
         decimal::Decimal,
         entry::totals::Actor,
         hlc::{Origin, Stamp},
+        time::Wall,
     };
 
     const KEY: &[u8] = b"key";
@@ -309,6 +308,7 @@ mod tests {
                 },
                 stamp: Stamp(stamp),
                 sum: Decimal::from(1),
+                folded: None,
             };
             let mut next = Vec::new();
             Totals::trusted(&totals).encode_with(&total, &mut next);
@@ -349,6 +349,29 @@ mod tests {
         let older = value(by(1, 30));
         let deleted = EntryRef::absent(KEY, by(3, 50));
         assert_eq!(comes(Some(&older), &deleted), (true, false));
+    }
+
+    #[test]
+    fn what_counts_on_nothing_outlives_what_was_brought_late_and_has_ended() {
+        let counted = totals(&[(1, 90)]);
+        let incoming = counter(&counted);
+        let mut held = value(by(3, 60));
+        held.deadline.at = Some(Wall(0));
+        let settled = Settled::up_to(Stamp(100));
+        let forgotten = Forgotten {
+            local: &settled,
+            sender: &settled,
+            ..Forgotten::default()
+        };
+        let on_its_end = EntryRef {
+            totals: incoming.totals,
+            ..EntryRef::absent(KEY, held.expiry_base())
+        };
+        let expected = Joined::Mixed(layout::to_box(&on_its_end));
+        assert_eq!(join(Some(&held), &incoming, forgotten), Some(expected));
+        held.deadline.at = None;
+        let still_there = join(Some(&held), &incoming, forgotten);
+        assert_eq!(still_there, Some(Joined::Local));
     }
 
     #[test]

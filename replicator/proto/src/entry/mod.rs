@@ -8,7 +8,7 @@
 //! - *totals*: for counters, what each origin has added to this base so far.
 //!
 //! ```text
-//!   visible value = base + Σ totals          join = newest base, newest deadline, per origin the newest total
+//!   visible value = base + Σ totals          join = newest base, newest deadline, per life of an origin the newest total
 //! ```
 //!
 //! The bytes of an entry are the same in memory and on the wire ([`layout`]); this module knows neither maps nor locks.

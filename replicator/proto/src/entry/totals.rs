@@ -1,11 +1,15 @@
 //! Running totals of a counter, one per origin and incarnation, in their encoded form.
 //!
 //! Only the node that owns a total changes it, and every change carries a later stamp, so the newest is the largest
-//! in the sense of the join. A restarted node is a new incarnation and starts a new total.
+//! in the sense of the join. A restarted node is a new incarnation and starts a new total; those of lives that are over are
+//! [`folded`] into one.
 //!
 //! Their number is bounded by what the layout can count. Of more, the newest stay, by the order of stamp and actor. That
 //! keeps the join a semilattice: joins only move totals up in that order, so what is dropped once stays below as many
-//! others, and is among the newest of no later join either.
+//! others, and is among the newest of no later join either. Where a folded total takes the place of some that were kept, what was
+//! dropped before does not come back: then a join is none, but regions that differ so still come to the same by repair.
+
+mod folded;
 
 use std::cmp::Ordering;
 
@@ -26,7 +30,7 @@ pub struct Actor {
     pub incarnation: u64,
 }
 
-/// What one actor has added to a base.
+/// What one actor has added to a base, or all lives of its region up to its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Total {
     /// Who.
@@ -35,6 +39,8 @@ pub struct Total {
     pub stamp: Stamp,
     /// The sum of everything that it added.
     pub sum: Decimal,
+    /// That of one life has none; a folded one has the check sum of what was folded, 15 bits.
+    pub folded: Option<u16>,
 }
 
 impl Total {
@@ -49,28 +55,35 @@ impl Total {
         let (origin, rest) = bytes.split_at(1);
         let (incarnation, rest) = rest.split_at(8);
         let (stamp, sum) = rest.split_at(8);
+        let (incarnation, folded) = folded::unmark(u64_le(incarnation));
         Self {
             actor: Actor {
                 origin: Origin(origin[0]),
-                incarnation: u64_le(incarnation),
+                incarnation,
             },
             stamp: Stamp(u64_le(stamp)),
             sum: Decimal::from_bits(i128::from_le_bytes(
                 sum.try_into().expect("split to 16 bytes"),
             )),
+            folded,
         }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.actor.origin.0);
-        out.extend_from_slice(&self.actor.incarnation.to_le_bytes());
+        out.extend_from_slice(&folded::mark(self).to_le_bytes());
         out.extend_from_slice(&self.stamp.0.to_le_bytes());
         out.extend_from_slice(&self.sum.to_bits().to_le_bytes());
     }
 
-    /// The order in which a total of one actor replaces another. The sum breaks ties that no correct node produces.
+    /// The order of totals: a folded one stands behind that of its actor.
+    fn place(&self) -> (Actor, bool) {
+        (self.actor, self.folded.is_some())
+    }
+
+    /// The order in which a total of one place replaces another. The sum breaks ties that no correct node produces.
     fn replaces(&self, other: &Self) -> bool {
-        (self.stamp, self.sum) > (other.stamp, other.sum)
+        (self.stamp, self.sum, self.folded) > (other.stamp, other.sum, other.folded)
     }
 }
 
@@ -92,13 +105,17 @@ impl<'a> Totals<'a> {
     /// No total: a plain value.
     pub const EMPTY: Self = Self(&[]);
 
-    /// Checks that `bytes` are whole totals in strictly increasing order of their actors, and not too many.
+    /// Checks that `bytes` are whole totals in strictly increasing order of their actors, not too many, and none that another
+    /// one covers.
     #[must_use]
     pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
         let totals = Self(bytes);
         let whole =
             bytes.len().is_multiple_of(TOTAL_BYTES) && bytes.len() / TOTAL_BYTES <= Self::COUNT_MAX;
-        (whole && totals.iter().is_sorted_by(|a, b| a.actor < b.actor)).then_some(totals)
+        let is_sound = whole
+            && totals.iter().is_sorted_by(|a, b| a.place() < b.place())
+            && folded::is_without_covered(&totals);
+        is_sound.then_some(totals)
     }
 
     /// `bytes` that [`Self::from_bytes`] accepted before.
@@ -119,16 +136,16 @@ impl<'a> Totals<'a> {
     }
 
     /// The totals in the order of their actors.
-    pub fn iter(&self) -> impl Iterator<Item = Total> + use<'a> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Total> + use<'a> {
         let (totals, _) = self.0.as_chunks::<TOTAL_BYTES>();
         totals.iter().map(Total::decode)
     }
 
-    /// What `actor` has added.
+    /// What `actor` has added, as far as that was not folded.
     #[must_use]
     pub fn of(&self, actor: Actor) -> Decimal {
         self.iter()
-            .find(|total| total.actor == actor)
+            .find(|total| total.place() == (actor, false))
             .map_or(Decimal::ZERO, |total| total.sum)
     }
 
@@ -141,10 +158,10 @@ impl<'a> Totals<'a> {
     fn encode_all_with(&self, total: &Total, out: &mut Vec<u8>) {
         let mut pending = Some(total);
         for kept in self.iter() {
-            if pending.is_some_and(|total| total.actor <= kept.actor) {
+            if pending.is_some_and(|total| total.place() <= kept.place()) {
                 total.encode(out);
                 pending = None;
-                if kept.actor == total.actor {
+                if kept.place() == total.place() {
                     continue;
                 }
             }
@@ -155,13 +172,14 @@ impl<'a> Totals<'a> {
         }
     }
 
-    /// Writes the newest total of every actor of either side; of too many, the newest.
+    /// Writes the newest total of every actor of either side that no folded one covers; of too many, the newest.
     pub(crate) fn encode_join(&self, other: &Self, out: &mut Vec<u8>) {
         self.encode_join_within(other, Self::COUNT_MAX, out);
     }
 
     fn encode_join_within(&self, other: &Self, count_max: usize, out: &mut Vec<u8>) {
         self.encode_all_joined(other, out);
+        folded::drop_covered(out);
         keep_newest(out, count_max);
     }
 
@@ -169,7 +187,7 @@ impl<'a> Totals<'a> {
         let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
         loop {
             let order = match (left.peek(), right.peek()) {
-                (Some(a), Some(b)) => a.actor.cmp(&b.actor),
+                (Some(a), Some(b)) => a.place().cmp(&b.place()),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (None, None) => return,
@@ -216,13 +234,18 @@ mod tests {
     fn encoded(totals: &[(u8, u64, i64)]) -> Vec<u8> {
         let mut encoded = Vec::new();
         for &(origin, stamp, sum) in totals {
-            let (origin, stamp, sum) = (Origin(origin), Stamp(stamp), Decimal::from(sum));
             let actor = Actor {
-                origin,
+                origin: Origin(origin),
                 incarnation: 1,
             };
+            let total = Total {
+                actor,
+                stamp: Stamp(stamp),
+                sum: Decimal::from(sum),
+                folded: None,
+            };
             let mut one = Vec::new();
-            Total { actor, stamp, sum }.encode(&mut one);
+            total.encode(&mut one);
             encoded = joined(&encoded, &one);
         }
         encoded

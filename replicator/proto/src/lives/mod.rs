@@ -41,8 +41,11 @@
 //!
 //! This module knows stamps and incarnations; it does not know keys, or how a transfer travels.
 
+mod ended;
 mod gap;
 mod hearsay;
+mod loading;
+mod received;
 mod released;
 mod seats;
 
@@ -60,7 +63,10 @@ use crate::{
     time::Time,
     wire::control::{Hearsay, Standing, Watermark},
 };
+pub use ended::Ended;
 pub use gap::Gap;
+pub use loading::Loading;
+use received::Received;
 use released::Horizon;
 
 /// An incarnation is a time in milliseconds: the year 10889 is the last that fits. Above it stands how often the region was
@@ -99,6 +105,10 @@ struct Peer {
     /// Zero when none was heard of.
     incarnation: u64,
     is_linked: bool,
+    /// Whether this life knows what a folded total is, as far as was heard.
+    reads_folded: bool,
+    /// Whether nothing arrives over that link.
+    is_silent: bool,
     /// Whether it refuses this node, and serves in its place or without it.
     turned_away: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
@@ -117,27 +127,6 @@ struct Peer {
     received: Option<Received>,
 }
 
-/// What a transfer from a peer has brought.
-#[derive(Debug)]
-enum Received {
-    /// Everything that the peer held when it knew these lives.
-    With(Known),
-    /// Less than what it holds now, perhaps, or what it has forgotten: until both are found to hold the same.
-    TooLittle,
-    /// All that a release before transfers were told of can bring.
-    AllItCan,
-}
-
-impl Received {
-    fn includes(&self, origin: Origin, incarnation: u64) -> bool {
-        match self {
-            Self::With(known) => known.of(origin) >= incarnation,
-            Self::TooLittle => false,
-            Self::AllItCan => true,
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Inner {
     peers: Vec<Peer>,
@@ -148,6 +137,7 @@ struct Inner {
     /// What is held here was in doubt until then: a life was heard of, or a peer's repair brought something.
     in_doubt_until: Stamp,
     settled: Settled,
+    ended: Ended,
     horizon: Horizon,
     /// Once served, always served.
     has_loaded: bool,
@@ -160,13 +150,6 @@ pub struct Lives {
     /// Peers that cannot be reached are waited for until then.
     patience_ends: Time,
     inner: Mutex<Inner>,
-}
-
-/// What a node that has just started still waits for, before it serves clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loading {
-    /// Peers whose keys have not all arrived.
-    pub awaited: Vec<PeerIndex>,
 }
 
 impl Lives {
@@ -187,6 +170,7 @@ impl Lives {
                 held: Stamp::ZERO,
                 in_doubt_until: Stamp::ZERO,
                 settled: Settled::default(),
+                ended: Ended::NONE,
                 horizon: Horizon::default(),
                 has_loaded: false,
             }),
@@ -213,7 +197,7 @@ impl Lives {
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
         let mut inner = self.inner.lock();
         let met = &mut inner.peers[peer.0];
-        (met.is_linked, met.turned_away) = (true, false);
+        (met.is_linked, met.is_silent, met.turned_away) = (true, false, false);
         inner.welcome(peer.0, now);
         inner.hear_of(peer.0, incarnation, now);
     }
@@ -250,11 +234,18 @@ impl Lives {
         self.inner.lock().in_doubt_until
     }
 
-    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here.
+    /// Everything that peers with a link wrote up to here is here, where nothing later than `now` was written here. One
+    /// that is silent is left out: what it wrote may have to come another way.
     pub(crate) fn heard(&self, now: Stamp) -> Stamp {
         let inner = self.inner.lock();
-        let linked = inner.peers.iter().filter(|peer| peer.is_linked);
+        let linked = inner.peers.iter();
+        let linked = linked.filter(|peer| peer.is_linked && !peer.is_silent);
         linked.map(|peer| peer.heard).fold(now, Stamp::min)
+    }
+
+    /// Whether nothing arrives from `peer` any more, although it is linked.
+    pub(crate) fn fall_silent(&self, peer: PeerIndex, is_silent: bool) {
+        self.inner.lock().peers[peer.0].is_silent = is_silent;
     }
 
     /// The link to `peer` is gone.
@@ -301,37 +292,13 @@ impl Lives {
         let mut inner = self.inner.lock();
         inner.release_beyond(now);
         let held = inner.claim(now);
+        inner.note_ended(self.own, now);
         let claims = inner.awaited().map(|(_, peer)| peer.holds);
         let stamp = claims.fold(held, Stamp::min);
         if stamp >= inner.settled.stamp() {
             inner.settled = inner.settled_up_to(stamp, self.own.origin);
         }
         inner.settled.clone()
-    }
-
-    /// Peers from which nothing was ever received whole.
-    #[must_use]
-    pub fn missing(&self) -> Vec<PeerIndex> {
-        let inner = self.inner.lock();
-        let missing = inner.present().filter(|(_, peer)| peer.received.is_none());
-        missing.map(|(at, _)| at).collect()
-    }
-
-    /// What this node waits for before it serves clients: until it holds what its peers held when it started, or, of those
-    /// that cannot be reached, for a limited time. `None` from then on.
-    #[must_use]
-    pub fn loading(&self, now: Time) -> Option<Loading> {
-        let mut inner = self.inner.lock();
-        if inner.has_loaded {
-            return None;
-        }
-        let is_patient = now < self.patience_ends;
-        let is_reached = |peer: &Peer| peer.is_linked || peer.turned_away;
-        let is_awaited = |peer: &Peer| peer.received.is_none() && (is_reached(peer) || is_patient);
-        let awaited = inner.present().filter(|(_, peer)| is_awaited(peer));
-        let awaited: Vec<PeerIndex> = awaited.map(|(at, _)| at).collect();
-        inner.has_loaded = awaited.is_empty();
-        (!awaited.is_empty()).then_some(Loading { awaited })
     }
 }
 
@@ -351,6 +318,8 @@ impl Peer {
             is_removed: false,
             incarnation: 0,
             is_linked: false,
+            reads_folded: false,
+            is_silent: false,
             turned_away: false,
             heard: Stamp::ZERO,
             gap: Gap::CLOSED,
@@ -417,11 +386,10 @@ impl Inner {
     fn claim(&mut self, now: Stamp) -> Stamp {
         let heard = self.awaited().map(|(_, peer)| peer.heard);
         let heard = heard.fold(now, Stamp::min);
-        let is_whole = self.is_whole();
-        if is_whole && self.present().all(|(_, peer)| peer.is_awaited()) {
+        if self.has_everything() {
             self.close_gaps();
         }
-        self.held = match is_whole {
+        self.held = match self.is_whole() {
             true => heard,
             false => self.held.min(heard),
         };
@@ -437,6 +405,7 @@ impl Inner {
                 _ => peer.gap.widen(peer.heard, now),
             }
             peer.incarnation = incarnation;
+            peer.reads_folded = false;
             (peer.holds, peer.settled) = (Stamp::ZERO, Stamp::ZERO);
             peer.hearsay = None;
             self.in_doubt_until = now;
@@ -471,6 +440,8 @@ impl Inner {
 mod away;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod over;
 
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,10 @@ impl Inner {
         let settled = Settled::up_to(stamp);
         let peers = || self.present().map(|(_, peer)| peer);
         if peers().all(|peer| !peer.is_released) {
-            return settled;
+            return match self.ended.as_of() <= stamp {
+                true => settled.with_ended(self.ended.clone()),
+                false => settled,
+            };
         }
         let is_behind = |peer: &&Peer| peer.is_released && peer.heard < stamp;
         let since_heard = |peer: &Peer| (peer.origin, (peer.heard, Stamp(u64::MAX)));

@@ -1,7 +1,7 @@
 //! Regions that are added and removed while nodes run, as the lives see them: a removal ends a life, and what follows it is a
 //! later one whatever its clock says. What was left behind is a gap until all that is here was compared.
 
-use super::{Lives, Peer};
+use super::{Ended, Lives, Peer};
 use crate::{
     hlc::{Origin, Stamp},
     log::PeerIndex,
@@ -18,6 +18,7 @@ impl Lives {
     /// its region was removed, and added again.
     pub(crate) fn seat(&self, peer: PeerIndex, removals: u16, since: Stamp, now: Stamp) -> bool {
         let mut inner = self.inner.lock();
+        inner.ended = Ended::NONE;
         let peer = &mut inner.peers[peer.0];
         if peer.incarnation > 0 && peer.incarnation >= since.wall().0 {
             peer.removals = removals;
@@ -55,5 +56,6 @@ impl Lives {
             ..Peer::unheard(peer.origin)
         };
         inner.in_doubt_until = now;
+        inner.ended = Ended::NONE;
     }
 }

@@ -48,6 +48,21 @@ pub(super) fn whole() -> Lives {
 }
 
 #[test]
+fn comparisons_wait_for_no_peer_that_is_silent() {
+    let us = whole();
+    us.accept(EU, &word(500, 500));
+    assert_eq!(
+        us.heard(NOW),
+        Stamp::ZERO,
+        "nothing was heard from ap-south"
+    );
+    us.fall_silent(AP, true);
+    assert_eq!(us.heard(NOW), Stamp(500));
+    us.meet(AP, 30, NOW);
+    assert_eq!(us.heard(NOW), Stamp::ZERO, "it has a new link");
+}
+
+#[test]
 fn nothing_is_claimed_before_everything_was_received() {
     let us = us();
     us.meet(EU, 20, Stamp::ZERO);

@@ -117,12 +117,19 @@ pub(super) struct Comparison {
     pub(super) found: Compares,
     /// Of the last equality: its epoch, and where the other side stood.
     proof: Option<(u64, Standing)>,
+    /// The epoch of the last comparison that ended, until somebody looks.
+    ended: Option<u64>,
 }
 
 impl Comparison {
     /// What an equality has proved since the last look.
     pub(super) fn take_proof(&mut self) -> Option<(u64, Standing)> {
         self.proof.take()
+    }
+
+    /// The epoch of a comparison that has ended since the last look: what the other side held at its end is here.
+    pub(super) fn take_ended(&mut self) -> Option<u64> {
+        self.ended.take()
     }
 
     /// The link is gone.
@@ -309,6 +316,7 @@ impl Comparison {
     }
 
     fn conclude(&mut self, round: &Round, changed: u64) {
+        self.ended = Some(round.epoch);
         self.found.rounds += 1;
         self.found.repaired += changed;
         if changed > 0 {

@@ -6,9 +6,10 @@ use super::{Node, Peer, State};
 use crate::{
     hlc::{Origin, Skew},
     log::LANES,
+    store::Store,
     time::Wall,
     wire::{
-        WIRE_VERSION, WIRE_VERSION_MIN,
+        WIRE_FOLDED, WIRE_VERSION, WIRE_VERSION_MIN,
         control::{Control, Hello, Resume},
     },
 };
@@ -63,6 +64,14 @@ pub enum Refusal {
     Wire {
         /// Oldest and newest that the peer speaks.
         theirs: (u32, u32),
+    },
+    /// It would count what it is sent twice.
+    #[error(
+        "wire version: the peer speaks {theirs}, and what counters hold here takes {WIRE_FOLDED}: once every region has run this release, none can go back to an older one"
+    )]
+    Folded {
+        /// The peer's version.
+        theirs: u32,
     },
     /// Another cluster.
     #[error("cluster: the peer belongs to {theirs:?}, we belong to {ours:?}")]
@@ -267,6 +276,14 @@ impl TurnedAway {
             reason: reason.to_string(),
             twin: None,
         }
+    }
+}
+
+/// Checks that a peer understands the totals that are held here, where some were folded.
+pub(super) fn check_folded<S: Store>(wire: u32, store: &S) -> Result<(), Refusal> {
+    match wire < WIRE_FOLDED && store.has_folded() {
+        true => Err(Refusal::Folded { theirs: wire }),
+        false => Ok(()),
     }
 }
 

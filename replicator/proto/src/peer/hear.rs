@@ -10,7 +10,7 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_HEARSAY, WIRE_REPAIR, WIRE_VERSION,
+        WIRE_FOLDED, WIRE_HEARSAY, WIRE_REPAIR, WIRE_VERSION,
         control::{Control, Hello},
     },
 };
@@ -73,7 +73,8 @@ impl Peer {
             | Control::Hearsay(_)
             | Control::Over(_)
             | Control::Regions(_)
-            | Control::Twin(_)) => match self.state {
+            | Control::Twin(_)
+            | Control::Count(_)) => match self.state {
                 State::Up => self.hear_agreed(now, wall, frame, node, out),
                 State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
             },
@@ -115,7 +116,8 @@ impl Peer {
                 }
                 self.settle(wall, node);
             }
-            Control::Want => self.sender.ask(node.log, node.lives.known()),
+            Control::Want => self.give_all(node, out),
+            Control::Count(keys) => self.keys_told = Some(keys),
             Control::Sent(known) => node.lives.receive(self.index, known),
             frame @ (Control::Compare(_)
             | Control::Compared(_)
@@ -152,6 +154,7 @@ impl Peer {
             clock,
         )?;
         node.roster.admits(self.index, hello.incarnation)?;
+        handshake::check_folded(hello.wire, node.store)?;
         let reader = Reader {
             is_known: hello.incarnation == self.receiver.incarnation(),
             asks: hello.wire >= WIRE_REPAIR,
@@ -160,10 +163,13 @@ impl Peer {
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
         let stamp = node.log.clock().stamp(wall);
         node.lives.meet(self.index, hello.incarnation, stamp);
+        node.lives
+            .reads_folded(self.index, hello.wire >= WIRE_FOLDED);
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);
         self.has_asked = false;
+        self.keys_told = None;
         self.next_watermark = now;
         self.connects += 1;
         self.state = State::Up;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{
-    Builder, Compares, Difference, ReceiveStats, SendStats, WindowLimits, handshake::Identity,
+    Builder, Compares, Difference, ReceiveStats, Relayed, SendStats, WindowLimits,
+    handshake::Identity,
 };
-use crate::{lives::Lives, log::Log, roster::Roster};
+use crate::{hlc::Origin, lives::Lives, log::Log, roster::Roster};
 
 /// Limits and intervals of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub enum State {
 pub struct Report {
     /// Where it stands.
     pub state: State,
+    /// Whether nothing has arrived of late over a link that is up: nobody waits for what the peer writes.
+    pub is_silent: bool,
     /// Start of the peer's process in milliseconds since the Unix epoch; zero before the first hello.
     pub incarnation: u64,
     /// Records that the peer has not acknowledged.
@@ -130,6 +133,8 @@ pub struct Report {
     /// How far the peer's clock was ahead of ours when its word arrived, in milliseconds: its lead, less the time that the
     /// word took. Negative is behind; of the last link when there is none.
     pub clock_lead_ms: Option<i64>,
+    /// What came over the link that other regions than the peer wrote, by region.
+    pub relayed: Vec<(Origin, Relayed)>,
     /// Counters of the sending half.
     pub sent: SendStats,
     /// Counters of the receiving half.

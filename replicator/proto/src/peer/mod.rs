@@ -30,6 +30,7 @@ mod lists;
 mod membership;
 mod push;
 mod receive;
+mod relayed;
 mod repair;
 mod send;
 mod sketch;
@@ -44,6 +45,7 @@ pub use self::{
     differences::{DIFFERENCE_KEY_BYTES_MAX, DIFFERENCES_MAX, Difference, Held},
     interface::{Input, Limits, Node, Outbox, Output, Report, State},
     receive::{ReceiveStats, Violation},
+    relayed::Relayed,
     send::SendStats,
     window::WindowLimits,
 };
@@ -68,6 +70,10 @@ use crate::{
 
 const OUT_OF_TURN: &str = "a control frame arrived out of turn";
 
+/// Words of time that a peer has not sent after which it counts as silent. The link may be gone, which the transport notices
+/// later; what the peer writes meanwhile comes by comparisons with others, which do not wait for it then.
+const WORDS_MISSED: u32 = 3;
+
 /// Acknowledgements that are sent without waiting for more.
 const ACKS_AT_ONCE: usize = 16;
 
@@ -85,12 +91,17 @@ pub struct Peer {
     wire: u32,
     /// Whether the peer was asked for everything on this link.
     has_asked: bool,
+    /// About how many keys the peer holds, as it said when it was asked for them.
+    keys_told: Option<u64>,
     comparison: Comparison,
     /// What the peer had heard of others when it sent its last part of a comparison.
     hearsay: Option<Hearsay>,
     /// What repairs had changed here at the last look.
     repaired: u64,
     lead: Lead,
+    /// When something arrived last, and whether that is too long ago for a link that lives.
+    heard_at: Time,
+    is_silent: bool,
     membership: Membership,
     sender: Sender,
     receiver: Receiver,
@@ -110,10 +121,13 @@ impl Peer {
             connects: 0,
             wire: 0,
             has_asked: false,
+            keys_told: None,
             comparison: Comparison::default(),
             hearsay: None,
             repaired: 0,
             lead: Lead::default(),
+            heard_at: now,
+            is_silent: false,
             membership: Membership::default(),
             sender: Sender::new(index, limits, now),
             receiver: Receiver::default(),
@@ -128,6 +142,7 @@ impl Peer {
         fresh.sender.stats = self.sender.stats;
         fresh.receiver.stats = self.receiver.stats;
         fresh.receiver.differences = std::mem::take(&mut self.receiver.differences);
+        fresh.receiver.relays = std::mem::take(&mut self.receiver.relays);
         *self = fresh;
         node.lives.part(self.index);
         node.log.set_linked(self.index, false);
@@ -158,6 +173,9 @@ impl Peer {
         node: &Node<'_, S>,
         out: &mut Outbox,
     ) {
+        if matches!(input, Input::Control(_) | Input::Batch(_)) {
+            self.heard_at = now;
+        }
         let result = match input {
             Input::Connected => {
                 self.connect(now, wall, node, out);
@@ -174,6 +192,7 @@ impl Peer {
                         now,
                         wall,
                         is_repairing: self.comparison.is_repairing(),
+                        ends: [node.identity.origin, self.expected.origin],
                     },
                 )
                 .map(|()| self.settle(wall, node))
@@ -194,6 +213,12 @@ impl Peer {
         }
         self.proceed(now, wall, node, out);
         node.log.set_linked(self.index, self.is_up());
+    }
+
+    /// About how many keys the peer holds, as it said when it was asked for all on this link.
+    #[must_use]
+    pub fn keys_told(&self) -> Option<u64> {
+        self.keys_told
     }
 
     /// Counters of the sending half.
@@ -236,6 +261,7 @@ impl Peer {
     fn connect<S>(&mut self, now: Time, wall: Wall, node: &Node<'_, S>, out: &mut Outbox) {
         self.state = State::Handshaking;
         self.hello_due = now + self.limits.hello_timeout;
+        (self.heard_at, self.is_silent) = (now, false);
         let hello = node.identity.hello(wall, self.receiver.resume_point());
         out.push(Output::Control(Control::Hello(hello).encode()));
     }
@@ -279,7 +305,9 @@ impl Peer {
             State::Handshaking => return,
             State::Up => {}
         }
-        if let Err(refusal) = self.tell_members(node, out) {
+        let told = self.tell_members(node, out);
+        let admitted = told.and_then(|()| handshake::check_folded(self.wire, node.store));
+        if let Err(refusal) = admitted {
             return self.refuse(refusal.to_string(), node.lives, out);
         }
         let outputs = out.len();
@@ -298,6 +326,7 @@ impl Peer {
                 Control::Ack(self.receiver.take_acks()).encode(),
             ));
         }
+        self.note_silence(now, node.lives);
         if self.repairs() {
             self.repair(wall, node, out);
         }
@@ -307,6 +336,13 @@ impl Peer {
                 out.push(Output::Control(Control::Clock(wall).encode()));
             }
             self.next_watermark = now + self.limits.watermark_interval;
+        }
+    }
+
+    fn note_silence(&mut self, now: Time, lives: &Lives) {
+        let is_silent = now.since(self.heard_at) > self.limits.watermark_interval * WORDS_MISSED;
+        if is_silent != std::mem::replace(&mut self.is_silent, is_silent) {
+            lives.fall_silent(self.index, is_silent);
         }
     }
 
@@ -344,6 +380,7 @@ impl Peer {
         let lag = oldest.map_or(Duration::ZERO, |stamp| wall - stamp.wall());
         Report {
             state: self.state.clone(),
+            is_silent: self.is_up() && self.is_silent,
             incarnation: self.receiver.incarnation(),
             lag_updates,
             lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
@@ -354,6 +391,7 @@ impl Peer {
             differences: self.receiver.differences.recent(),
             connects: self.connects,
             clock_lead_ms: self.lead.ms(),
+            relayed: self.receiver.relays.all(),
             sent: self.sender.stats,
             received: self.receiver.stats,
         }

@@ -3,6 +3,7 @@
 use super::{
     differences::{self, Differences},
     handshake::Refusal,
+    relayed::Relays,
 };
 use crate::{
     entry::{
@@ -10,7 +11,7 @@ use crate::{
         join::{self, Forgotten},
         layout,
     },
-    hlc::{Clock, Stamp, Version},
+    hlc::{Clock, Origin, Stamp, Version},
     log::LANES,
     ranges::Ranges,
     store::{AT_ONCE, Applied, Store},
@@ -78,15 +79,18 @@ pub(super) struct Receiver {
     pub(super) stats: ReceiveStats,
     /// What repairs have changed here.
     pub(super) differences: Differences,
+    pub(super) relays: Relays,
 }
 
-/// When something arrives.
+/// When something arrives, and where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) now: Time,
     pub(super) wall: Wall,
     /// Whether what comes beside the log is of a repair.
     pub(super) is_repairing: bool,
+    /// The regions at the two ends of the link.
+    pub(super) ends: [Origin; 2],
 }
 
 impl Receiver {
@@ -109,6 +113,7 @@ impl Receiver {
                 incarnation,
                 stats: self.stats,
                 differences: std::mem::take(&mut self.differences),
+                relays: std::mem::take(&mut self.relays),
                 ..Self::default()
             };
         }
@@ -134,6 +139,7 @@ impl Receiver {
             now,
             wall,
             is_repairing,
+            ends,
         } = at;
         let batch = Batch::decode(bytes)?;
         clock.observe(batch.newest, wall).map_err(Refusal::from)?;
@@ -146,6 +152,9 @@ impl Receiver {
         } else {
             let before = (is_repairing && batch.ranges.is_empty())
                 .then(|| differences::before(&batch, store));
+            if before.is_some() {
+                self.relays.note(&batch, ends);
+            }
             let applied = apply(&batch, store, wall);
             self.differences
                 .note(before.unwrap_or_default(), store, wall);

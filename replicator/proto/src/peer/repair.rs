@@ -8,11 +8,12 @@ use super::{
     compare::{Comparison, OutOfTurn, Surroundings},
 };
 use crate::{
+    fingerprint::end_of,
     hlc::Stamp,
     store::Store,
     time::Wall,
     wire::{
-        WIRE_SKETCHES,
+        WIRE_COUNTS, WIRE_SKETCHES,
         control::{Compare, Compared, Control},
     },
 };
@@ -28,7 +29,7 @@ impl Peer {
         }
         self.doubt(wall, node);
         self.tell_over(out);
-        if self.sender.is_sweeping() || !self.sender.is_started() {
+        if self.sender.is_sweeping() || !self.sender.is_started() || self.is_silent {
             return;
         }
         let heard = node.lives.heard(Stamp::at(wall));
@@ -36,7 +37,17 @@ impl Peer {
         self.with_comparison(node, out, |comparison, with| {
             comparison.proceed(asks, heard, node, with);
         });
-        self.note_proof(node);
+        self.note_end(node);
+    }
+
+    /// The peer asks for everything that is held here. So that it can say how long that will take, it is told how much it is.
+    pub(super) fn give_all<S: Store>(&mut self, node: &Node<'_, S>, out: &mut Outbox) {
+        if self.wire >= WIRE_COUNTS
+            && let Some(keys) = node.store.keys()
+        {
+            out.push(Output::Control(Control::Count(keys).encode()));
+        }
+        self.sender.ask(node.log, node.lives.known());
     }
 
     /// Takes in a frame of a comparison.
@@ -86,15 +97,19 @@ impl Peer {
             | Control::Hearsay(_)
             | Control::Over(_)
             | Control::Regions(_)
-            | Control::Twin(_) => Err(OutOfTurn),
+            | Control::Twin(_)
+            | Control::Count(_) => Err(OutOfTurn),
         })
         .map_err(|out_of_turn| out_of_turn.to_string())?;
-        self.note_proof(node);
+        self.note_end(node);
         Ok(())
     }
 
-    /// Notes what an equality has proved.
-    fn note_proof<S>(&mut self, node: &Node<'_, S>) {
+    /// Notes what a comparison that ended has brought, and what an equality has proved.
+    fn note_end<S>(&mut self, node: &Node<'_, S>) {
+        if let (Some(epoch), Some(hearsay)) = (self.comparison.take_ended(), &self.hearsay) {
+            self.receiver.relays.reach(end_of(epoch), hearsay);
+        }
         if let Some((epoch, theirs)) = self.comparison.take_proof() {
             node.lives
                 .prove(self.index, epoch, theirs, self.hearsay.as_ref());

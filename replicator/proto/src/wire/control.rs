@@ -90,10 +90,12 @@ pub enum Control {
     Regions(Regions),
     /// Another process of the receiver's region was turned away.
     Twin(Twin),
+    /// About how many keys the sender holds. It answers [`Control::Want`], before the first of them.
+    Count(u64),
 }
 
 /// Names of the frames that this release knows. A newer one may send others, which are skipped.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "Hello",
     "Ready",
     "Refuse",
@@ -115,6 +117,7 @@ const KINDS: [&str; 21] = [
     "Chosen",
     "Regions",
     "Twin",
+    "Count",
 ];
 
 /// What the sender knows of the cluster's regions.

@@ -20,6 +20,10 @@ pub const WIRE_HEARSAY: u32 = 3;
 pub const WIRE_SKETCHES: u32 = 3;
 /// From this wire version on, nodes tell each other which regions were added and removed, and of twins.
 pub const WIRE_MEMBERS: u32 = 3;
+/// From this wire version on, nodes understand totals that stand for several lives.
+pub const WIRE_FOLDED: u32 = 3;
+/// From this wire version on, a node that is asked for everything says how many keys that is.
+pub const WIRE_COUNTS: u32 = 3;
 /// The oldest wire version that this release speaks.
 pub const WIRE_VERSION_MIN: u32 = 1;
 /// The largest control frame in bytes: the longest key fits with something beside it.

@@ -55,18 +55,30 @@ impl Owned {
 }
 
 fn totals() -> impl Strategy<Value = Vec<Total>> {
-    let total = (1u8..4, 1u64..3, 1u64..4).prop_flat_map(|(origin, incarnation, stamp)| {
-        let actor = Actor {
+    let folded = prop_oneof![3 => Just(None), 1 => (0u16..2).prop_map(Some)];
+    let total = (1u8..4, 1u64..4, 1u64..4, -2i64..3, folded);
+    let total = total.prop_map(|(origin, incarnation, stamp, sum, folded)| Total {
+        actor: Actor {
             origin: Origin(origin),
             incarnation,
-        };
-        (-2i64..3).prop_map(move |sum| Total {
-            actor,
-            stamp: Stamp(stamp),
-            sum: Decimal::from(sum),
-        })
+        },
+        stamp: Stamp(stamp),
+        sum: Decimal::from(sum),
+        folded,
     });
     prop::collection::vec(total, 0..4)
+}
+
+/// Totals with another one, unless it covers one of them or is covered.
+fn with(totals: Vec<u8>, total: &Total) -> Vec<u8> {
+    let mut next = Vec::new();
+    Totals::from_bytes(&totals)
+        .expect("totals stay in order")
+        .encode_with(total, &mut next);
+    match Totals::from_bytes(&next) {
+        Some(_) => next,
+        None => totals,
+    }
 }
 
 /// A well-formed entry.
@@ -78,14 +90,7 @@ pub fn entry() -> impl Strategy<Value = Owned> {
             Some(bytes) => Body::Bytes(bytes),
             None => Body::Dead,
         };
-        let mut encoded = Vec::new();
-        for total in &totals {
-            let mut next = Vec::new();
-            Totals::from_bytes(&encoded)
-                .expect("totals stay in order")
-                .encode_with(total, &mut next);
-            encoded = next;
-        }
+        let encoded = totals.iter().fold(Vec::new(), with);
         let deadline_version = own.unwrap_or(version).max(version);
         // Nobody writes the base of an expiry, or of a key that never was, with a deadline.
         let deadline = Deadline {

@@ -35,6 +35,18 @@ fn what_is_written_arrives_once() {
 }
 
 #[test]
+fn a_link_over_which_nothing_arrives_is_silent_until_something_does() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    assert!(!pair.sides[0].report().is_silent);
+    pair.now = pair.now + Duration::from_secs(1);
+    pair.tell(0, Input::Tick);
+    assert!(pair.sides[0].report().is_silent);
+    pair.settle();
+    assert!(!pair.sides[0].report().is_silent);
+}
+
+#[test]
 fn a_lost_link_resumes_from_the_cursor() {
     let mut pair = Pair::new(&Setup::default());
     pair.connect();

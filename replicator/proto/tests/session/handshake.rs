@@ -5,6 +5,7 @@ use std::time::Duration;
 use greenwich_proto::{
     hlc::Origin,
     peer::{Input, Limits, Output, State},
+    wire::control::{Control, Hello},
 };
 
 use super::mem::{Pair, Setup};
@@ -59,8 +60,7 @@ fn a_refusal_names_both_values() {
 
 #[test]
 fn a_refusal_of_the_hello_itself_names_both_values() {
-    use greenwich_proto::wire::control::Control;
-    let refused = |change: fn(&mut greenwich_proto::wire::control::Hello)| {
+    let refused = |change: fn(&mut Hello)| {
         let mut pair = Pair::new(&Setup::default());
         let out = pair.sides[0].handle(pair.now, Input::Connected);
         let [Output::Control(bytes)] = out.as_slice() else {
@@ -146,9 +146,8 @@ fn how_far_a_peers_clock_is_off_is_seen_while_the_link_lasts_and_when_it_is_refu
     assert_eq!(lead_of_other(&pair, 1), Some(60_000));
 }
 
-#[test]
-fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
-    use greenwich_proto::wire::control::Control;
+/// What a node tells a peer that speaks a wire version, and then says this.
+fn told_to(wire: u32, frame: Control) -> Vec<Control> {
     let mut pair = Pair::new(&Setup::default());
     let out = pair.sides[0].handle(pair.now, Input::Connected);
     let [Output::Control(bytes)] = out.as_slice() else {
@@ -157,23 +156,37 @@ fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
     let Ok(Some(Control::Hello(mut hello))) = Control::decode(bytes) else {
         panic!("a hello comes first")
     };
-    hello.wire = 1;
+    hello.wire = wire;
     let mut told = pair.sides[1].handle(pair.now, Input::Connected);
-    for frame in [Control::Hello(hello), Control::Ready] {
+    for frame in [Control::Hello(hello), Control::Ready, frame] {
         told.extend(pair.sides[1].handle(pair.now, Input::Control(&frame.encode())));
     }
     assert_eq!(*pair.sides[1].peer.state(), State::Up);
     let frames = told.iter().filter_map(|output| match output {
-        Output::Control(bytes) => Control::decode(bytes).unwrap(),
+        Output::Control(bytes) => Control::decode(bytes).expect("nodes send frames"),
         Output::Batch(_) | Output::Established | Output::Close(_) => None,
     });
-    let is_new = |frame| {
+    frames.collect()
+}
+
+#[test]
+fn a_peer_of_the_first_wire_version_is_not_told_what_it_does_not_know() {
+    let is_new = |frame: &Control| {
         matches!(
             frame,
             Control::Clock(_) | Control::Want | Control::Sent(_) | Control::Compare(_)
         )
     };
-    assert!(!frames.into_iter().any(is_new));
+    assert!(!told_to(1, Control::Ack(Vec::new())).iter().any(is_new));
+}
+
+#[test]
+fn a_peer_is_told_how_much_there_is_from_the_third_wire_version_on() {
+    let is_told = |wire| {
+        let told = told_to(wire, Control::Want);
+        told.iter().any(|frame| matches!(frame, Control::Count(_)))
+    };
+    assert_eq!([2, 3].map(is_told), [false, true]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Two sessions wired to each other.
 
 mod delivery;
+mod folded;
 mod handshake;
 mod large;
 mod mem;

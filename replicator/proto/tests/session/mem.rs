@@ -97,6 +97,16 @@ impl Store for Memory {
         Settled::up_to(self.settled.get())
     }
 
+    fn has_folded(&self) -> bool {
+        let entries = self.entries.borrow();
+        let mut held = entries.values().map(|entry| layout::view(entry));
+        held.any(|entry| entry.totals.has_folded())
+    }
+
+    fn keys(&self) -> Option<u64> {
+        Some(self.entries.borrow().len() as u64)
+    }
+
     fn sweep(&self, _: u64, _: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {
         self.entries
             .borrow()

@@ -40,6 +40,17 @@ fn a_peer_that_falls_off_the_log_is_swept_to() {
 }
 
 #[test]
+fn who_asks_for_everything_is_told_how_much_it_is() {
+    let mut pair = Pair::new(&Setup::default());
+    for key in ["a", "b", "c"] {
+        pair.sides[0].set(key, "1");
+    }
+    pair.connect();
+    let told = pair.sides.each_ref().map(|side| side.peer.keys_told());
+    assert_eq!(told, [Some(0), Some(3)]);
+}
+
+#[test]
 fn a_sweep_that_is_cut_short_begins_again_on_the_next_link() {
     let mut pair = Pair::new(&Setup::default());
     // The second node's own log is empty: only a sweep brings what it holds.

@@ -86,7 +86,7 @@ impl Readiness {
                 let wall = other.clock.read(now);
                 let is_no_more = || {
                     other.keyspace.settled().has_all_of(&expected)
-                        || other.with_held(*key, |held| has_ended(&held, &expected, wall))
+                        || !other.with_held(*key, |held| still_holds(&held, &expected, wall))
                 };
                 if !regions[index].with_held(*key, has) && !is_no_more() {
                     let now_held =
@@ -121,18 +121,12 @@ fn has(held: &Held<'_>, expected: &EntryRef<'_>) -> bool {
     let base = base.max(held.flushed);
     let is_dead = held.entry.is_none_or(|entry| entry.body == Body::Dead);
     let is_same = base == expected.version || is_dead && expected.body == Body::Dead;
-    let counts = |total: &Total| {
-        let mut totals = held.entry.iter().flat_map(|entry| entry.totals.iter());
-        totals.any(|held| held.actor == total.actor && held.stamp >= total.stamp)
-    };
+    let counts = |total: &Total| held.entry.is_some_and(|entry| entry.totals.counts(total));
     base > expected.version || is_same && expected.totals.iter().all(|total| counts(&total))
 }
 
-/// Whether a node holds nothing more of an entry's value, at most what counts on its end.
-fn has_ended(held: &Held<'_>, expected: &EntryRef<'_>, wall: Wall) -> bool {
-    held.entry.is_none_or(|held| {
-        let is_newer = expected.body != Body::Dead || held.version > expected.version;
-        let is_other = held.body == Body::Dead && is_newer;
-        is_other || !held.is_live(wall)
-    })
+/// Whether clients of a node still see an entry's value, or what counts on it.
+fn still_holds(held: &Held<'_>, expected: &EntryRef<'_>, wall: Wall) -> bool {
+    let is_it = |entry: &&EntryRef<'_>| entry.version == expected.version && entry.is_live(wall);
+    held.entry.as_ref().is_some_and(is_it) && has(held, expected)
 }

@@ -119,7 +119,7 @@ fn settled_state(entry: Option<&EntryRef<'_>>, gone: Stamp, said: Stamp) -> Opti
     }
     let totals: Vec<_> = entry
         .totals
-        .iter()
+        .shares()
         .map(|total| (total.actor, total.sum.to_string()))
         .collect();
     Some(format!("{:?} {totals:?}", entry.body))

@@ -99,6 +99,8 @@ pub struct Summary {
     pub contested: u64,
     /// Nodes that died and started again.
     pub restarts: u64,
+    /// Counters that nodes which lived to the end held with totals of several lives in one.
+    pub folded: u64,
     /// Writes that died with them, because nobody else had them.
     pub lost: u64,
     /// Regions that were added and whose nodes were started.

@@ -56,6 +56,8 @@ impl<S: Store> World<'_, S> {
         self.summary.elapsed_ms = self.elapsed_ms();
         self.summary.sweeps = self.sweeps_before + self.sweeps();
         self.summary.is_excused = self.is_torn_for_good;
+        let folded = self.regions.iter().map(|region| region.keyspace.folded());
+        self.summary.folded = folded.sum();
         self.summary.contested = self.oracle.contested();
         Ok(self.summary)
     }

@@ -132,8 +132,13 @@ impl Region {
                 let actor = self.actor();
                 let sum = held.totals.of(actor).saturating_add(Decimal::from(1));
                 let stamp = version.stamp;
-                held.totals
-                    .encode_with(&Total { actor, stamp, sum }, &mut totals);
+                let total = Total {
+                    actor,
+                    stamp,
+                    sum,
+                    folded: None,
+                };
+                held.totals.encode_with(&total, &mut totals);
                 EntryRef {
                     totals: Totals::from_bytes(&totals).unwrap(),
                     ..held
