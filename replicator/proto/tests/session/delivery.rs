@@ -7,7 +7,7 @@ use greenwich_proto::{
     hlc::Stamp,
     log::{LANES, Marks, Position},
     peer::{Input, Limits, State, WindowLimits},
-    wire::batch::Batch,
+    wire::{batch::Batch, control::Control},
 };
 
 use super::mem::{Pair, Setup};
@@ -206,6 +206,21 @@ fn a_batch_from_a_clock_far_ahead_is_refused_and_not_applied() {
         matches!(pair.sides[1].peer.state(), State::Refused(reason) if reason.contains("clock skew"))
     );
     assert_eq!(pair.sides[1].store.joins.get(), 0);
+}
+
+#[test]
+fn a_frame_that_only_a_later_release_knows_is_passed_over() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    // The text "News", and a map from it to 1, as MessagePack writes them.
+    for frame in [&b"\xa4News"[..], b"\x81\xa4News\x01"] {
+        assert_eq!(Control::decode(frame), Ok(None));
+        pair.tell(1, Input::Control(frame));
+    }
+    pair.sides[0].set("a", "1");
+    pair.settle();
+    assert_eq!(*pair.sides[1].peer.state(), State::Up);
+    assert_eq!(pair.sides[1].store.value("a").as_deref(), Some("1"));
 }
 
 #[test]
