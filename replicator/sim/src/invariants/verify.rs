@@ -1,8 +1,8 @@
 //! Two regions that say that they held the same at the end of an epoch did: no key that neither has changed since differs
 //! between them.
 //!
-//! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then. So
-//! what they say is judged where all links of both were up since they said it last.
+//! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then, or one
+//! over which nothing came. So what they say is judged where all links of both were up, and not silent, since they said it last.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -23,7 +23,7 @@ pub struct Verify {
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     equal_as_of: Stamp,
-    /// How often each link of both had come up; `None` where one was down.
+    /// How often each link of both had come up; `None` where one was down or silent since.
     connects: Option<Vec<u64>>,
 }
 
@@ -46,12 +46,16 @@ impl Verify {
             equal_as_of: said,
             connects: connects(&[region, other], regions.len(), now),
         };
-        let before = self.said.entry((region.index, other.index));
-        let before = match before {
+        let before = match self.said.entry((region.index, other.index)) {
             Entry::Occupied(mut before) if before.get().equal_as_of < said => {
                 before.insert(now_said)
             }
-            Entry::Occupied(_) => return Ok(()),
+            Entry::Occupied(mut before) => {
+                if now_said.connects.is_none() {
+                    before.get_mut().connects = None;
+                }
+                return Ok(());
+            }
             Entry::Vacant(first) => {
                 first.insert(now_said);
                 return Ok(());
@@ -91,7 +95,7 @@ fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize, now: Time) -> Opti
         })
     });
     links
-        .map(|report| (report.state == State::Up).then_some(report.connects))
+        .map(|report| (report.state == State::Up && !report.is_silent).then_some(report.connects))
         .collect()
 }
 
