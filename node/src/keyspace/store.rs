@@ -210,12 +210,11 @@ impl Store for Keyspace {
         let place = self.place(key);
         let mut shard = self.shards[place.shard()].lock();
         let held = shard.find(place, key).map(layout::view);
-        let is_ended = held.is_some_and(|held| held.newest() <= newest);
-        if is_ended {
-            let absent = EntryRef::absent(key, shard.flushed);
-            shard.put(place, &absent, now);
+        let ended = held.map(|held| held.newest()).filter(|at| *at <= newest);
+        if let Some(at) = ended {
+            shard.put(place, &EntryRef::ended(key, at), now);
         }
-        is_ended
+        ended.is_some()
     }
 
     fn keys(&self) -> Option<u64> {

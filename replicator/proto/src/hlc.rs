@@ -67,6 +67,8 @@ pub struct Origin(pub u8);
 impl Origin {
     /// Nobody: an absent key, or one that expired.
     pub const NONE: Self = Self(0);
+    /// No region, and after all of them: what is said to have ended, however it did.
+    pub const ENDED: Self = Self(u8::MAX);
     /// The largest region id.
     pub const MAX: u8 = 63;
 }

@@ -75,6 +75,17 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// A key that has ended, which nobody wrote later than `at`: a deletion that covers it and nothing else. Whoever drops the
+    /// same makes the same of it.
+    #[must_use]
+    pub fn ended(key: &'a [u8], at: Stamp) -> Self {
+        let version = Version {
+            stamp: at,
+            origin: Origin::ENDED,
+        };
+        Self::absent(key, version)
+    }
+
     /// Whether clients see a value until its deadline.
     #[inline]
     #[must_use]
