@@ -157,9 +157,9 @@ impl Store for Keyspace {
                     applied += count(self.join_into(shard, entry, forgot, now));
                 });
             }
-            // While the keys are locked: whoever passes one of them on then passes on all. With one peer there is nobody
-            // to pass them on to.
-            if applied.changed > 0 && self.log.peers() > 1 {
+            // While the keys are locked: whoever passes one of them on then passes on all. With one peer there is somebody to
+            // pass them on to as well: they may be what a region wrote last that has just been removed.
+            if applied.changed > 0 && self.log.peers() > 0 {
                 let changed = entries.iter().map(|entry| (entry.key, entry.newest()));
                 self.log.units().note(changed);
             }
@@ -186,7 +186,7 @@ impl Store for Keyspace {
     }
 
     fn settle(&self, settled: Settled) {
-        self.log.units().forget(settled.stamp());
+        self.log.units().forget(settled.of_everybody());
         let mut held = self.settled.write();
         // Sessions may come here in another order than they were told.
         if settled.stamp() >= held.stamp() {

@@ -2,12 +2,18 @@
 //! between them.
 //!
 //! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then, or one
-//! over which nothing came. So what they say is judged where all links of both were up, and not silent, since they said it last. A key that is not held any more has changed
-//! since when it ended after that, or was dropped because others say that it has ended.
+//! over which nothing came. So what they say is judged where all links of both were up, and not silent, since they said it last. A
+//! key that is not held any more has changed since when it ended after that, or was dropped because others say that it has ended.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use greenwich_proto::{entry::EntryRef, hlc::Stamp, peer::State, store::Store, time::Time};
+use greenwich_proto::{
+    entry::EntryRef,
+    hlc::{Origin, Stamp},
+    peer::State,
+    store::Store,
+    time::Time,
+};
 
 use super::Broken;
 use crate::{
@@ -33,7 +39,8 @@ struct Said {
 impl Verify {
     /// A region holds nothing more of a key, which ended there at `at`.
     pub fn end(&mut self, region: usize, key: Key, at: Stamp) {
-        self.ended.insert((region, key), at);
+        let ended = self.ended.entry((region, key)).or_default();
+        *ended = at.max(*ended);
     }
 
     /// Looks at what a region says of another one.
@@ -107,7 +114,8 @@ fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize, now: Time) -> Opti
         .collect()
 }
 
-/// What a key was as of `said`, in words; `None` where it has changed since, or ends by itself. What is not held was `gone` then.
+/// What a key was as of `said`, in words; `None` where it has changed since, ends by itself, or was buried, which may be since
+/// then. What is not held was `gone` then.
 fn settled_state(entry: Option<&EntryRef<'_>>, gone: Stamp, said: Stamp) -> Option<String> {
     if gone >= said {
         return None;
@@ -115,7 +123,8 @@ fn settled_state(entry: Option<&EntryRef<'_>>, gone: Stamp, said: Stamp) -> Opti
     let Some(entry) = entry else {
         return Some("absent".to_owned());
     };
-    if entry.newest() >= said || entry.deadline.at.is_some() {
+    let is_buried = entry.version.origin == Origin::ENDED;
+    if entry.newest() >= said || entry.deadline.at.is_some() || is_buried {
         return None;
     }
     if !entry.has_value() {

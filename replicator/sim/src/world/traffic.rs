@@ -1,6 +1,7 @@
 //! What sessions say to each other, and the links that it travels on.
 
 use greenwich_proto::{
+    entry::EntryRef,
     hlc::Stamp,
     peer::{Input, Outbox, Output},
     store::Store,
@@ -140,7 +141,7 @@ impl<S: Store> World<'_, S> {
         match message {
             Message::Control(number, bytes) => {
                 for frame in self.network.in_order(route, number, bytes) {
-                    let held = self.held_before(route.to, &frame);
+                    let held = self.valued_before(route.to, &frame);
                     self.tell(back, Input::Control(&frame))?;
                     self.note_dropped(route, &held);
                 }
@@ -154,8 +155,8 @@ impl<S: Store> World<'_, S> {
         }
     }
 
-    /// The keys that a region holds, if a frame may have it drop some.
-    fn held_before(&mut self, index: usize, frame: &[u8]) -> Vec<Key> {
+    /// The keys of which a region holds a value, if a frame may have it drop some.
+    fn valued_before(&mut self, index: usize, frame: &[u8]) -> Vec<Key> {
         match Control::decode(frame) {
             Ok(Some(Control::Over(over))) => {
                 for over in over {
@@ -163,16 +164,23 @@ impl<S: Store> World<'_, S> {
                     let text = format_args!("is told that {key:?} has ended at {}", over.newest);
                     self.trace.line(self.now, &name(index), text);
                 }
-                self.held(index)
+                self.valued(index)
             }
             Ok(_) | Err(_) => Vec::new(),
         }
     }
 
+    fn valued(&self, index: usize) -> Vec<Key> {
+        let region = &self.regions[index];
+        let has_value =
+            |key: &&Key| region.with_entry(**key, |entry| entry.is_some_and(EntryRef::has_value));
+        self.keys.iter().filter(has_value).copied().collect()
+    }
+
     /// A region has dropped what its peer says has ended: it knows as much of that as the peer.
-    fn note_dropped(&mut self, route: Route, held: &[Key]) {
-        let left = self.held(route.to);
-        for &key in held.iter().filter(|key| !left.contains(key)) {
+    fn note_dropped(&mut self, route: Route, valued: &[Key]) {
+        let left = self.valued(route.to);
+        for &key in valued.iter().filter(|key| !left.contains(key)) {
             self.trace.line(
                 self.now,
                 &name(route.to),
