@@ -65,7 +65,8 @@ pub trait Store {
         0
     }
 
-    /// Drops a key that has ended elsewhere, if nothing was written to it since `newest`. Returns whether it has.
+    /// Buries a key that has ended elsewhere, if nothing was written to it since `newest` ([`EntryRef::ended`]). Returns whether
+    /// it has.
     fn drop_ended(&self, _key: &[u8], _newest: Stamp, _now: Wall) -> bool {
         false
     }

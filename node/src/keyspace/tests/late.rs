@@ -89,3 +89,20 @@ fn a_count_on_what_has_expired_elsewhere_is_no_count_on_what_came_after() {
     send(&a, &b, after);
     assert_both(&a, &b, after, "n", "3");
 }
+
+#[test]
+fn what_was_buried_in_one_region_does_not_come_back_from_another_that_held_it_too() {
+    let (a, b) = (keyspace(1), keyspace(2));
+    set(&a, NOW, "k", "7", None);
+    add(&a, NOW, "k", 1);
+    exchange(&a, &b, NOW);
+    let newest = a.log().clock().newest();
+    assert!(!a.drop_ended(b"k", Stamp(newest.0 - 1), NOW), "it is newer");
+    assert!(a.drop_ended(b"k", newest, NOW));
+    assert_eq!(get(&a, NOW, "k"), None);
+    send(&b, &a, NOW);
+    assert_eq!(get(&a, NOW, "k"), None);
+    add(&a, LATER, "k", 5);
+    send(&a, &b, LATER);
+    assert_both(&a, &b, LATER, "k", "5");
+}

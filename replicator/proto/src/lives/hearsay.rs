@@ -54,15 +54,6 @@ impl Lives {
             }
         }
     }
-
-    /// Whether what was last written at `newest` may be dropped when `peer` says that it has ended: this node was away for
-    /// so long that it was not told, and what was counted on it since counts on nothing; or it brought it back when everybody
-    /// had heard of it.
-    pub(crate) fn may_drop(&self, peer: PeerIndex, newest: Stamp) -> bool {
-        let inner = self.inner.lock();
-        let settled = inner.peers[peer.0].settled;
-        inner.held < settled || newest <= settled.min(inner.settled.of_everybody())
-    }
 }
 
 impl Inner {

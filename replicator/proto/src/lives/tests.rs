@@ -258,8 +258,6 @@ fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news(
     assert_eq!(us.holds(ms(8_000)), ms(1_000), "it waits for it again");
     assert_eq!(us.settled(ms(8_000)), behind, "and takes nothing back");
     hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(7_000));
-    assert!(us.may_drop(AP, ms(7_000)), "we were away for ap-south");
-    assert!(!us.may_drop(AP, ms(7_001)));
     us.accept(AP, &word(ms(9_000).0, ms(9_000).0));
     us.accept(EU, &word(ms(9_000).0, ms(9_000).0));
     assert_eq!(us.settled(ms(9_000)), behind, "until both are equal");
@@ -267,12 +265,4 @@ fn nobody_waits_for_a_region_beyond_the_horizon_and_what_it_writes_then_is_news(
     // That it has forgotten so much was known before both were found equal.
     hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(7_000));
     assert_eq!(us.settled(ms(9_000)), Settled::up_to(ms(9_000)));
-    assert!(
-        us.may_drop(AP, ms(7_000)),
-        "everybody had heard of it, this node, too"
-    );
-    hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(10_000));
-    assert!(us.may_drop(AP, ms(10_000)), "it has settled more than we");
-    hears(&us, AP, [(1, 1_000), (2, 1_000)], ms(8_000));
-    assert!(!us.may_drop(AP, ms(9_000)), "it has not settled it");
 }

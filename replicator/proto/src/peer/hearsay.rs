@@ -46,9 +46,8 @@ impl Peer {
         }
     }
 
-    /// Drops what has ended elsewhere, where this node may have missed its end.
+    /// Drops what has ended elsewhere: this node was away for so long that it was not told, or was given it by one that was.
     pub(super) fn hear_over<S: Store>(&mut self, over: &[Over], wall: Wall, node: &Node<'_, S>) {
-        let may_drop = |newest| node.lives.may_drop(self.index, newest);
-        self.receiver.drop_ended(over, node.store, wall, may_drop);
+        self.receiver.drop_ended(over, node.store, wall);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         join::{self, Forgotten},
         layout,
     },
-    hlc::{Clock, Origin, Stamp, Version},
+    hlc::{Clock, Origin, Version},
     log::LANES,
     ranges::Ranges,
     store::{AT_ONCE, Applied, Store},
@@ -193,16 +193,9 @@ impl Receiver {
         self.over.extend(over.into_iter().take(room));
     }
 
-    /// Drops what the peer says has ended, where `may_drop` says so of its newest write.
-    pub(super) fn drop_ended<S: Store>(
-        &mut self,
-        over: &[Over],
-        store: &S,
-        wall: Wall,
-        may_drop: impl Fn(Stamp) -> bool,
-    ) {
-        let is_dropped =
-            |over: &&Over| may_drop(over.newest) && store.drop_ended(&over.key, over.newest, wall);
+    /// Drops what the peer says has ended, unless it was written since.
+    pub(super) fn drop_ended<S: Store>(&mut self, over: &[Over], store: &S, wall: Wall) {
+        let is_dropped = |over: &&Over| store.drop_ended(&over.key, over.newest, wall);
         self.stats.repaired += over.iter().filter(is_dropped).count() as u64;
     }
 
