@@ -156,7 +156,7 @@ impl Swarm {
             limits: draw_limits(rng),
             log_bytes: if has_tiny_log { 0 } else { 64 << 20 },
             key_padding: if has_tiny_log {
-                pick(rng, &[2_000, 10_000])
+                pick(rng, &[500, 3_000])
             } else {
                 0
             },

@@ -164,6 +164,18 @@ impl Peer {
         self.state == State::Up
     }
 
+    /// How often the link had come up, while it is up and something arrives over it.
+    #[must_use]
+    pub fn steady(&self) -> Option<u64> {
+        (self.is_up() && !self.is_silent).then_some(self.connects)
+    }
+
+    /// What comparisons with the peer have found.
+    #[must_use]
+    pub fn compares(&self) -> Compares {
+        self.comparison.found
+    }
+
     /// Takes in what happened and appends what is to be done to `out`.
     pub fn handle<S: Store>(
         &mut self,

@@ -5,12 +5,12 @@
 //! over which nothing came. So what they say is judged where all links of both were up, and not silent, since they said it last. A
 //! key that is not held any more has changed since when it ended after that, or was dropped because others say that it has ended.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 use greenwich_proto::{
     entry::EntryRef,
     hlc::{Origin, Stamp},
-    peer::State,
+    peer::Peer,
     store::Store,
     time::Time,
 };
@@ -29,7 +29,7 @@ pub struct Verify {
     ended: BTreeMap<(usize, Key), Stamp>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Said {
     equal_as_of: Stamp,
     /// How often each link of both had come up; `None` where one was down or silent since.
@@ -54,31 +54,22 @@ impl Verify {
         (regions, keys): (&[Region<S>], &[Key]),
         now: Time,
     ) -> Result<(), Broken> {
-        let Some(report) = region.report(other.index, now) else {
+        let Some(session) = region.session(other.index) else {
             return Ok(());
         };
-        let said = report.compares.equal_as_of.unwrap_or_default();
-        let now_said = Said {
+        let said = session.compares().equal_as_of.unwrap_or_default();
+        let before = self.said.entry((region.index, other.index)).or_default();
+        let connects = connects(&[region, other], regions.len());
+        if before.equal_as_of == said {
+            before.connects = before.connects.take().filter(|_| connects.is_some());
+            return Ok(());
+        }
+        let is_linked = before.connects.is_some() && before.connects == connects;
+        *before = Said {
             equal_as_of: said,
-            connects: connects(&[region, other], regions.len(), now),
+            connects,
         };
-        let before = match self.said.entry((region.index, other.index)) {
-            Entry::Occupied(mut before) if before.get().equal_as_of < said => {
-                before.insert(now_said)
-            }
-            Entry::Occupied(mut before) => {
-                if now_said.connects.is_none() {
-                    before.get_mut().connects = None;
-                }
-                return Ok(());
-            }
-            Entry::Vacant(first) => {
-                first.insert(now_said);
-                return Ok(());
-            }
-        };
-        let is_linked = before.connects.is_some()
-            && before.connects == connects(&[region, other], regions.len(), now);
+        let report = session.report(&region.log, region.clock.read(now));
         if !is_linked || report.incarnation != other.incarnation() {
             // The answer of a life that is over says nothing of the next one.
             return Ok(());
@@ -105,13 +96,12 @@ impl Verify {
     }
 }
 
-fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize, now: Time) -> Option<Vec<u64>> {
+/// How often each link of two regions had come up; `None` where one is down or silent.
+fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize) -> Option<Vec<u64>> {
     let links = pair
         .iter()
-        .flat_map(|region| (0..regions).filter_map(|other| region.report(other, now)));
-    links
-        .map(|report| (report.state == State::Up && !report.is_silent).then_some(report.connects))
-        .collect()
+        .flat_map(|region| (0..regions).filter_map(|other| region.session(other)));
+    links.map(Peer::steady).collect()
 }
 
 /// What a key was as of `said`, in words; `None` where it has changed since, ends by itself, or was buried, which may be since

@@ -179,6 +179,9 @@ impl<S: Store> World<'_, S> {
 
     /// A region has dropped what its peer says has ended: it knows as much of that as the peer.
     fn note_dropped(&mut self, route: Route, valued: &[Key]) {
+        if valued.is_empty() {
+            return;
+        }
         let left = self.valued(route.to);
         for &key in valued.iter().filter(|key| !left.contains(key)) {
             self.trace.line(
