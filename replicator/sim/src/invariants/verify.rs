@@ -3,17 +3,12 @@
 //!
 //! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then, or one
 //! over which nothing came. So what they say is judged where all links of both were up, and not silent, since they said it last. A
-//! key that is not held any more has changed since when it ended after that, or was dropped because others say that it has ended.
+//! key has changed since also when it ended after that, was dropped because others say that it has ended, or came from a region
+//! that did not write it: what a dead node had told only one of them is passed on when it is found.
 
 use std::collections::BTreeMap;
 
-use greenwich_proto::{
-    entry::EntryRef,
-    hlc::{Origin, Stamp},
-    peer::Peer,
-    store::Store,
-    time::Time,
-};
+use greenwich_proto::{entry::EntryRef, hlc::Stamp, peer::Peer, store::Store, time::Time};
 
 use super::Broken;
 use crate::{
@@ -25,8 +20,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Verify {
     said: BTreeMap<(usize, usize), Said>,
-    /// When what a region does not hold any more ended there.
-    ended: BTreeMap<(usize, Key), Stamp>,
+    /// When what a region holds of a key became other than what the stamps in it tell: what is not held any more ended, and
+    /// what others had written was passed on.
+    changed: BTreeMap<(usize, Key), Stamp>,
 }
 
 #[derive(Debug, Default)]
@@ -37,10 +33,11 @@ struct Said {
 }
 
 impl Verify {
-    /// A region holds nothing more of a key, which ended there at `at`.
-    pub fn end(&mut self, region: usize, key: Key, at: Stamp) {
-        let ended = self.ended.entry((region, key)).or_default();
-        *ended = at.max(*ended);
+    /// What a region holds of a key has changed, at `at`: it ended there, or another region than the one that wrote it passed
+    /// it on.
+    pub fn change(&mut self, region: usize, key: Key, at: Stamp) {
+        let changed = self.changed.entry((region, key)).or_default();
+        *changed = at.max(*changed);
     }
 
     /// Looks at what a region says of another one.
@@ -76,9 +73,9 @@ impl Verify {
         }
         for &key in keys {
             let seen = |of: &Region<S>| {
-                let ended = self.ended.get(&(of.index, key)).copied();
-                let gone = of.flushed().stamp.max(ended.unwrap_or_default());
-                of.with_entry(key, |entry| settled_state(entry, gone, said))
+                let changed = self.changed.get(&(of.index, key)).copied();
+                let since = of.flushed().stamp.max(changed.unwrap_or_default());
+                of.with_entry(key, |entry| settled_state(entry, since, said))
             };
             let (here, there) = (seen(region), seen(other));
             if let (Some(here), Some(there)) = (here, there)
@@ -104,17 +101,16 @@ fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize) -> Option<Vec<u64>
     links.map(Peer::steady).collect()
 }
 
-/// What a key was as of `said`, in words; `None` where it has changed since, ends by itself, or was buried, which may be since
-/// then. What is not held was `gone` then.
-fn settled_state(entry: Option<&EntryRef<'_>>, gone: Stamp, said: Stamp) -> Option<String> {
-    if gone >= said {
+/// What a key was as of `said`, in words, where it is the same since before `since`; `None` where it has changed after `said`,
+/// or ends by itself.
+fn settled_state(entry: Option<&EntryRef<'_>>, since: Stamp, said: Stamp) -> Option<String> {
+    if since >= said {
         return None;
     }
     let Some(entry) = entry else {
         return Some("absent".to_owned());
     };
-    let is_buried = entry.version.origin == Origin::ENDED;
-    if entry.newest() >= said || entry.deadline.at.is_some() || is_buried {
+    if entry.newest() >= said || entry.deadline.at.is_some() {
         return None;
     }
     if !entry.has_value() {

@@ -85,7 +85,7 @@ fn expected(index: usize) -> Expected {
     }
 }
 
-fn origin(index: usize) -> Origin {
+pub(crate) fn origin(index: usize) -> Origin {
     Origin(u8::try_from(index + 1).expect("few regions"))
 }
 

@@ -206,7 +206,7 @@ impl<S: Store> World<'_, S> {
         for key in held.iter().filter(|key| !left.contains(key)) {
             self.oracle.forget(index, *key);
             let ended = self.oracle.known_base(index, *key);
-            self.verify.end(index, *key, ended.stamp);
+            self.verify.change(index, *key, ended.stamp);
         }
         let region = &self.regions[index];
         bounds::check(region, &self.swarm, self.now)?;

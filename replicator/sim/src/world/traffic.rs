@@ -16,7 +16,7 @@ use super::{Event, Parcel, World};
 use crate::{
     invariants::{Broken, deletion, delivery::Waited},
     network::{Fate, Message, Route},
-    region::name,
+    region::{name, origin},
     workload::Key,
 };
 
@@ -191,7 +191,7 @@ impl<S: Store> World<'_, S> {
             );
             self.oracle.inherit_key(route.to, route.from, key);
             let wall = self.regions[route.to].clock.read(self.now);
-            self.verify.end(route.to, key, Stamp::at(wall));
+            self.verify.change(route.to, key, Stamp::at(wall));
         }
     }
 
@@ -200,15 +200,25 @@ impl<S: Store> World<'_, S> {
         let index = route.to;
         let batch =
             Batch::decode(bytes).map_err(|error| Broken::new("delivery", error.to_string()))?;
+        let mut entries: Vec<EntryRef<'_>> = Vec::new();
         let mut keys: Vec<Key> = Vec::new();
         for item in batch.items() {
             match item {
-                Item::Entry(entry) => keys.extend(self.names.get(entry.key)),
-                Item::Unit(unit) => keys.extend(
-                    unit.entries()
-                        .filter_map(|entry| self.names.get(entry.key).copied()),
-                ),
+                Item::Entry(entry) => entries.push(entry),
+                Item::Unit(unit) => entries.extend(unit.entries()),
                 Item::Flush(_) => keys.extend(&self.keys),
+            }
+        }
+        let sender = origin(route.from);
+        let wall = self.regions[index].clock.read(self.now);
+        for entry in &entries {
+            let Some(&key) = self.names.get(entry.key) else {
+                continue;
+            };
+            keys.push(key);
+            let newest = entry.versions().max();
+            if newest.is_some_and(|newest| newest.origin != sender) {
+                self.verify.change(index, key, Stamp::at(wall));
             }
         }
         if self.trace.is_on() {
