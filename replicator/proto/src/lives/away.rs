@@ -1,9 +1,10 @@
 //! Tests of lives whose regions are away, and of which one is released first when memory is short.
 
 use super::{
-    tests::{AP, EU, ms, whole, word},
+    tests::{AP, EU, ms, us, whole, word},
     *,
 };
+use crate::hlc::Version;
 
 /// Both peers have been heard of up to these times, and are away.
 fn away(eu_ms: u64, ap_ms: u64) -> Lives {
@@ -46,4 +47,24 @@ fn no_region_with_a_link_and_none_that_was_removed_is_released() {
     assert_eq!(us.press(ms(60_000)), None);
     us.settled(ms(60_000));
     assert_eq!(us.released(), []);
+}
+
+#[test]
+fn before_a_node_is_told_of_regions_whatever_any_of_them_wrote_is_news() {
+    let us = us().with_horizon(Duration::from_secs(1));
+    us.settled(ms(1_000));
+    let is_late = |origin: u8, at: u64| {
+        let version = Version {
+            stamp: ms(at),
+            origin: Origin(origin),
+        };
+        let settled = us.settled(ms(3_000));
+        assert_eq!(settled.stamp(), ms(3_000), "nobody is waited for");
+        settled.is_late(version)
+    };
+    assert!((2..=Origin::MAX).all(|origin| is_late(origin, 2_000)));
+    assert!(!is_late(1, 2_000), "its own is not");
+    us.learn_regions();
+    let news: Vec<u8> = (1..=Origin::MAX).filter(|at| is_late(*at, 2_000)).collect();
+    assert_eq!(news, [2, 3], "there are no others");
 }

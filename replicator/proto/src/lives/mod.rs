@@ -139,6 +139,8 @@ struct Inner {
     settled: Settled,
     ended: Ended,
     horizon: Horizon,
+    /// A peer has said in this life which regions there are.
+    knows_regions: bool,
     /// Once served, always served.
     has_loaded: bool,
 }
@@ -172,6 +174,7 @@ impl Lives {
                 settled: Settled::default(),
                 ended: Ended::NONE,
                 horizon: Horizon::default(),
+                knows_regions: false,
                 has_loaded: false,
             }),
         }

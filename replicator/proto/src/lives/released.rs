@@ -97,7 +97,8 @@ impl Inner {
     }
 
     /// What every region holds that is waited for. Of those that are away, what was heard counts; of lives that are over,
-    /// those of regions that were removed included, one that is away may have received more than anybody here.
+    /// those of regions that were removed included, one that is away may have received more than anybody here. Before anybody
+    /// has told which regions there are, all that others wrote is news.
     pub(super) fn settled_up_to(&self, stamp: Stamp, own: Origin) -> Settled {
         let settled = Settled::up_to(stamp);
         let peers = || self.present().map(|(_, peer)| peer);
@@ -116,9 +117,19 @@ impl Inner {
             .map(since_heard)
             .chain(self.peers.iter().filter_map(gap))
             .chain(own_gap)
+            .chain(self.unknown(own))
             .fold(settled, |settled, (origin, between)| {
                 settled.but_for(origin, between)
             })
+    }
+
+    /// Regions of which this node may not have been told.
+    fn unknown(&self, own: Origin) -> impl Iterator<Item = (Origin, (Stamp, Stamp))> {
+        let is_known =
+            move |origin| origin == own || self.peers.iter().any(|peer| peer.origin == origin);
+        let all = (1..=Origin::MAX).map(Origin);
+        all.filter(move |origin| !self.knows_regions && !is_known(*origin))
+            .map(|origin| (origin, (Stamp::ZERO, Stamp(u64::MAX))))
     }
 
     /// Nothing is missing here of what ended lives left behind, wherever that was.

@@ -13,6 +13,11 @@ impl Lives {
         self.inner.lock().peers.push(Peer::unheard(origin));
     }
 
+    /// A peer has said which regions there are, or is of a release that can say nothing of it.
+    pub(crate) fn learn_regions(&self) {
+        self.inner.lock().knows_regions = true;
+    }
+
     /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often, which became
     /// known at `now`. Returns whether it does: a link with a node that began since may have been quicker than the news that
     /// its region was removed, and added again.

@@ -44,6 +44,7 @@ pub(super) fn whole() -> Lives {
         us.meet(peer, incarnation, Stamp::ZERO);
         us.receive(peer, known([10, 20, 30]));
     }
+    us.learn_regions();
     us
 }
 

@@ -10,7 +10,7 @@ use crate::{
     store::Store,
     time::{Time, Wall},
     wire::{
-        WIRE_FOLDED, WIRE_HEARSAY, WIRE_REPAIR, WIRE_VERSION,
+        WIRE_FOLDED, WIRE_HEARSAY, WIRE_MEMBERS, WIRE_REPAIR, WIRE_VERSION,
         control::{Control, Hello},
     },
 };
@@ -165,6 +165,9 @@ impl Peer {
         node.lives.meet(self.index, hello.incarnation, stamp);
         node.lives
             .reads_folded(self.index, hello.wire >= WIRE_FOLDED);
+        if hello.wire < WIRE_MEMBERS {
+            node.lives.learn_regions();
+        }
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);

@@ -74,6 +74,7 @@ impl Peer {
             .observe(members.newest(), wall)
             .map_err(|skew| skew.to_string())?;
         node.roster.join(&members, node.log, node.lives);
+        node.lives.learn_regions();
         self.membership.heard = Some(members);
         self.membership.reached_at = Some(reached_at).filter(|address| is_address(address));
         Ok(())
