@@ -12,11 +12,12 @@ use greenwich_proto::{
         join::{Forgotten, Joined, join},
         layout,
     },
-    hlc::{Stamp, Version},
+    hlc::Version,
     settled::Settled,
     slots::KeyHash,
     store::{AT_ONCE, Applied, Store},
     time::Wall,
+    wire::control::Over,
 };
 
 use super::{
@@ -206,15 +207,15 @@ impl Store for Keyspace {
         self.usage().husk_bytes as u64
     }
 
-    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
-        let place = self.place(key);
+    fn bury(&self, over: &Over, now: Wall) -> bool {
+        let place = self.place(&over.key);
         let mut shard = self.shards[place.shard()].lock();
-        let held = shard.find(place, key).map(layout::view);
-        let ended = held.map(|held| held.newest()).filter(|at| *at <= newest);
-        if let Some(at) = ended {
-            shard.put(place, &EntryRef::ended(key, at), now);
+        let held = shard.find(place, &over.key).map(layout::view);
+        let is_over = held.is_some_and(|held| held.newest() <= over.newest);
+        if is_over {
+            shard.put(place, &EntryRef::ended(&over.key, over.ended), now);
         }
-        ended.is_some()
+        is_over
     }
 
     fn keys(&self) -> Option<u64> {

@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use crate::{
     entry::EntryRef,
-    hlc::{Stamp, Version},
+    hlc::Version,
     settled::Settled,
     slots::{KeyHash, SLOTS},
     time::Wall,
+    wire::control::Over,
 };
 
 /// How many keys are looked up or joined in one go: about as many as a processor fetches at the same time.
@@ -65,9 +66,8 @@ pub trait Store {
         0
     }
 
-    /// Buries a key that has ended elsewhere, if nothing was written to it since `newest` ([`EntryRef::ended`]). Returns whether
-    /// it has.
-    fn drop_ended(&self, _key: &[u8], _newest: Stamp, _now: Wall) -> bool {
+    /// Buries a key that has ended elsewhere, if nothing was written to it since ([`EntryRef::ended`]). Returns whether it has.
+    fn bury(&self, _over: &Over, _now: Wall) -> bool {
         false
     }
 

@@ -11,7 +11,7 @@ use greenwich_proto::{
     decimal::Decimal,
     entry::{
         Body, Deadline, EntryRef,
-        join::{Forgotten, Joined, is_over, join},
+        join::{Forgotten, Joined, ended_up_to, join},
         layout,
         totals::{Actor, Total, Totals},
     },
@@ -252,7 +252,7 @@ proptest! {
         let forgotten = Forgotten { local: &all, ..Forgotten::default() };
         if let Some(incoming) = &incoming {
             let held_ref = held.as_ref().map(Owned::view);
-            let is_over = is_over(held_ref.as_ref(), &incoming.view(), forgotten);
+            let is_over = ended_up_to(held_ref.as_ref(), &incoming.view(), forgotten).is_some();
             prop_assert!(!is_over || told(held.as_ref(), incoming, forgotten) == held);
             let is_news = incoming.view().versions().all(|version| !all.has(version));
             prop_assert!(!(is_over && is_news), "nobody has heard of it");

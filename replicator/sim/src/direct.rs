@@ -5,11 +5,12 @@ use std::{ops::Range, sync::Arc};
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     entry::EntryRef,
-    hlc::{Stamp, Version},
+    hlc::Version,
     settled::Settled,
     slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
+    wire::control::Over,
 };
 
 /// Passes everything on.
@@ -45,8 +46,8 @@ impl Store for Direct {
         self.0.has_folded()
     }
 
-    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
-        self.0.drop_ended(key, newest, now)
+    fn bury(&self, over: &Over, now: Wall) -> bool {
+        self.0.bury(over, now)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

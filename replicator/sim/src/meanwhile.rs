@@ -7,11 +7,12 @@ use std::{
 
 use greenwich_proto::{
     entry::EntryRef,
-    hlc::{Stamp, Version},
+    hlc::Version,
     settled::Settled,
     slots::KeyHash,
     store::{Applied, Store},
     time::Wall,
+    wire::control::Over,
 };
 
 /// Passes everything on, and lets a client in behind one of the looks.
@@ -79,8 +80,8 @@ impl<S: Store> Store for Meanwhile<'_, S> {
         self.store.has_folded()
     }
 
-    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
-        self.store.drop_ended(key, newest, now)
+    fn bury(&self, over: &Over, now: Wall) -> bool {
+        self.store.bury(over, now)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

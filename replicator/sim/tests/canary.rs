@@ -27,7 +27,7 @@ use greenwich_proto::{
     slots::{KeyHash, SLOTS},
     store::{Applied, Store},
     time::Wall,
-    wire::control::{Compared, Control, Regions, Verdict, Watermark},
+    wire::control::{Compared, Control, Over, Regions, Verdict, Watermark},
 };
 use greenwich_sim::{Plant, Swarm, Trace, run_planted};
 
@@ -268,8 +268,8 @@ impl Store for Planted {
         self.keyspace.settled()
     }
 
-    fn drop_ended(&self, key: &[u8], newest: Stamp, now: Wall) -> bool {
-        self.keyspace.drop_ended(key, newest, now)
+    fn bury(&self, over: &Over, now: Wall) -> bool {
+        self.keyspace.bury(over, now)
     }
 
     fn sweep(&self, position: u64, bytes: usize, visit: &mut dyn FnMut(&[u8])) -> Option<u64> {

@@ -1,5 +1,7 @@
 //! What arrives late: increments, deadlines and deletions of another region, after this one went on without them.
 
+use greenwich_proto::wire::control::Over;
+
 use super::*;
 
 #[test]
@@ -97,8 +99,13 @@ fn what_was_buried_in_one_region_does_not_come_back_from_another_that_held_it_to
     add(&a, NOW, "k", 1);
     exchange(&a, &b, NOW);
     let newest = a.log().clock().newest();
-    assert!(!a.drop_ended(b"k", Stamp(newest.0 - 1), NOW), "it is newer");
-    assert!(a.drop_ended(b"k", newest, NOW));
+    let over = |newest| Over {
+        key: b"k".into(),
+        newest,
+        ended: newest,
+    };
+    assert!(!a.bury(&over(Stamp(newest.0 - 1)), NOW), "it is newer");
+    assert!(a.bury(&over(newest), NOW));
     assert_eq!(get(&a, NOW, "k"), None);
     send(&b, &a, NOW);
     assert_eq!(get(&a, NOW, "k"), None);

@@ -21,7 +21,10 @@ use super::{
     Body, Deadline, EntryRef, layout,
     totals::{Total, Totals},
 };
-use crate::{hlc::Version, settled::Settled};
+use crate::{
+    hlc::{Stamp, Version},
+    settled::Settled,
+};
 
 /// What is left of two entries after their join.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,25 +101,36 @@ pub fn join(
     }
 }
 
-/// Whether nothing of `incoming` is taken over although what is held does not cover it: every region heard of it, and it
-/// has ended since.
+/// Where nothing of `incoming` is taken over although what is held does not cover it: up to when what it says has ended. Every
+/// region heard of that, and it is held no more; what was written later on it counts on nothing.
 #[must_use]
-pub fn is_over(
+pub fn ended_up_to(
     local: Option<&EntryRef<'_>>,
     incoming: &EntryRef<'_>,
     forgotten: Forgotten<'_>,
-) -> bool {
+) -> Option<Stamp> {
     let absent = EntryRef::absent(incoming.key, forgotten.flushed);
     let held = local.unwrap_or(&absent);
     let is_covered = |incoming: &EntryRef<'_>| join_registers(held, incoming) == Joined::Local;
-    match footing(held, incoming, forgotten) {
+    let is_over = match footing(held, incoming, forgotten) {
         Footing::Replay | Footing::Ended => {
             // What counts on a deletion counts on what is left of it here.
             let counts_on_it = incoming.body == Body::Dead && held.body == Body::Dead;
             !(is_covered(incoming) || counts_on_it && is_covered(&rebase(incoming, held.version)))
         }
         Footing::Flushed | Footing::On(_) => false,
-    }
+    };
+    is_over.then(|| heard_and_gone(held, incoming, forgotten.local))
+}
+
+/// The newest of what an incoming entry says that every region has heard of and that is not held.
+fn heard_and_gone(held: &EntryRef<'_>, incoming: &EntryRef<'_>, local: &Settled) -> Stamp {
+    let registers = [incoming.version, incoming.deadline.version];
+    let counted = incoming.totals.iter();
+    let counted = counted.filter(|total| !held.totals.counts(total));
+    let all = counted.map(|total| total.version()).chain(registers);
+    let gone = all.filter(|version| local.has(*version));
+    gone.map(|version| version.stamp).max().unwrap_or_default()
 }
 
 /// What an incoming entry stands on, beside what is held.
@@ -331,7 +345,7 @@ mod tests {
             ..Forgotten::default()
         };
         let is_new = !matches!(join(local, incoming, forgotten), None | Some(Joined::Local));
-        (is_new, is_over(local, incoming, forgotten))
+        (is_new, ended_up_to(local, incoming, forgotten).is_some())
     }
 
     #[test]
@@ -399,6 +413,29 @@ mod tests {
         let again = totals(&[(2, 80)]);
         let again = counter(&again);
         assert_eq!(comes(Some(&again), &counter(&stale)), (false, true));
+    }
+
+    #[test]
+    fn what_has_ended_ended_before_what_is_held_began() {
+        let settled = settled();
+        let forgotten = Forgotten {
+            local: &settled,
+            ..Forgotten::default()
+        };
+        let ended = |local: Option<&EntryRef<'_>>, incoming: &EntryRef<'_>| {
+            ended_up_to(local, incoming, forgotten).map(|at| at.0)
+        };
+        assert_eq!(ended(None, &value(by(1, 90))), Some(90));
+        let (stale, again) = (totals(&[(1, 20), (2, 80), (3, 60)]), totals(&[(2, 80)]));
+        let again = counter(&again);
+        assert_eq!(
+            ended(Some(&again), &counter(&stale)),
+            Some(20),
+            "80 is held"
+        );
+        let mut prolonged = value(by(1, 30));
+        prolonged.deadline.version = by(3, 120);
+        assert_eq!(ended(None, &prolonged), Some(30), "of 120 nobody heard");
     }
 
     #[test]

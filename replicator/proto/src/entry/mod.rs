@@ -75,8 +75,7 @@ impl<'a> EntryRef<'a> {
         }
     }
 
-    /// A key that has ended, which nobody wrote later than `at`: a deletion that covers it and nothing else. Whoever drops the
-    /// same makes the same of it.
+    /// A key that has ended, with what was written up to `at`: a deletion that covers that, and nothing later.
     #[must_use]
     pub fn ended(key: &'a [u8], at: Stamp) -> Self {
         let version = Version {

@@ -195,7 +195,7 @@ impl Receiver {
 
     /// Drops what the peer says has ended, unless it was written since.
     pub(super) fn drop_ended<S: Store>(&mut self, over: &[Over], store: &S, wall: Wall) {
-        let is_dropped = |over: &&Over| store.drop_ended(&over.key, over.newest, wall);
+        let is_dropped = |over: &&Over| store.bury(over, wall);
         self.stats.repaired += over.iter().filter(is_dropped).count() as u64;
     }
 
@@ -253,19 +253,26 @@ fn over<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Vec<Over> {
         sender: &batch.forgotten,
         flushed: store.flushed(),
     };
-    let is_over = |entry: &EntryRef<'_>| {
-        let mut is_over = None;
+    let ended_up_to = |entry: &EntryRef<'_>| {
+        let mut ended = None;
         store.export(&[entry.key], &mut |held| {
-            is_over = Some(join::is_over(Some(&layout::view(held)), entry, forgotten));
+            ended = Some(join::ended_up_to(
+                Some(&layout::view(held)),
+                entry,
+                forgotten,
+            ));
         });
-        is_over.unwrap_or_else(|| join::is_over(None, entry, forgotten))
+        ended.unwrap_or_else(|| join::ended_up_to(None, entry, forgotten))
     };
     let mut over = Vec::new();
     let mut look = |entry: &EntryRef<'_>| {
-        if entry.is_live(wall) && is_over(entry) {
+        if entry.is_live(wall)
+            && let Some(ended) = ended_up_to(entry)
+        {
             over.push(Over {
                 key: entry.key.into(),
                 newest: entry.newest(),
+                ended,
             });
         }
     };

@@ -248,8 +248,10 @@ pub struct Over {
     /// The key.
     #[serde(with = "serde_bytes")]
     pub key: Vec<u8>,
-    /// Whatever was written to it up to here.
+    /// As it was when nothing later was written to it than this.
     pub newest: Stamp,
+    /// Up to where what it said has ended: what was written later counts on nothing.
+    pub ended: Stamp,
 }
 
 /// Bytes that are not a control frame.

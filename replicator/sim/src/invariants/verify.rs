@@ -3,8 +3,8 @@
 //!
 //! What a third region wrote in the epoch may arrive at one of them after they have compared, if it had no link then, or one
 //! over which nothing came. So what they say is judged where all links of both were up, and not silent, since they said it last. A
-//! key has changed since also when it ended after that, was dropped because others say that it has ended, or came from a region
-//! that did not write it: what a dead node had told only one of them is passed on when it is found.
+//! key has changed since also when it ended after that, was dropped because others say that it has ended, or came by a sweep or
+//! a repair: what a dead node had told only one region is passed on when it is found.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::{
 pub struct Verify {
     said: BTreeMap<(usize, usize), Said>,
     /// When what a region holds of a key became other than what the stamps in it tell: what is not held any more ended, and
-    /// what others had written was passed on.
+    /// what was missing was brought.
     changed: BTreeMap<(usize, Key), Stamp>,
 }
 
@@ -33,8 +33,7 @@ struct Said {
 }
 
 impl Verify {
-    /// What a region holds of a key has changed, at `at`: it ended there, or another region than the one that wrote it passed
-    /// it on.
+    /// What a region holds of a key has changed, at `at`: it ended there, or was brought by a sweep or a repair.
     pub fn change(&mut self, region: usize, key: Key, at: Stamp) {
         let changed = self.changed.entry((region, key)).or_default();
         *changed = at.max(*changed);

@@ -85,7 +85,7 @@ fn expected(index: usize) -> Expected {
     }
 }
 
-pub(crate) fn origin(index: usize) -> Origin {
+fn origin(index: usize) -> Origin {
     Origin(u8::try_from(index + 1).expect("few regions"))
 }
 

@@ -16,7 +16,7 @@ use super::{Event, Parcel, World};
 use crate::{
     invariants::{Broken, deletion, delivery::Waited},
     network::{Fate, Message, Route},
-    region::{name, origin},
+    region::name,
     workload::Key,
 };
 
@@ -200,24 +200,21 @@ impl<S: Store> World<'_, S> {
         let index = route.to;
         let batch =
             Batch::decode(bytes).map_err(|error| Broken::new("delivery", error.to_string()))?;
-        let mut entries: Vec<EntryRef<'_>> = Vec::new();
         let mut keys: Vec<Key> = Vec::new();
         for item in batch.items() {
             match item {
-                Item::Entry(entry) => entries.push(entry),
-                Item::Unit(unit) => entries.extend(unit.entries()),
+                Item::Entry(entry) => keys.extend(self.names.get(entry.key)),
+                Item::Unit(unit) => keys.extend(
+                    unit.entries()
+                        .filter_map(|entry| self.names.get(entry.key).copied()),
+                ),
                 Item::Flush(_) => keys.extend(&self.keys),
             }
         }
-        let sender = origin(route.from);
-        let wall = self.regions[index].clock.read(self.now);
-        for entry in &entries {
-            let Some(&key) = self.names.get(entry.key) else {
-                continue;
-            };
-            keys.push(key);
-            let newest = entry.versions().max();
-            if newest.is_some_and(|newest| newest.origin != sender) {
+        if batch.ranges.is_empty() {
+            // Of a sweep or a repair: what it brings may be old.
+            let wall = self.regions[index].clock.read(self.now);
+            for &key in &keys {
                 self.verify.change(index, key, Stamp::at(wall));
             }
         }
