@@ -113,6 +113,12 @@ impl Effect {
         }
     }
 
+    /// Whether it counted on a base.
+    #[must_use]
+    pub fn counts_on(&self, version: Version) -> bool {
+        matches!(self, Self::Count { base, .. } if *base == version)
+    }
+
     /// When and where it was accepted.
     #[must_use]
     pub const fn made_at(&self) -> Version {

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use greenwich_proto::store::Store;
+use greenwich_proto::{
+    hlc::{Origin, Version},
+    store::Store,
+};
 
 use crate::{
     network::Route,
@@ -63,9 +66,22 @@ pub fn lost<S: Store>(regions: &[&Region<S>], oracle: &Oracle) -> BTreeSet<(Key,
         };
         regions.iter().any(has)
     };
-    oracle
+    let lost: BTreeSet<_> = oracle
         .all()
         .filter(|(key, _, effect)| !is_held(*key, effect))
         .map(|(key, at, _)| (key, at))
-        .collect()
+        .collect();
+    // An expiry that every region has forgotten is known by what was counted on it.
+    let is_counted_on = |key: Key, version: Version| {
+        let mut effects = oracle.effects(key).iter().enumerate();
+        effects.any(|(at, effect)| effect.counts_on(version) && !lost.contains(&(key, at)))
+    };
+    let is_known = |(key, at): &(Key, usize)| match oracle.effects(*key)[*at] {
+        Effect::Base { version, .. } => {
+            version.origin == Origin::NONE && is_counted_on(*key, version)
+        }
+        Effect::Deadline { .. } | Effect::Count { .. } => false,
+    };
+    let known: BTreeSet<_> = lost.iter().copied().filter(is_known).collect();
+    lost.difference(&known).copied().collect()
 }

@@ -437,7 +437,7 @@ const BUGS: [(Bug, u64); 18] = [
     (Bug::ServesAtOnce, 20),
     (Bug::SendsUnitsApart, 20),
     (Bug::IgnoresWhatSendersForgot, 40),
-    (Bug::FlushDropsDeadlines, 40),
+    (Bug::FlushDropsDeadlines, 120),
     (Bug::RelaysTwice, 20),
     (Bug::ForgetsDeadlines, 20),
     (Bug::ClaimsAtOnceWhenAdded, 40),
