@@ -172,6 +172,15 @@ impl<'a> Totals<'a> {
         }
     }
 
+    /// The encoded totals that are later than `stamp`.
+    #[must_use]
+    pub fn after(&self, stamp: Stamp) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.0.len());
+        let later = self.iter().filter(|total| total.stamp > stamp);
+        later.for_each(|total| total.encode(&mut out));
+        out
+    }
+
     /// Writes the newest total of every actor of either side that no folded one covers; of too many, the newest.
     pub(crate) fn encode_join(&self, other: &Self, out: &mut Vec<u8>) {
         self.encode_join_within(other, Self::COUNT_MAX, out);
