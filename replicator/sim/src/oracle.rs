@@ -296,11 +296,12 @@ impl Oracle {
         self.known[region].clear();
     }
 
-    /// A restarted region has received what `from` holds. Of what `from` had forgotten by then, because every region up to
-    /// `settled` had heard of it, the region knows as much as `from`.
-    pub fn inherit(&mut self, region: usize, from: usize, settled: Stamp) {
+    /// A restarted region has received what `from` holds. Of the keys that `from` had forgotten by then, because every region
+    /// that it waits for had heard of their end, the region knows as much as `from`.
+    pub fn inherit(&mut self, region: usize, from: usize, settled: Stamp, held: &[Key]) {
         for (key, theirs) in self.known[from].clone() {
-            let is_forgotten = theirs.base.stamp.max(theirs.deadline_version.stamp) <= settled;
+            let is_settled = theirs.base.stamp.max(theirs.deadline_version.stamp) <= settled;
+            let is_forgotten = is_settled && !held.contains(&key);
             let ours = self.known[region].entry(key).or_default();
             if is_forgotten
                 && (theirs.base, theirs.deadline_version) > (ours.base, ours.deadline_version)

@@ -189,7 +189,8 @@ impl<S: Store> World<'_, S> {
         for other in self.others(index) {
             if !missing.contains(&other) && self.inherited.insert((index, other)) {
                 let settled = self.regions[other].keyspace.settled().stamp();
-                self.oracle.inherit(index, other, settled);
+                let held = self.held(other);
+                self.oracle.inherit(index, other, settled, &held);
             }
         }
     }
