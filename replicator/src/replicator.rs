@@ -209,7 +209,7 @@ impl Replicator {
     /// told; [`PeerReport::is_informed`] says which know.
     ///
     /// # Errors
-    /// [`ChangeError`] when the name or the number belongs to another region, or is none.
+    /// [`ChangeError`] when the name or the number belongs to another region, or is none, or the node has just started.
     pub fn add_region(&self, expected: Expected, address: String) -> Result<bool, ChangeError> {
         let stamp = self.log.clock().stamp(wall());
         let added = self
@@ -222,7 +222,7 @@ impl Replicator {
     /// Removes a region. Returns whether it was there. All peers are told, as by [`Self::add_region`].
     ///
     /// # Errors
-    /// [`ChangeError`] when there is no such region, or it is the node's own.
+    /// [`ChangeError`] when there is no such region, it is the node's own, or the node has just started.
     pub fn remove_region(&self, region: &str) -> Result<bool, ChangeError> {
         let stamp = self.log.clock().stamp(wall());
         let removed = self.roster.remove(region, stamp, &self.log, &self.lives);

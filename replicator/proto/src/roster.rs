@@ -76,6 +76,11 @@ pub enum ChangeError {
     /// Nothing by that name.
     #[error("there is no region {0}")]
     Unknown(String),
+    /// The node has just started: its decision could be undone by an earlier one of which it knows nothing.
+    #[error(
+        "this node is loading, and was not told yet which regions there are: ask one that serves, or try again"
+    )]
+    Uninformed,
     /// A number cannot tell more removals apart.
     #[error("{0} was removed too often")]
     Removals(String),
@@ -179,7 +184,7 @@ impl Roster {
     /// Adds a region at `stamp`, or gives one that is there another address. Returns whether that changed anything.
     ///
     /// # Errors
-    /// [`ChangeError`] when the name or the number belongs to another region, or is none.
+    /// [`ChangeError`] when the name or the number belongs to another region, or is none, or the node has just started.
     pub fn add(
         &self,
         expected: Expected,
@@ -190,6 +195,9 @@ impl Roster {
     ) -> Result<bool, ChangeError> {
         let mut inner = self.inner.lock();
         let held = self.check(&inner, &expected)?;
+        if !lives.is_informed() {
+            return Err(ChangeError::Uninformed);
+        }
         if !is_address(&address) {
             return Err(ChangeError::Address(address));
         }
@@ -211,7 +219,7 @@ impl Roster {
     /// Removes a region at `stamp`. Returns whether it was there.
     ///
     /// # Errors
-    /// [`ChangeError`] when there is no such region, or it is the node's own.
+    /// [`ChangeError`] when there is no such region, it is the node's own, or the node has just started.
     pub fn remove(
         &self,
         region: &str,
@@ -235,6 +243,9 @@ impl Roster {
         let Some(seat) = held else {
             return Err(ChangeError::Unknown(region.to_owned()));
         };
+        if !lives.is_informed() {
+            return Err(ChangeError::Uninformed);
+        }
         if !seat.is_present {
             return Ok(false);
         }

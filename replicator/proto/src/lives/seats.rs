@@ -18,6 +18,13 @@ impl Lives {
         self.inner.lock().knows_regions = true;
     }
 
+    /// Whether a peer has said so, or none could be reached for as long as this node waited.
+    #[must_use]
+    pub fn is_informed(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.knows_regions || inner.has_loaded
+    }
+
     /// `peer` begins anew: it was added at `since`, and wrote nothing before. Its region was removed so often, which became
     /// known at `now`. Returns whether it does: a link with a node that began since may have been quicker than the news that
     /// its region was removed, and added again.

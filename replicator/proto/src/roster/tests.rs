@@ -39,6 +39,7 @@ impl Node {
             lives: Lives::new(own, [], Time(0), Duration::from_secs(1)),
         };
         node.roster.seat_all(&node.log, &node.lives);
+        node.lives.learn_regions();
         node
     }
 
@@ -153,4 +154,38 @@ fn a_node_that_began_before_its_region_was_added_is_refused() {
         "another address makes no other region"
     );
     assert_eq!(node.roster.seats()[1].address, "elsewhere:7401");
+}
+
+#[test]
+fn a_node_that_was_told_nothing_yet_decides_nothing() {
+    let own = Actor {
+        origin: Origin(1),
+        incarnation: 10,
+    };
+    let lives = Lives::new(own, [], Time(0), Duration::from_secs(1));
+    let node = Node {
+        lives,
+        ..Node::new()
+    };
+    node.roster.seat_all(&node.log, &node.lives);
+    let told = Node::new();
+    told.remove("ap-south", 100).unwrap();
+    told.add("ap-south", 3, 200).unwrap();
+    assert_eq!(node.remove("ap-south", 300), Err(ChangeError::Uninformed));
+    assert_eq!(node.add("mars", 4, 300), Err(ChangeError::Uninformed));
+    assert!(node.lives.loading(Time(0)).is_some());
+    assert_eq!(
+        node.lives.loading(Time(2_000_000)),
+        None,
+        "it waits no more"
+    );
+    assert_eq!(node.remove("ap-south", 300), Ok(true));
+    told.lives.learn_regions();
+    node.roster
+        .join(&told.roster.members(), &node.log, &node.lives);
+    assert_eq!(
+        node.remove("ap-south", 400),
+        Ok(true),
+        "it was back, as told"
+    );
 }

@@ -87,6 +87,12 @@ impl<S: Store> Region<S> {
         format!("{:?}", self.lives)
     }
 
+    /// Whether it may be asked to add a region, or to remove one.
+    #[must_use]
+    pub fn is_informed(&self) -> bool {
+        self.lives.is_informed()
+    }
+
     /// An operator adds a region, or removes one.
     ///
     /// # Errors

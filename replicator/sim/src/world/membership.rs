@@ -154,7 +154,7 @@ impl<S: Store> World<'_, S> {
     }
 
     fn remove(&mut self, index: usize, told: usize) {
-        if self.is_busy(index) || !self.regions[told].knows(index) || self.is_down(told) {
+        if self.is_busy(index) || !self.regions[told].knows(index) || self.is_unfit(told) {
             return;
         }
         let leaving_us = self.rng.below(1_000 * self.swarm.faults.leaving_ms_max);
@@ -174,6 +174,11 @@ impl<S: Store> World<'_, S> {
         self.cluster.has_news[told] = true;
         self.note_roster(told);
         self.after(leaving_us, Event::Stop(index));
+    }
+
+    /// Whether a node cannot be asked to change anything.
+    fn is_unfit(&self, told: usize) -> bool {
+        self.is_down(told) || !self.regions[told].is_informed()
     }
 
     /// Whether a node was told something that not all have confirmed: what an operator is told of then.
@@ -199,7 +204,7 @@ impl<S: Store> World<'_, S> {
         let Some(Joining { index, told }) = self.cluster.joining else {
             return;
         };
-        if self.is_down(told) {
+        if self.is_unfit(told) {
             return self.after(ADMIT_EVERY_US, Event::Admit);
         }
         let node = &mut self.regions[told];
