@@ -439,7 +439,7 @@ const BUGS: [(Bug, u64); 18] = [
     (Bug::IgnoresWhatSendersForgot, 40),
     (Bug::FlushDropsDeadlines, 120),
     (Bug::RelaysTwice, 20),
-    (Bug::ForgetsDeadlines, 20),
+    (Bug::ForgetsDeadlines, 40),
     (Bug::ClaimsAtOnceWhenAdded, 40),
     (Bug::AdmitsNodesFromBefore, 40),
     (Bug::FoldsWhatLives, 20),
