@@ -121,6 +121,8 @@ struct Peer {
     hearsay: Option<(Stamp, Stamp)>,
     /// It has been away for longer than anybody waits.
     is_released: bool,
+    /// There has been no link to it since it was released.
+    was_released: bool,
     /// What it counts as settled.
     settled: Stamp,
     /// The lives that it knew when the last transfer began that arrived whole.
@@ -196,13 +198,16 @@ impl Lives {
             .collect()
     }
 
-    /// A link to `peer` was agreed upon at `now`, which is in its `incarnation`.
-    pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) {
+    /// A link to `peer` was agreed upon at `now`, which is in its `incarnation`. Returns whether it was released before: what
+    /// has ended meanwhile was forgotten without it.
+    pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) -> bool {
         let mut inner = self.inner.lock();
         let met = &mut inner.peers[peer.0];
         (met.is_linked, met.is_silent, met.turned_away) = (true, false, false);
+        let was_released = std::mem::take(&mut met.was_released);
         inner.welcome(peer.0, now);
         inner.hear_of(peer.0, incarnation, now);
+        was_released
     }
 
     /// At `now`, a repair from `peer` has brought something that was missing here. What other peers hold was compared
@@ -329,6 +334,7 @@ impl Peer {
             holds: Stamp::ZERO,
             hearsay: None,
             is_released: false,
+            was_released: false,
             settled: Stamp::ZERO,
             received: None,
         }

@@ -90,7 +90,8 @@ impl Inner {
     }
 
     fn release(&mut self, peer: PeerIndex, now: Stamp) {
-        self.peers[peer.0].is_released = true;
+        let released = &mut self.peers[peer.0];
+        (released.is_released, released.was_released) = (true, true);
         // What one region alone has heard of it, all must hold before anybody forgets.
         self.in_doubt_until = now;
         self.doubt_all_but(peer.0);

@@ -155,19 +155,20 @@ impl Peer {
         )?;
         node.roster.admits(self.index, hello.incarnation)?;
         handshake::check_folded(hello.wire, node.store)?;
-        let reader = Reader {
-            is_known: hello.incarnation == self.receiver.incarnation(),
-            asks: hello.wire >= WIRE_REPAIR,
-            knows_absence: hello.wire >= WIRE_HEARSAY,
-        };
         // First of all: what the peer is sent from here on, others hear of its new life before they forget anything more.
         let stamp = node.log.clock().stamp(wall);
-        node.lives.meet(self.index, hello.incarnation, stamp);
+        let was_released = node.lives.meet(self.index, hello.incarnation, stamp);
         node.lives
             .reads_folded(self.index, hello.wire >= WIRE_FOLDED);
         if hello.wire < WIRE_MEMBERS {
             node.lives.learn_regions();
         }
+        let reader = Reader {
+            is_known: hello.incarnation == self.receiver.incarnation(),
+            was_released,
+            asks: hello.wire >= WIRE_REPAIR,
+            knows_absence: hello.wire >= WIRE_HEARSAY,
+        };
         self.sender.resume(&hello.resume, reader, node, now)?;
         self.receiver.connect(hello.incarnation);
         self.wire = hello.wire.min(WIRE_VERSION);

@@ -73,6 +73,8 @@ pub(super) enum Part {
 pub(super) struct Reader {
     /// Whether its life has agreed with ours before.
     pub(super) is_known: bool,
+    /// Whether it was away for longer than anybody waits.
+    pub(super) was_released: bool,
     /// Whether it asks for what it lacks. One of an older release is sent everything on its first link.
     pub(super) asks: bool,
     /// Whether it can be told of regions that are away.
@@ -164,10 +166,11 @@ impl Sender {
         self.window = Window::new(self.limits.window, now);
         self.next_flush = now;
         let lacks_all = !(has_heard && reader.is_known);
-        // An old record may carry a value whose end was forgotten since, when every life that was known then had heard of
-        // it: a new one must not read it.
+        // An old record may carry a value whose end was forgotten since, when every life that was waited for had heard of
+        // it: a new one must not read it, and neither must one that was not waited for.
         let has_forgotten = node.store.settled().stamp() > Stamp::ZERO;
-        let is_owed = lacks_all && (has_forgotten || !reader.asks);
+        let has_missed = has_forgotten && (lacks_all || reader.was_released);
+        let is_owed = has_missed || lacks_all && !reader.asks;
         if is_owed && self.sweep.is_none() {
             self.start_sweep(log, node.lives.known());
         }

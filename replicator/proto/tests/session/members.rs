@@ -44,6 +44,8 @@ fn what_one_is_told_the_other_confirms() {
 #[test]
 fn who_was_away_learns_it_with_the_link() {
     let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.disconnect();
     add(&pair.sides[1], "us-west", 4);
     add(&pair.sides[0], "us-north", 5);
     pair.connect();
