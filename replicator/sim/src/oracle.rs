@@ -296,12 +296,18 @@ impl Oracle {
         self.known[region].clear();
     }
 
-    /// A restarted region has received what `from` holds. Of the keys that `from` had forgotten by then, because every region
-    /// that it waits for had heard of their end, the region knows as much as `from`.
-    pub fn inherit(&mut self, region: usize, from: usize, settled: Stamp, held: &[Key]) {
+    /// A restarted region has received what `from` holds. Of the bases that `from` has forgotten, because every region that it
+    /// waits for had heard of their end, the region knows as much as `from`. `held` is the base that `from` holds of a key.
+    pub fn inherit(
+        &mut self,
+        region: usize,
+        from: usize,
+        settled: Stamp,
+        held: impl Fn(Key) -> Option<Version>,
+    ) {
         for (key, theirs) in self.known[from].clone() {
             let is_settled = theirs.base.stamp.max(theirs.deadline_version.stamp) <= settled;
-            let is_forgotten = is_settled && !held.contains(&key);
+            let is_forgotten = is_settled && held(key).is_none_or(|base| base < theirs.base);
             let ours = self.known[region].entry(key).or_default();
             if is_forgotten
                 && (theirs.base, theirs.deadline_version) > (ours.base, ours.deadline_version)

@@ -188,9 +188,11 @@ impl<S: Store> World<'_, S> {
     fn inherit(&mut self, index: usize, missing: &[usize]) {
         for other in self.others(index) {
             if !missing.contains(&other) && self.inherited.insert((index, other)) {
-                let settled = self.regions[other].keyspace.settled().stamp();
-                let held = self.held(other);
-                self.oracle.inherit(index, other, settled, &held);
+                let other_region = &self.regions[other];
+                let settled = other_region.keyspace.settled().stamp();
+                let held =
+                    |key| other_region.with_entry(key, |entry| entry.map(|entry| entry.version));
+                self.oracle.inherit(index, other, settled, held);
             }
         }
     }
