@@ -10,7 +10,7 @@ fn story(seed: u64) -> String {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in [1, 7, 43, 68, 204] {
+    for seed in [1, 7, 43, 69, 204] {
         let (first, second) = (story(seed), story(seed));
         assert!(first.lines().count() > 100, "seed {seed} tells a story");
         let difference = first
