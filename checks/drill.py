@@ -8,7 +8,7 @@ It starts three regions with global distances and 1 % loss, and writes in all of
 at a random moment; their clients go on elsewhere or wait, and they are started again.
 
     one     one region, any; so many turns as --kills says, and one turn of each other story
-    ten     one region ten times in a row, each time when it is ready or before
+    ten     one region ten times in a row, each time soon after it is ready, or before
     two     two regions at once
     lost    one region, which loses its data directory
     clock   one region, whose clock is an hour back when it is started, and right when it is started again (needs libfaketime)

@@ -97,6 +97,7 @@ class Region:
         self.log = found["log"]
         self.pid = found["pid"]
         self.process = None
+        self.logged_before = 0
 
     def kill(self):
         """`kill -9`. Returns the moment before which the process had not been killed yet."""
@@ -109,6 +110,7 @@ class Region:
         self.wait_until_dead()
         moment = time.monotonic()
         with open(self.log, "ab") as log:
+            self.logged_before = log.tell()
             command = [self.binary, "node", "--exit-with-stdin", "--config", self.config]
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
@@ -135,21 +137,22 @@ class Region:
         """Waits for `/readyz` and returns problems: it was never ready, or told a client something about keys before."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            answer = self._answer()
+            serves = self.serves()
             if self.readiness().is_ready:
                 return []
             # It may have become ready between the two questions, but then it is ready at the third.
-            if answer is not None and not isinstance(answer, Error) and not self.readiness().is_ready:
-                return [f"{self.name} answered {answer!r} before it was ready"]
+            if serves and not self.readiness().is_ready:
+                return [f"{self.name} told a client about a key before it was ready"]
             time.sleep(0.02)
         return [f"{self.name} was not ready after {seconds:g} s"]
 
-    def _answer(self):
+    def serves(self):
+        """Whether it tells a client about a key, even that there is none."""
         try:
             with Connection(self.redis, timeout=1) as connection:
-                return connection.call("GET", "counter:0").plain()
+                return not isinstance(connection.call("GET", "counter:0").plain(), Error)
         except (OSError, Closed, Silent):
-            return None
+            return False
 
     def readiness(self):
         try:
@@ -163,6 +166,12 @@ class Region:
         """What `greenwich status` says of it."""
         done = subprocess.run([self.binary, "status", "--admin", self.admin], capture_output=True, text=True)
         return done.stdout + done.stderr
+
+    def logged(self):
+        """What its present process has logged."""
+        with open(self.log, "rb") as log:
+            log.seek(self.logged_before)
+            return log.read().decode()
 
     def contents(self):
         """Every key with its value and, where it has one, its deadline in milliseconds."""

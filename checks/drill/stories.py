@@ -17,15 +17,25 @@ BARE_SECONDS_MAX = 5.0
 # So often is a node killed again that was ready before it was seen to load.
 SEEN_TIMES_MAX = 8
 LOADING_SECONDS_MAX = 60.0
+# A node whose clock is wrong has said so by then. Later it may serve without its peers: that is not judged.
+SAID_SECONDS_MAX = 8.0
 SAMPLE = 5_000
-HOUR = 3_600
+FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
+
+
+def library():
+    """The file of libfaketime, if any."""
+    return next((file for pattern in FAKETIME for file in glob.glob(pattern)), None)
 
 
 class Story(NamedTuple):
     tell: Callable
     victims: int
-    # What has to be installed for it, and is not.
-    lacks: Callable = lambda: None
+    needs_faketime: bool = False
+
+    def lacks(self):
+        """What has to be installed before it can be told, if anything."""
+        return "install libfaketime (apt-get install faketime)" if self.needs_faketime and not library() else None
 
 
 class Stage:
@@ -84,12 +94,13 @@ def restart(stage):
 
 
 def ten(stage):
-    """Ten times in a row, each time when it is ready or before."""
+    """Ten times in a row, each time soon after it is ready, or before."""
     for _ in range(TIMES - 1):
         stage.kill(*stage.victims)
         stage.start(*stage.victims)
         if stage.rng.random() < 0.5:
             stage.wait(*stage.victims)
+            stage.pause(1)
         else:
             stage.pause(2)
     restart(stage)
@@ -111,6 +122,31 @@ def lost(stage):
         stage.problems.append(f"{victim.name} had no life.toml to lose, but {names}")
     stage.start(victim)
     stage.wait(victim)
+
+
+def clock(stage):
+    """The clock is an hour back at the start, which the node must notice, and right at the next one."""
+    [victim] = stage.victims
+    stage.kill(victim)
+    stage.start(victim, environment={"LD_PRELOAD": library(), "FAKETIME": "-3600s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    stage.problems += problems_of_a_wrong_clock(victim)
+    # It agrees to nothing that leaves it.
+    stage.kill(victim, since=stage.started[victim.name])
+    stage.pause(2)
+    stage.start(victim)
+    stage.wait(victim)
+
+
+def problems_of_a_wrong_clock(region):
+    """Until a node says what is wrong, to its operator and in its log, it must not serve."""
+    deadline = time.monotonic() + SAID_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if region.serves() or region.readiness().is_ready:
+            return [f"{region.name} serves with a wrong clock"]
+        if all("clock skew: " in text for text in (region.status(), region.logged())):
+            return []
+        time.sleep(0.1)
+    return [f"{region.name} has a wrong clock, and said nothing of it: {region.readiness().said}"]
 
 
 def source(stage):
@@ -148,6 +184,7 @@ STORIES = {
     "ten": Story(ten, victims=1),
     "two": Story(restart, victims=2),
     "lost": Story(lost, victims=1),
+    "clock": Story(clock, victims=1, needs_faketime=True),
     "source": Story(source, victims=2),
     "all": Story(everyone, victims=3),
 }
