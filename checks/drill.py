@@ -113,7 +113,7 @@ class Turn(NamedTuple):
     def __str__(self):
         numbers = f"turn {self.number:2}: {self.story:6} {self.killed} {self.rate:7,.0f} writes/s, ready {seconds(self.ready)}, equal "
         numbers += f"{seconds(self.equal_loaded)} under load, {seconds(self.equal)} without; {self.keys:,} keys, {self.dead:,} dead; "
-        numbers += f"tail {self.tail.increments} increments, {self.tail.lost} lost, oldest {self.tail.oldest_seconds * 1e3:.0f} ms"
+        numbers += f"tail {self.tail.increments} increments, {self.tail.lost.increments} lost, oldest {self.tail.lost.oldest_seconds * 1e3:.0f} ms"
         return "\n  ".join([numbers, *self.problems] if self.problems else [f"{numbers}; nothing differs"])
 
 
@@ -183,8 +183,8 @@ def table(turns):
         "ready to equal under load, s": [turn.equal_loaded for turn in turns],
         "equal after the load, s": [turn.equal for turn in turns],
         "increments in the tail": [turn.tail.increments for turn in turns],
-        "of these lost": [turn.tail.lost for turn in turns],
-        "oldest lost, ms before the kill": [turn.tail.oldest_seconds * 1e3 for turn in turns],
+        "of these lost": [turn.tail.lost.increments for turn in turns],
+        "oldest lost, ms before the kill": [turn.tail.lost.oldest_seconds * 1e3 for turn in turns],
     }
     lines = [f"{'':32}{'min':>10}{'median':>10}{'max':>10}"]
     for name, figures in rows.items():

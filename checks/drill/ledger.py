@@ -28,12 +28,21 @@ class Kill(NamedTuple):
         return self.region == write.region and self.since <= write.answered and write.sent < self.restarted
 
 
+class Lost(NamedTuple):
+    """Increments that were agreed to and are missing, and how long before the kill the oldest of them was agreed to."""
+
+    increments: int = 0
+    oldest_seconds: float = 0.0
+
+    def and_more(self, other):
+        return Lost(self.increments + other.increments, max(self.oldest_seconds, other.oldest_seconds))
+
+
 class Tail(NamedTuple):
-    """Increments that may be missing, the fewest that must be, and how long before the kill the oldest of these was agreed to."""
+    """How many increments may be missing, and what of them is: where that can be told in several ways, the least."""
 
     increments: int
-    lost: int
-    oldest_seconds: float
+    lost: Lost
 
 
 class Ledger:
@@ -85,23 +94,22 @@ class Ledger:
 
     def _judge_counters(self, groups, kills, found):
         """All that is certain counts, and of each tail as much as the region had sent: its increments up to one of them."""
-        problems, missing, increments = [], [], 0
+        problems, lost, increments = [], Lost(), 0
         for key, writes in sorted(groups.items()):
             certain = self.counters[key] + sum(write.value for write, is_certain in writes if is_certain)
-            tails = tails_of([write for write, is_certain in writes if not is_certain], kills)
-            sums = sums_with(certain, tails)
+            tail = [write for write, is_certain in writes if not is_certain]
+            sums = sums_with(certain, tail, kills)
             value = int(found.get(key, 0))
             if value in sums:
-                missing += [write for write in sums[value] if write.answered is not None]
+                lost = lost.and_more(sums[value])
             else:
                 problems.append(f"{key} is {value:,}: it was {self.counters[key]:,}, with what is certain {certain:,}, and may be "
                                 f"one of {sorted(sums)} with its tail")
-            increments += sum(write.answered is not None for tail in tails for write in tail)
+            increments += sum(write.answered is not None for write in tail)
             self.counters[key] = value
         untouched = [key for key in self.counters if key not in groups and int(found.get(key, 0)) != self.counters[key]]
         problems += [f"{key} is {found.get(key)}, and was {self.counters[key]:,} before nobody counted" for key in untouched]
-        ages = [kill.at - write.answered for write in missing for kill in kills if kill.may_have_taken(write)]
-        return problems, Tail(increments, len(missing), max(ages, default=0.0))
+        return problems, Tail(increments, lost)
 
     def _judge_values(self, groups, found, only_the_last):
         """A key has a value that it was given after the last turn, and the last that is certain or one of the tail after that
@@ -148,27 +156,30 @@ def start_of_nothing(kills, regions):
     return min(kill.restarted for kill in last.values())
 
 
-def tails_of(writes, kills):
-    """What may be missing of one counter, apart for each life that it may have ended with: what others had of a life is a total."""
-    tails = collections.defaultdict(list)
-    for write in writes:
-        life = sum(kill.region == write.region and write.sent >= kill.restarted for kill in kills)
-        tails[write.region, life].append(write)
-    return list(tails.values())
+def sums_with(certain, tail, kills):
+    """Each value that a counter may have, with the least that is lost then.
 
-
-def sums_with(certain, tails):
-    """Each value that the counter may have, with the fewest increments that are missing then."""
-    sums = {certain: []}
-    for tail in tails:
+    What others had of a life is its total at some moment. So of each life the first increments count, up to one of them, and
+    so they do of a batch that was not answered: it may not have been executed, although later ones were."""
+    series = collections.defaultdict(list)
+    for write in tail:
+        unanswered_batch = write.sent if write.answered is None else None
+        series[end_of_life(write, kills), unanswered_batch].append(write)
+    sums = {certain: Lost()}
+    for (end, _), writes in series.items():
         longer = {}
-        for value, missing in sums.items():
-            for count, total in enumerate(itertools.accumulate((write.value for write in tail), initial=value)):
-                lost = missing + tail[count:]
-                if total not in longer or len(lost) < len(longer[total]):
-                    longer[total] = lost
+        for before, lost_before in sums.items():
+            for count, total in enumerate(itertools.accumulate((write.value for write in writes), initial=before)):
+                ages = [end.at - write.answered for write in writes[count:] if write.answered is not None]
+                lost = lost_before.and_more(Lost(len(ages), max(ages, default=0.0)))
+                longer[total] = min(lost, longer.get(total, lost))
         sums = longer
     return sums
+
+
+def end_of_life(write, kills):
+    """The kill that ended the life which was sent this."""
+    return next((kill for kill in kills if kill.region == write.region and write.sent < kill.restarted), None)
 
 
 def false_claims(found, region, now):
