@@ -103,8 +103,8 @@ class Ledger:
             if value in sums:
                 lost = lost.and_more(sums[value])
             else:
-                problems.append(f"{key} is {value:,}: it was {self.counters[key]:,}, with what is certain {certain:,}, and may be "
-                                f"one of {sorted(sums)} with its tail")
+                problems.append(f"{key} is {value:,}: it was {self.counters[key]:,}, with what is certain {certain:,}, and "
+                                f"with its tail one of {len(sums)} sums up to {max(sums):,}")
             increments += sum(write.answered is not None for write in tail)
             self.counters[key] = value
         untouched = [key for key in self.counters if key not in groups and int(found.get(key, 0)) != self.counters[key]]
