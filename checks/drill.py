@@ -1,15 +1,26 @@
 #!/usr/bin/env python3
-"""Kills a region again and again under load, at random moments, and keeps account of what clients were told.
+"""Kills regions under load, one or several, in several ways, and keeps account of what clients were told.
 
-    drill.py --binary target/release/greenwich [--kills 20] [--rate 10000] [--seed N] [--equal-seconds 10] [--prove-it-fails]
+    drill.py --binary target/release/greenwich [--kills 20] [--stories one,ten,…] [--rate 10000] [--seed N]
+             [--equal-seconds 10] [--tail-seconds 1] [--prove-it-fails]
 
-It starts three regions with global distances and 1 % loss, and writes in all of them. In each turn one node, any, gets
-`kill -9`; its clients go on elsewhere or wait, and it is started again. Then
+It starts three regions with global distances and 1 % loss, and writes in all of them. Each turn is a story: nodes get `kill -9`
+at a random moment; their clients go on elsewhere or wait, and they are started again.
 
-- until `/readyz` is 200 it tells a client nothing about keys;
+    one     one region, any; so many turns as --kills says, and one turn of each other story
+    ten     one region ten times in a row, each time soon after it is ready, or before
+    two     two regions at once
+    lost    one region, which loses its data directory
+    clock   one region, whose clock is an hour back when it is started, and right when it is started again (needs libfaketime)
+    source  one region, and a peer of it while it loads what that holds
+    all     all regions at once: what they held is lost, they are ready at once, and nothing of before exists
+
+Then
+
+- until `/readyz` is 200 a node tells a client nothing about keys, and from then on it has what its peers had when it died;
 - `greenwich verify` finds all regions equal within the time, under load, and again without;
 - every key is read in every region: none differs, nothing that was deleted or has expired exists, every counter and value is
-  what the ledger allows. The *tail* is what the killed node agreed to within its last second (--tail-seconds): only that may
+  what the ledger allows. The *tail* is what a killed node agreed to within its last second (--tail-seconds): only that may
   be missing, and it is printed how much was.
 
 The ledger is the clients': nothing that a server says of itself is believed. With --prove-it-fails it claims one increment
@@ -25,8 +36,9 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from drill.ledger import Kill, Ledger, Tail
+from drill.ledger import Ledger, Tail, false_claims
 from drill.regions import Cluster
+from drill.stories import STORIES, Stage
 from drill.writers import FADING_SECONDS, Load, Pool
 
 WAN = ("--wan", "global", "--loss", "1%")
@@ -38,21 +50,23 @@ CLOCKS_SECONDS = 1.0
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", required=True, help="the greenwich program")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="turns of the story `one`")
+    parser.add_argument("--stories", type=named, help=f"all that can be told, in turn: {','.join(STORIES)}")
     parser.add_argument("--rate", type=int, default=10_000, help="writes a second in all regions together")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of what is killed when and of the writes")
     parser.add_argument("--equal-seconds", type=float, default=10.0, help="within which regions must be equal")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="what a node agreed to so long before its end is certain")
     parser.add_argument("--prove-it-fails", action="store_true", help="falsify the ledger")
     arguments = parser.parse_args()
+    stories = chosen(arguments, parser)
     print(f"seed {arguments.seed}, {arguments.rate:,} writes/s, {' '.join(WAN)}", flush=True)
     # Ended by a signal, it still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     turns = []
     with tempfile.TemporaryDirectory() as directory, Cluster(arguments.binary, f"{directory}/data", WAN) as cluster:
         drill = Drill(cluster, arguments)
-        for number in range(1, arguments.kills + 1):
-            turns.append(drill.turn(number))
+        for number, story in enumerate(stories, 1):
+            turns.append(drill.turn(number, story))
             print(turns[-1], flush=True)
     print(table(turns))
     failed = sum(bool(turn.problems) for turn in turns)
@@ -60,11 +74,33 @@ def main():
     return 1 if failed or not turns else 0
 
 
+def named(text):
+    names = text.split(",")
+    if unknown := set(names) - set(STORIES):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: the stories are {', '.join(STORIES)}")
+    return names
+
+
+def chosen(arguments, parser):
+    """The story of each turn. One that cannot be told is an error where it was asked for, and is left out where it was not."""
+    names = []
+    for name in arguments.stories or STORIES:
+        lacking = STORIES[name].lacks()
+        if lacking and arguments.stories:
+            parser.error(f"the story {name} cannot be told: {lacking}")
+        if lacking:
+            print(f"the story {name} is left out: {lacking}", flush=True)
+            continue
+        names += [name] * (arguments.kills if name == "one" else 1)
+    return names
+
+
 class Turn(NamedTuple):
-    """What came of one kill. Seconds; `None` where it did not come."""
+    """What came of one story. Seconds; `None` where it did not come."""
 
     number: int
-    region: str
+    story: str
+    killed: str
     rate: float
     ready: float
     equal_loaded: float
@@ -75,9 +111,9 @@ class Turn(NamedTuple):
     problems: list
 
     def __str__(self):
-        numbers = f"turn {self.number:2}: {self.region:8} {self.rate:7,.0f} writes/s, ready {seconds(self.ready)}, equal "
+        numbers = f"turn {self.number:2}: {self.story:6} {self.killed} {self.rate:7,.0f} writes/s, ready {seconds(self.ready)}, equal "
         numbers += f"{seconds(self.equal_loaded)} under load, {seconds(self.equal)} without; {self.keys:,} keys, {self.dead:,} dead; "
-        numbers += f"tail {self.tail.increments} increments, {self.tail.lost} lost, oldest {self.tail.oldest_seconds * 1e3:.0f} ms"
+        numbers += f"tail {self.tail.increments} increments, {self.tail.lost.increments} lost, oldest {self.tail.lost.oldest_seconds * 1e3:.0f} ms"
         return "\n  ".join([numbers, *self.problems] if self.problems else [f"{numbers}; nothing differs"])
 
 
@@ -88,19 +124,17 @@ class Drill:
         self.cluster = cluster
         self.arguments = arguments
         self.rng = random.Random(arguments.seed)
-        self.ledger = Ledger(arguments.tail_seconds)
+        self.ledger = Ledger(region.name for region in cluster.regions)
         self.pool = Pool()
 
-    def turn(self, number):
+    def turn(self, number, story):
         regions = self.cluster.regions
-        victim, elsewhere = self.rng.choice(regions), self.rng.random() < 0.5
-        load = Load(number, regions, victim, elsewhere, self.arguments, self.pool)
+        victims = self.rng.sample(regions, STORIES[story].victims)
+        load = Load(number, regions, victims, self.rng.random() < 0.5, self.arguments, self.pool)
         time.sleep(self.rng.uniform(1, 3))
-        killed = victim.kill()
-        time.sleep(self.rng.uniform(0, 2))
-        started = victim.start()
-        problems = victim.wait_until_ready()
-        ready = time.monotonic() - started
+        stage = Stage(victims, self.rng, self.arguments.tail_seconds, lambda *asked: self.ledger.lasting(load.writes(), *asked))
+        STORIES[story].tell(stage)
+        problems = stage.problems
         equal_loaded = self.equal("under load", problems)
         writes, rate = load.stop()
         paused = time.monotonic()
@@ -112,11 +146,12 @@ class Drill:
         # An entry that differs has been said to; of a key that only some have, one is looked at.
         found = {key: value.decode() for state in reversed(states) for key, (value, _) in state.items()}
         if self.arguments.prove_it_fails and number == 1:
-            self.ledger.falsify(found)
-        wrong, tail = self.ledger.judge(writes, Kill(victim.name, killed, started), found)
+            writes += false_claims(found, regions[0].name, time.monotonic())
+        wrong, tail = self.ledger.judge(writes, stage.kills, found)
         problems += wrong + self.hidden(found)
+        killed = ", ".join(victim.name for victim in victims)
         dead = len(self.ledger.dead)
-        return Turn(number, victim.name, rate, ready, equal_loaded, equal, len(found), dead, tail, problems)
+        return Turn(number, story, killed, rate, max(stage.ready), equal_loaded, equal, len(found), dead, tail, problems)
 
     def equal(self, when, problems):
         """Seconds until all regions are equal; `None`, and why, when they are not within the time."""
@@ -148,8 +183,8 @@ def table(turns):
         "ready to equal under load, s": [turn.equal_loaded for turn in turns],
         "equal after the load, s": [turn.equal for turn in turns],
         "increments in the tail": [turn.tail.increments for turn in turns],
-        "of these lost": [turn.tail.lost for turn in turns],
-        "oldest lost, ms before the kill": [turn.tail.oldest_seconds * 1e3 for turn in turns],
+        "of these lost": [turn.tail.lost.increments for turn in turns],
+        "oldest lost, ms before the kill": [turn.tail.lost.oldest_seconds * 1e3 for turn in turns],
     }
     lines = [f"{'':32}{'min':>10}{'median':>10}{'max':>10}"]
     for name, figures in rows.items():

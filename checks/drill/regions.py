@@ -1,15 +1,18 @@
-"""Three regions as `greenwich up` starts them: killing one, starting it again by hand, and reading all that it holds.
+"""Three regions as `greenwich up` starts them: killing them, starting them again by hand, and reading all that they hold.
 
 Knows processes, the admin port and a few commands. Deliberately knows nothing of what the data should be.
 """
 
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from typing import NamedTuple
 
 from free_ports import free_ports
 from resp import Closed, Connection, Error, Silent, parse_address
@@ -75,6 +78,13 @@ class Cluster:
         self.log.close()
 
 
+class Readiness(NamedTuple):
+    """What `/readyz` says."""
+
+    is_ready: bool
+    said: str
+
+
 class Region:
     """One region's node, whose first process belongs to `up`."""
 
@@ -87,6 +97,7 @@ class Region:
         self.log = found["log"]
         self.pid = found["pid"]
         self.process = None
+        self.logged_before = 0
 
     def kill(self):
         """`kill -9`. Returns the moment before which the process had not been killed yet."""
@@ -94,48 +105,73 @@ class Region:
         os.kill(self.pid, signal.SIGKILL)
         return moment
 
-    def start(self):
+    def start(self, environment=None):
         """A new process of the region, which ends with this one. Returns when; nothing answers between `kill` and then."""
-        self._wait_until_dead()
+        self.wait_until_dead()
         moment = time.monotonic()
         with open(self.log, "ab") as log:
+            self.logged_before = log.tell()
             command = [self.binary, "node", "--exit-with-stdin", "--config", self.config]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
+            )
         self.pid = self.process.pid
         return moment
 
-    def _wait_until_dead(self):
+    def wait_until_dead(self):
         if self.process:
             self.process.wait()
             self.process.stdin.close()
         while _is_alive(self.pid):
             time.sleep(0.01)
 
-    def wait_until_ready(self):
+    def lose_data(self):
+        """Removes all that a node that is dead has left, but for its configuration and its log. Returns the names of it."""
+        kept = {pathlib.Path(self.config), pathlib.Path(self.log)}
+        lost = [path for path in pathlib.Path(self.config).parent.iterdir() if path not in kept]
+        for path in lost:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return sorted(path.name for path in lost)
+
+    def wait_until_ready(self, seconds=READY_SECONDS_MAX):
         """Waits for `/readyz` and returns problems: it was never ready, or told a client something about keys before."""
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            answer = self._answer()
-            if self._is_ready():
+            serves = self.serves()
+            if self.readiness().is_ready:
                 return []
             # It may have become ready between the two questions, but then it is ready at the third.
-            if answer is not None and not isinstance(answer, Error) and not self._is_ready():
-                return [f"{self.name} answered {answer!r} before it was ready"]
+            if serves and not self.readiness().is_ready:
+                return [f"{self.name} told a client about a key before it was ready"]
             time.sleep(0.02)
-        return [f"{self.name} was not ready after {READY_SECONDS_MAX} s"]
+        return [f"{self.name} was not ready after {seconds:g} s"]
 
-    def _answer(self):
+    def serves(self):
+        """Whether it tells a client about a key, even that there is none."""
         try:
             with Connection(self.redis, timeout=1) as connection:
-                return connection.call("GET", "counter:0").plain()
+                return not isinstance(connection.call("GET", "counter:0").plain(), Error)
         except (OSError, Closed, Silent):
-            return None
-
-    def _is_ready(self):
-        try:
-            return urllib.request.urlopen(f"http://{self.admin}/readyz", timeout=2).status == 200
-        except (urllib.error.URLError, OSError):
             return False
+
+    def readiness(self):
+        try:
+            return Readiness(True, urllib.request.urlopen(f"http://{self.admin}/readyz", timeout=2).read().decode())
+        except urllib.error.HTTPError as refusal:
+            return Readiness(False, refusal.read().decode())
+        except (urllib.error.URLError, OSError) as trouble:
+            return Readiness(False, str(trouble))
+
+    def status(self):
+        """What `greenwich status` says of it."""
+        done = subprocess.run([self.binary, "status", "--admin", self.admin], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def logged(self):
+        """What its present process has logged."""
+        with open(self.log, "rb") as log:
+            log.seek(self.logged_before)
+            return log.read().decode()
 
     def contents(self):
         """Every key with its value and, where it has one, its deadline in milliseconds."""
@@ -152,6 +188,11 @@ class Region:
                 found.update(zip(part, zip(values, deadlines)))
         return {key.decode(): version for key, version in found.items() if version[0] is not None}
 
+    def missing(self, keys):
+        """How many of these keys do not exist at one moment."""
+        with Connection(self.redis, timeout=READ_SECONDS_MAX) as connection:
+            return len(keys) - connection.ask("EXISTS", *keys)
+
     def alive(self, keys):
         """Those of these keys that exist, asked for by name: one that SCAN does not show counts too."""
         with Connection(self.redis, timeout=READ_SECONDS_MAX) as connection:
@@ -167,8 +208,10 @@ def pages(keys):
 
 
 def _is_alive(pid):
-    """Whether the process runs: what has died and waits for its parent does not."""
+    """Whether any thread of the process runs: what has died and waits for its parent does not. Its first thread may be dead
+    while others still hold files."""
     try:
-        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
+        state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+        return state not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -45,29 +45,34 @@ class Write(NamedTuple):
 
 
 class Load:
-    """One writer for each region, from its creation until `stop`."""
+    """One writer for each region, from its creation until `stop`. While one of the `victims` is away, its writer waits, or goes
+    `elsewhere`: to a region that stays, because a region that is killed must have one connection."""
 
-    def __init__(self, turn, regions, victim, elsewhere, arguments, pool):
+    def __init__(self, turn, regions, victims, elsewhere, arguments, pool):
         rate = arguments.rate / len(regions)
         self.started = time.monotonic()
         self.is_over = threading.Event()
         self.writers = []
+        staying = [region for region in regions if region not in victims]
         for number, region in enumerate(regions):
             homes = [region]
-            if region is victim and elsewhere:
-                homes.append(regions[(number + 1) % len(regions)])
+            if region in victims and elsewhere and staying:
+                homes.append(staying[number % len(staying)])
             rng = random.Random(f"{arguments.seed}:{turn}:{region.name}")
-            self.writers.append(Writer(number, turn, homes, region is victim, rate, rng, pool, self.is_over))
+            self.writers.append(Writer(number, turn, homes, region in victims, rate, rng, pool, self.is_over))
         for writer in self.writers:
             writer.start()
 
     def stop(self):
-        """Ends all. Returns what was written, one writer after the other, and writes a second that were agreed to."""
+        """Ends all. Returns what was written, and writes a second that were agreed to."""
         self.is_over.set()
         for writer in self.writers:
             writer.join()
-        writes = [write for writer in self.writers for write in writer.writes]
-        return writes, sum(writer.agreed for writer in self.writers) / (time.monotonic() - self.started)
+        return self.writes(), sum(writer.agreed for writer in self.writers) / (time.monotonic() - self.started)
+
+    def writes(self):
+        """What was written until now, one writer after the other."""
+        return [write for writer in self.writers for write in writer.writes]
 
     def problems(self):
         return [problem for writer in self.writers for problem in writer.problems]
@@ -168,7 +173,7 @@ class Writer(threading.Thread):
         batch = [count(f"counter:{pick(COUNTERS)}", pick(2, 100)) for _ in range(5)]
         batch += [put(Kind.OWN, f"{own}:{pick(OWN_KEYS)}", f"{tag}.{at}") for at in range(5)]
         batch += [put(Kind.SHARED, f"shared:{pick(SHARED_KEYS)}", f"{tag}.{at}") for at in range(3)]
-        batch += [put(Kind.SHARED, f"due:{pick(DUE_KEYS)}", f"{tag}.due", "EX", pick(1000, 9999))]
+        batch += [put(Kind.SHARED, f"due:{pick(DUE_KEYS)}", f"{tag}.due", "EX", pick(10_000, 99_999))]
         batch += [put(Kind.NEW, f"gone:{tag}.{at}", tag) for at in range(2)]
         batch += [put(Kind.BRIEF, f"fading:{tag}", tag), gone(f"fading:{tag}", "EXPIRE", FADING_SECONDS)]
         batch += [gone(key, "DEL") for key in (self.pool.take(), self.pool.take()) if key]
