@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod direct;
+pub mod folds;
 pub mod invariants;
 mod meanwhile;
 pub mod network;

@@ -168,6 +168,8 @@ impl Known {
 pub struct Oracle {
     effects: BTreeMap<Key, Vec<Effect>>,
     known: Vec<BTreeMap<Key, Known>>,
+    /// Up to when each region has held what a life counted, where that was not folded.
+    counted: Vec<BTreeMap<(Key, Actor), Stamp>>,
     /// Keys that a region wrote of which others had not heard when they stopped to wait for it.
     contested: BTreeSet<Key>,
     /// Keys of which an end died with the only nodes that had it.
@@ -183,6 +185,7 @@ impl Oracle {
         Self {
             effects: BTreeMap::new(),
             known: vec![BTreeMap::new(); regions],
+            counted: vec![BTreeMap::new(); regions],
             contested: BTreeSet::new(),
             ends_lost: BTreeSet::new(),
             clock_error,
@@ -208,7 +211,12 @@ impl Oracle {
         match effect {
             Effect::Base { version, .. } => held_base >= *version,
             Effect::Deadline { version, .. } => held_base > *version || held_deadline >= *version,
-            Effect::Count { base, .. } => held_base > *base,
+            Effect::Count {
+                base, actor, stamp, ..
+            } => {
+                let counted = self.counted[region].get(&(key, *actor));
+                held_base > *base || counted.is_some_and(|up_to| up_to >= stamp)
+            }
         }
     }
 
@@ -220,15 +228,23 @@ impl Oracle {
                 amount,
                 actor,
                 stamp,
-            } => Effect::Count {
-                base: self.base_of_count(region, key, base, wall),
-                amount,
-                actor,
-                stamp,
-            },
+            } => {
+                self.note_counted(region, key, (actor, stamp));
+                Effect::Count {
+                    base: self.base_of_count(region, key, base, wall),
+                    amount,
+                    actor,
+                    stamp,
+                }
+            }
             other @ (Effect::Base { .. } | Effect::Deadline { .. }) => other,
         };
         self.effects.entry(key).or_default().push(effect);
+    }
+
+    fn note_counted(&mut self, region: usize, key: Key, (actor, stamp): (Actor, Stamp)) {
+        let counted = self.counted[region].entry((key, actor)).or_default();
+        *counted = stamp.max(*counted);
     }
 
     fn base_of_count(&mut self, region: usize, key: Key, reported: Version, wall: Wall) -> Version {
@@ -270,6 +286,10 @@ impl Oracle {
         entry: Option<&EntryRef<'_>>,
         flushed: Version,
     ) {
+        let totals = entry.iter().flat_map(|entry| entry.totals.iter());
+        for total in totals.filter(|total| total.folded.is_none()) {
+            self.note_counted(region, key, (total.actor, total.stamp));
+        }
         let known = self.known[region].entry(key).or_default();
         let (held_base, held_deadline) = &mut known.held;
         *held_base = flushed.max(*held_base);
@@ -294,6 +314,7 @@ impl Oracle {
     /// A node of a region starts again, empty, and knows nothing.
     pub fn restart(&mut self, region: usize) {
         self.known[region].clear();
+        self.counted[region].clear();
     }
 
     /// A restarted region has received what `from` holds. Of the bases that `from` has forgotten, because every region that it
@@ -389,142 +410,4 @@ impl Oracle {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use greenwich_proto::entry::Deadline;
-
-    const KEY: Key = Key::Plain(1);
-
-    fn at(stamp: u64, origin: u8) -> Version {
-        Version {
-            stamp: Stamp(stamp),
-            origin: Origin(origin),
-        }
-    }
-
-    fn set(stamp: u64, value: &str) -> Effect {
-        Effect::Base {
-            version: at(stamp, 1),
-            body: Some(value.into()),
-            deadline: None,
-        }
-    }
-
-    fn count(base: Version, amount: i64) -> Effect {
-        Effect::Count {
-            base,
-            amount,
-            actor: Actor {
-                origin: Origin(1),
-                incarnation: 1,
-            },
-            stamp: Stamp(100),
-        }
-    }
-
-    #[test]
-    fn executes_in_the_order_of_stamps_whatever_the_order_of_arrival() {
-        let mut oracle = Oracle::new(2, Duration::ZERO);
-        oracle.accept(0, KEY, set(9, "9"), Wall(0));
-        oracle.accept(1, KEY, set(5, "5"), Wall(0));
-        oracle.accept(1, KEY, count(at(5, 1), 3), Wall(0));
-        oracle.accept(1, KEY, count(at(9, 1), 2), Wall(0));
-        oracle.accept(
-            1,
-            KEY,
-            Effect::Deadline {
-                version: at(10, 2),
-                at: Some(Wall(70)),
-            },
-            Wall(0),
-        );
-        assert_eq!(
-            oracle.outcomes(KEY, Wall(60)),
-            [Some(("11".to_owned(), Some(Wall(70))))]
-        );
-        assert_eq!(oracle.outcomes(KEY, Wall(70)), [None]);
-    }
-
-    #[test]
-    fn an_increment_belongs_to_a_deletion_that_its_region_forgot() {
-        let mut oracle = Oracle::new(1, Duration::ZERO);
-        let dead = Effect::Base {
-            version: at(7, 1),
-            body: None,
-            deadline: None,
-        };
-        oracle.accept(0, KEY, dead, Wall(0));
-        oracle.observe(
-            0,
-            KEY,
-            Some(&EntryRef::absent(b"key1", at(7, 1))),
-            Version::ZERO,
-        );
-        oracle.accept(0, KEY, count(Version::ZERO, 4), Wall(0));
-        assert_eq!(
-            oracle.outcomes(KEY, Wall(0)),
-            [Some(("4".to_owned(), None))]
-        );
-    }
-
-    #[test]
-    fn increments_on_a_forgotten_expiry_add_up_whatever_deadline_came_between() {
-        const DEADLINE: Wall = Wall(10);
-        let mut oracle = Oracle::new(2, Duration::ZERO);
-        let mut held = EntryRef::absent(b"key1", at(7, 1));
-        held.deadline.at = Some(DEADLINE);
-        let written = Effect::Base {
-            version: at(7, 1),
-            body: Some("5".into()),
-            deadline: Some(DEADLINE),
-        };
-        oracle.accept(0, KEY, written, Wall(0));
-        for region in 0..2 {
-            oracle.observe(region, KEY, Some(&held), Version::ZERO);
-            oracle.forget(region, KEY);
-        }
-        // Both report the base of a key that never was.
-        oracle.accept(0, KEY, count(Version::ZERO, -1), Wall(20));
-        let prolonged = Deadline {
-            version: at(20 << 16, 1),
-            at: Some(Wall(90)),
-        };
-        let effect = Effect::Deadline {
-            version: prolonged.version,
-            at: prolonged.at,
-        };
-        oracle.accept(0, KEY, effect, Wall(20));
-        let arrived = EntryRef {
-            deadline: prolonged,
-            ..EntryRef::absent(b"key1", Version::ZERO)
-        };
-        oracle.observe(1, KEY, Some(&arrived), Version::ZERO);
-        oracle.accept(1, KEY, count(Version::ZERO, 6), Wall(22));
-        assert_eq!(
-            oracle.outcomes(KEY, Wall(30)),
-            [Some(("5".to_owned(), Some(Wall(90))))]
-        );
-    }
-
-    /// Seed 600295: a node that had reached nobody in time served without knowing of a deletion, which all have forgotten.
-    #[test]
-    fn what_a_life_counted_that_knew_of_no_deletion_may_count() {
-        let five = Some(("5".to_owned(), None));
-        // The life began at 1.
-        for (deleted_ms, may_be) in [(7, vec![None]), (0, vec![None, five])] {
-            let mut oracle = Oracle::new(2, Duration::ZERO);
-            let dead = Effect::Base {
-                version: Version {
-                    stamp: Stamp::at(Wall(deleted_ms)),
-                    origin: Origin(1),
-                },
-                body: None,
-                deadline: None,
-            };
-            oracle.accept(0, KEY, dead, Wall(0));
-            oracle.accept(1, KEY, count(Version::ZERO, 5), Wall(0));
-            assert_eq!(oracle.outcomes(KEY, Wall(9)), may_be);
-        }
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use greenwich_proto::{
 };
 
 use crate::{
+    folds::Folds,
     network::Route,
     oracle::{Effect, Oracle},
     region::Region,
@@ -58,11 +59,16 @@ impl Survival {
 
 /// The writes that none of these regions has, nor has had.
 #[must_use]
-pub fn lost<S: Store>(regions: &[&Region<S>], oracle: &Oracle) -> BTreeSet<(Key, usize)> {
+pub fn lost<S: Store>(
+    regions: &[&Region<S>],
+    oracle: &Oracle,
+    folds: &Folds,
+) -> BTreeSet<(Key, usize)> {
     let is_held = |key: Key, effect: &Effect| {
         let has = |region: &&Region<S>| {
-            region.with_held(key, |held| held.covers(effect))
-                || oracle.has_held(region.index, key, effect)
+            region.with_held(key, |held| {
+                held.covers(effect) && folds.have(key, held.entry, effect)
+            }) || oracle.has_held(region.index, key, effect)
         };
         regions.iter().any(has)
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use greenwich_proto::{
+    entry::{EntryRef, totals::Total},
     hlc::{Stamp, Version},
     store::Store,
     time::Time,
@@ -203,7 +204,12 @@ impl<S: Store> World<'_, S> {
             return Ok(());
         }
         let held = self.held(index);
+        let before = self.totals(index, &held);
         self.regions[index].tend(self.now);
+        for (key, before) in before {
+            let after = self.regions[index].with_entry(key, totals);
+            self.folds.note(key, &before, &after);
+        }
         self.note_absence(index);
         let left = self.held(index);
         for key in held.iter().filter(|key| !left.contains(key)) {
@@ -222,6 +228,13 @@ impl<S: Store> World<'_, S> {
         let region = &self.regions[index];
         let holds = |key: &&Key| region.with_entry(**key, |entry| entry.is_some());
         self.keys.iter().filter(holds).copied().collect()
+    }
+
+    /// The totals of keys that have several.
+    fn totals(&self, index: usize, keys: &[Key]) -> Vec<(Key, Vec<Total>)> {
+        let of = |key: &Key| (*key, self.regions[index].with_entry(*key, totals));
+        let has_several = |(_, totals): &(Key, Vec<Total>)| totals.len() > 1;
+        keys.iter().map(of).filter(has_several).collect()
     }
 
     /// Looks for parts of units, as clients of a region would see them.
@@ -267,4 +280,8 @@ impl<S: Store> World<'_, S> {
         };
         (0..self.swarm.regions).flat_map(of_node).sum()
     }
+}
+
+fn totals(entry: Option<&EntryRef<'_>>) -> Vec<Total> {
+    entry.map_or_else(Vec::new, |entry| entry.totals.iter().collect())
 }

@@ -146,7 +146,7 @@ impl<S: Store> World<'_, S> {
         if !self.survival.is_decided() {
             return;
         }
-        let lost = survival::lost(&self.running(), &self.oracle);
+        let lost = survival::lost(&self.running(), &self.oracle, &self.folds);
         for (key, effect) in self.oracle.lose(&lost) {
             self.summary.lost += 1;
             self.trace.line(

@@ -20,6 +20,7 @@ use self::membership::Cluster;
 use crate::{
     Plant,
     clock::WallClock,
+    folds::Folds,
     invariants::{
         Broken, delivery::Delivery, readiness::Readiness, stamps::Stamps, units::Units,
         verify::Verify,
@@ -144,6 +145,7 @@ pub struct World<'a, S> {
     units: Units,
     readiness: Readiness,
     verify: Verify,
+    folds: Folds,
     survival: Survival,
     /// Which region has received everything from which other, since it started.
     inherited: BTreeSet<(usize, usize)>,
@@ -200,6 +202,7 @@ impl<'a, S: Store> World<'a, S> {
             settled: Stamp::ZERO,
             readiness: Readiness::default(),
             verify: Verify::default(),
+            folds: Folds::default(),
             survival: Survival::default(),
             inherited: BTreeSet::new(),
             down_until: vec![Time(0); swarm.regions],

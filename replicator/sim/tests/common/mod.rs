@@ -13,7 +13,6 @@ pub fn many_lives(seed: u64) -> Swarm {
     swarm.loading_patience_ms = 300;
     swarm.faults.restart_every_ms = 700;
     swarm.faults.down_ms_max = 1;
-    swarm.faults.members_every_ms = 0;
     swarm.links.delay_us_max = swarm.links.delay_us_max.min(5_000);
     (swarm.mix.set, swarm.mix.delete, swarm.mix.deadline) = (0, 0, 0);
     (swarm.mix.append, swarm.mix.flush) = (0, 0);
