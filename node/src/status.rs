@@ -71,6 +71,9 @@ pub struct Loading {
     pub started_at_ms: u64,
     /// Regions whose keys have not all arrived.
     pub awaited: Vec<String>,
+    /// Links that are refused, and why.
+    #[serde(default)]
+    pub refused: Vec<String>,
     /// Keys that have.
     pub keys: u64,
     /// About how many there are, by what the fullest of the peers said, or by what is here if that is more.
@@ -372,7 +375,9 @@ impl Display for Loading {
         if let Some(seconds) = self.seconds_left {
             write!(f, ", about {seconds:.0} s left")?;
         }
-        write!(f, "; not all of {} yet", self.awaited.join(", "))
+        write!(f, "; not all of {} yet", self.awaited.join(", "))?;
+        let mut refused = self.refused.iter();
+        refused.try_for_each(|refused| write!(f, "; link refused: {refused}"))
     }
 }
 

@@ -170,6 +170,14 @@ impl LinkError {
         }
     }
 
+    /// Whether nobody answered at all.
+    pub(crate) const fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::OpenTimedOut { .. } | Self::Dial { .. } | Self::Name { .. } | Self::Dials { .. }
+        )
+    }
+
     /// How soon dialling again makes sense.
     #[must_use]
     pub fn redial(&self) -> Redial {

@@ -245,6 +245,17 @@ impl Replicator {
         Some(self.regions(&loading.awaited))
     }
 
+    /// Links that are refused, by this node or by the peer: which region's, and why.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        let refusal = |cell: &Arc<PeerCell>| {
+            let view = cell.view.lock();
+            let reason = view.reason.as_ref().filter(|_| view.is_refused)?;
+            Some(format!("{}: {reason}", cell.expected.region))
+        };
+        self.cells.all().iter().filter_map(refusal).collect()
+    }
+
     /// About how many keys the fullest of the peers holds, as far as they have said so on their present links.
     #[must_use]
     pub fn keys_told(&self) -> Option<u64> {

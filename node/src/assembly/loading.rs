@@ -35,10 +35,10 @@ pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Repli
         looks.tick().await;
         let looked = {
             let replicator = replicator.lock();
-            let look = |of: &Replicator| Some((of.awaited()?, of.keys_told()));
+            let look = |of: &Replicator| Some((of.awaited()?, of.refusals(), of.keys_told()));
             replicator.as_ref().and_then(look)
         };
-        let Some((awaited, told)) = looked else {
+        let Some((awaited, refused, told)) = looked else {
             break;
         };
         let now = Instant::now();
@@ -51,6 +51,7 @@ pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Repli
         let loading = Loading {
             started_at_ms,
             awaited,
+            refused,
             ..pace.estimate(keys, told)
         };
         if now.duration_since(said) >= PROGRESS_INTERVAL {

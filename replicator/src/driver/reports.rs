@@ -76,6 +76,7 @@ impl<S: Store> Driver<S> {
         if self.news.refused(reason, Instant::now()) {
             tracing::warn!(peer = self.region, reason, "link refused");
         }
+        self.shared.lives.refuse(self.cell.index, true);
         let mut view = self.cell.view.lock();
         (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
     }
@@ -93,6 +94,9 @@ impl<S: Store> Driver<S> {
         if is_turned_away || code == Some(CLOSE_CODE_REFUSED) || error.redial() == Redial::Rarely {
             self.report_refusal(&reason);
             return Redial::Rarely;
+        }
+        if error.is_unreachable() {
+            self.shared.lives.refuse(index, false);
         }
         let mut view = self.cell.view.lock();
         // The peer closes what this side refused: the refusal stays the reason.

@@ -20,7 +20,8 @@ impl Lives {
     }
 
     /// What this node waits for before it serves clients: until it holds what its peers held when it started, or, of those
-    /// that cannot be reached, for a limited time. `None` from then on.
+    /// that cannot be reached, for a limited time. `None` from then on. If it agrees with nobody whom it reaches, it is more
+    /// likely than they to be wrong, and waits.
     #[must_use]
     pub fn loading(&self, now: Time) -> Option<Loading> {
         let mut inner = self.inner.lock();
@@ -28,7 +29,10 @@ impl Lives {
             return None;
         }
         let is_patient = now < self.patience_ends;
-        let is_reached = |peer: &Peer| peer.is_linked || peer.turned_away;
+        let agrees = |(_, peer): (PeerIndex, &Peer)| peer.is_linked || peer.received.is_some();
+        let is_alone = !inner.present().any(agrees);
+        let is_reached =
+            |peer: &Peer| peer.is_linked || peer.turned_away || (is_alone && peer.is_refused);
         let is_awaited = |peer: &Peer| peer.received.is_none() && (is_reached(peer) || is_patient);
         let awaited = inner.present().filter(|(_, peer)| is_awaited(peer));
         let awaited: Vec<PeerIndex> = awaited.map(|(at, _)| at).collect();

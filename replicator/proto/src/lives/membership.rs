@@ -154,6 +154,21 @@ fn nobody_waits_for_the_keys_of_a_region_that_was_removed() {
 }
 
 #[test]
+fn who_agrees_with_nobody_whom_it_reaches_does_not_serve() {
+    let lonely = us();
+    let late = Time(20_000_000);
+    lonely.refuse(EU, true);
+    assert!(lonely.loading(late).is_some());
+    lonely.refuse(EU, false);
+    assert_eq!(lonely.loading(late), None, "it cannot be reached any more");
+    let us = us();
+    us.refuse(EU, true);
+    us.meet(AP, 30, Stamp::ZERO);
+    us.receive(AP, known([10, 0, 30]));
+    assert_eq!(us.loading(late), None, "eu-west is the one that is wrong");
+}
+
+#[test]
 fn who_is_turned_away_does_not_serve_without_the_one_that_has_its_place() {
     let us = us();
     us.turn_away(EU, true);

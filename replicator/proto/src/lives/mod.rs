@@ -111,6 +111,8 @@ struct Peer {
     is_silent: bool,
     /// Whether it refuses this node, and serves in its place or without it.
     turned_away: bool,
+    /// Whether it can be reached, but one of the two refuses the other.
+    is_refused: bool,
     /// Everything that it wrote up to here has been applied here, or was in what has been compared.
     heard: Stamp,
     /// What earlier lives of it wrote beyond that.
@@ -187,6 +189,11 @@ impl Lives {
         self.inner.lock().peers[peer.0].turned_away = is_turned_away;
     }
 
+    /// Whether `peer` can be reached, but one of the two refuses the other: of their clocks, say, one is wrong.
+    pub fn refuse(&self, peer: PeerIndex, is_refused: bool) {
+        self.inner.lock().peers[peer.0].is_refused = is_refused;
+    }
+
     /// The newest life of every region that was heard of.
     #[must_use]
     pub fn known(&self) -> Known {
@@ -203,7 +210,8 @@ impl Lives {
     pub(crate) fn meet(&self, peer: PeerIndex, incarnation: u64, now: Stamp) -> bool {
         let mut inner = self.inner.lock();
         let met = &mut inner.peers[peer.0];
-        (met.is_linked, met.is_silent, met.turned_away) = (true, false, false);
+        (met.is_linked, met.is_silent) = (true, false);
+        (met.turned_away, met.is_refused) = (false, false);
         let was_released = std::mem::take(&mut met.was_released);
         inner.welcome(peer.0, now);
         inner.hear_of(peer.0, incarnation, now);
@@ -329,6 +337,7 @@ impl Peer {
             reads_folded: false,
             is_silent: false,
             turned_away: false,
+            is_refused: false,
             heard: Stamp::ZERO,
             gap: Gap::CLOSED,
             holds: Stamp::ZERO,
