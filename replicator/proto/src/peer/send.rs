@@ -144,8 +144,10 @@ impl Sender {
         if !(has_heard && reader.is_known) {
             log.forget(self.peer);
         }
-        // What a sweep brought to this life it still has.
-        self.sweep = self.sweep.take().filter(|_| reader.is_known);
+        // What a sweep brought to this life it still has; but what was written since it began may have ended while nobody
+        // waited for this peer.
+        let is_good = reader.is_known && !reader.was_released;
+        self.sweep = self.sweep.take().filter(|_| is_good);
         for lane in 0..LANES {
             let applied = if has_heard { resume.applied[lane] } else { 0 };
             let head = log.head(lane);
