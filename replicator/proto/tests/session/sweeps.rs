@@ -1,6 +1,11 @@
 //! Peers that lack what the log cannot tell them.
 
-use greenwich_proto::peer::{Input, Output};
+use greenwich_proto::{
+    hlc::Stamp,
+    log::PeerIndex,
+    peer::{Input, Output},
+    time::Wall,
+};
 
 use super::mem::{Pair, Setup, Side};
 
@@ -119,4 +124,24 @@ fn a_new_life_does_not_read_what_was_forgotten() {
     pair.connect();
     assert_eq!(pair.sides[1].store.value("a"), None);
     assert_eq!(pair.sides[0].report().lag_updates, 0);
+}
+
+#[test]
+fn a_peer_that_was_released_does_not_read_what_was_forgotten_without_it() {
+    for is_released in [false, true] {
+        let mut pair = Pair::new(&Setup::default());
+        pair.connect();
+        pair.disconnect();
+        let us = &pair.sides[0];
+        let at = |later_ms| Stamp::at(Wall(us.wall.0 + later_ms));
+        us.lives.settled(at(0));
+        us.set_and_forget("a");
+        if is_released {
+            assert_eq!(us.lives.press(at(60_000)), Some(PeerIndex(0)));
+        }
+        pair.connect();
+        let read = pair.sides[1].store.value("a");
+        assert_eq!(read.is_none(), is_released, "who is waited for may read it");
+        assert_eq!(pair.sides[0].report().lag_updates, 0);
+    }
 }
