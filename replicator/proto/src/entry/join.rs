@@ -112,11 +112,12 @@ fn was_brought_from_before(
     incoming: &EntryRef<'_>,
     forgotten: Forgotten<'_>,
 ) -> bool {
-    incoming.body == Body::Dead
-        && held.version <= forgotten.flushed
-        && incoming.version > held.version
-        && forgotten.local.has(incoming.version)
-        && predates(held, incoming.version)
+    let is_deletion = incoming.body == Body::Dead && incoming.version > held.version;
+    // Whoever has heard all of it, and what is held had no end of its own, has forgotten it.
+    let was_forgotten = held.version <= forgotten.flushed
+        && held.deadline.at.is_none()
+        && forgotten.local.has_all_of(incoming);
+    is_deletion && was_forgotten && predates(held, incoming.version)
 }
 
 /// What is held, less what is older than the incoming deletion, together with what comes in: both count on that deletion.
