@@ -163,7 +163,7 @@ impl Receiver {
             self.stats.superseded += applied.superseded;
             if batch.ranges.is_empty() {
                 self.stats.repaired += applied.changed;
-                self.note_over(over(&batch, store, wall));
+                self.note_over(over(&batch, store));
             }
             for range in &batch.ranges {
                 let lane = &mut self.applied[range.lane];
@@ -246,7 +246,7 @@ impl Receiver {
 }
 
 /// Values of a batch that are no more, as far as every region was heard.
-fn over<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Vec<Over> {
+fn over<S: Store>(batch: &Batch<'_>, store: &S) -> Vec<Over> {
     let settled = store.settled();
     let forgotten = Forgotten {
         local: &settled,
@@ -266,7 +266,7 @@ fn over<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Vec<Over> {
     };
     let mut over = Vec::new();
     let mut look = |entry: &EntryRef<'_>| {
-        if entry.is_live(wall)
+        if entry.has_value()
             && let Some(ended) = ended_up_to(entry)
         {
             over.push(Over {
