@@ -17,8 +17,8 @@
 //! Listing ──▶ ◀── Wanted. The two halves are in [`descent`](super::descent) and [`answer`](super::answer).
 //!
 //! A slot whose fingerprints differ need not hold anything different: a key that was written on both sides of the epoch's
-//! end may have been coalesced on the way. So what counts is how many entries the repair changed: none means equal, unless
-//! not all of what differs was found.
+//! end may have been coalesced on the way. So what counts is of how many entries the repair brought something from before
+//! the end ([`young`](super::young)): none means equal, unless not all of what differs was found.
 
 use super::{
     Node,
@@ -267,11 +267,13 @@ impl Comparison {
         Ok(())
     }
 
-    /// Whether slots are being repaired.
-    pub(super) fn is_repairing(&self) -> bool {
-        match self.phase {
-            Phase::Asking(..) | Phase::Answering(..) | Phase::Counting(_) => true,
-            Phase::Idle | Phase::Asked(_) => false,
+    /// The end of the epoch whose slots are being repaired.
+    pub(super) fn repairs(&self) -> Option<Stamp> {
+        match &self.phase {
+            Phase::Asking(round, _) | Phase::Answering(round, _) | Phase::Counting(round) => {
+                Some(end_of(round.epoch))
+            }
+            Phase::Idle | Phase::Asked(_) => None,
         }
     }
 

@@ -183,9 +183,11 @@ impl Descent {
             let differ = finding.missing.count() + finding.own.len();
             self.expected
                 .learn(differ.saturating_add(finding.unasked).min(2 * CAPACITY_MAX));
+            // What was written since it was told has another name now.
+            let lost = finding.missing.count().saturating_sub(ours.len());
             choose(&finding, &mut ours, &mut choice);
             let names = ours.into_iter().map(|(name, _)| name).collect();
-            with.pushes.add(slot, names, self.epoch);
+            with.pushes.add_with_lost(slot, names, lost, self.epoch);
         }
         let lists = pack(&choice);
         with.out.push(Control::Chosen(Listing { lists }));

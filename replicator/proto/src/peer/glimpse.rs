@@ -76,7 +76,10 @@ impl Glimpse {
         if second.base_age_ms < first.age_ms {
             return Lacking::Second;
         }
-        let has_same_base = (first.base, first.base_age_ms) == (second.base, second.base_age_ms);
+        // Of bases that are younger than the end no age is told, and a byte does not tell them apart.
+        let is_old = first.base_age_ms > 0;
+        let has_same_base =
+            is_old && (first.base, first.base_age_ms) == (second.base, second.base_age_ms);
         match (first.is_plain, second.is_plain) {
             (false, true) if has_same_base => Lacking::First,
             (true, false) if has_same_base => Lacking::Second,
@@ -178,6 +181,8 @@ mod tests {
             ),
             (glimpse(old, new), glimpse(old, prolonged), Lacking::Both),
             (glimpse(version(900, 2), new), plain(old), Lacking::Both),
+            // Both were written after the end.
+            (plain(version(0, 1)), glimpse(version(0, 1), version(0, 2)), Lacking::Both),
         ];
         for (first, second, lacking) in cases {
             assert_eq!(

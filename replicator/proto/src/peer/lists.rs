@@ -9,7 +9,7 @@
 
 use crate::{
     entry::{EntryRef, layout},
-    fingerprint::{self, epoch_at, epoch_of},
+    fingerprint::{self, epoch_at},
     slots::{KeyHash, SLOTS},
     store::Store,
     wire::bytes::{Reader, Truncated},
@@ -29,8 +29,8 @@ pub(super) struct Listed<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// Calls `visit` with what slots, in their order, held at the end of an epoch, and hold still. What is dead and was heard
-/// of by every region is left out: others may have forgotten it.
+/// Calls `visit` with what slots, in their order, hold: what was written since the end of an epoch, too, as it may lie upon
+/// what was missing before. What is dead and was heard of by every region is left out: others may have forgotten it.
 pub(super) fn list<S: Store>(
     store: &S,
     slots: &[usize],
@@ -46,11 +46,10 @@ pub(super) fn list<S: Store>(
                 return;
             };
             let entry = layout::view(bytes);
-            let is_young = epoch_of(entry.newest()) > epoch;
             let has_ended = entry.deadline.at.is_some_and(|at| epoch_at(at) <= epoch);
             let is_dead = has_ended || !entry.has_value();
             let is_forgettable = is_dead && settled.has_all_of(&entry);
-            if !(is_young || is_forgettable) {
+            if !is_forgettable {
                 visit(Listed {
                     at: before + at,
                     name: name_of(key, &entry, epoch),

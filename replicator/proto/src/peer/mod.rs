@@ -36,6 +36,7 @@ mod send;
 mod sketch;
 mod sweep;
 mod window;
+mod young;
 
 use std::time::Duration;
 
@@ -203,7 +204,7 @@ impl Peer {
                     Moment {
                         now,
                         wall,
-                        is_repairing: self.comparison.is_repairing(),
+                        repairs: self.comparison.repairs(),
                         ends: [node.identity.origin, self.expected.origin],
                     },
                 )

@@ -1,17 +1,18 @@
 //! Entries that a comparison showed to be missing at the peer, on their way there.
 //!
 //! Only their names are kept; their state is looked up when there is room to send it, and what goes with them goes along
-//! ([`Found`]), so that the peer shows it whole.
+//! ([`Found`]), so that the peer shows it whole. An entry that was written meanwhile has lost its name. Then all of its slot
+//! goes that is as young, and what was missing is among it.
 
 use std::collections::VecDeque;
 
 use super::{
     build::{Built, Found},
-    lists::{self, are_together},
+    lists::{self, Listed, are_together},
     send::Part,
     sweep::Piece,
 };
-use crate::{log::Units, store::Store};
+use crate::{fingerprint::epoch_of, log::Units, store::Store};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
@@ -25,8 +26,24 @@ pub(super) struct Pushes {
 impl Pushes {
     /// The peer lacks these entries of a slot.
     pub(super) fn add(&mut self, slot: usize, names: Vec<u32>, epoch: u64) {
-        if !names.is_empty() {
-            self.slots.push_back((slot, names, epoch));
+        self.add_with_lost(slot, names, 0, epoch);
+    }
+
+    /// The peer lacks these entries of a slot, and some whose names are lost.
+    pub(super) fn add_with_lost(
+        &mut self,
+        slot: usize,
+        names: Vec<u32>,
+        lost: usize,
+        epoch: u64,
+    ) {
+        if names.len() + lost > 0 {
+            self.slots.push_back(Lacked {
+                slot,
+                names,
+                lost,
+                epoch,
+            });
         }
     }
 
@@ -49,14 +66,10 @@ impl Pushes {
         let Self { slots, found, .. } = self;
         let mut built = Built::default();
         found.collect((units, store), limit_bytes, &mut built, &mut |_, visit| {
-            let Some((slots, names, epoch)) = next_slots(slots) else {
+            let Some(lacked) = next_slots(slots) else {
                 return false;
             };
-            lists::list(store, &slots, epoch, &mut |listed| {
-                if names[listed.at].contains(&listed.name) {
-                    visit(listed.bytes);
-                }
-            });
+            visit_lacked(&lacked, store, visit);
             true
         });
         if !self.is_due() {
@@ -79,21 +92,65 @@ impl Pushes {
     }
 }
 
-/// Slots, the names of their entries that the peer lacks, and of which epoch these names are.
-type Slots = VecDeque<(usize, Vec<u32>, u64)>;
+/// Entries of a slot that the peer lacks.
+#[derive(Debug)]
+struct Lacked {
+    slot: usize,
+    /// Their names during the comparison of `epoch`.
+    names: Vec<u32>,
+    /// How many more there are, which were written since they were told.
+    lost: usize,
+    epoch: u64,
+}
 
-/// The next slots that are walked over together, the names in each, and their epoch.
-fn next_slots(waiting: &mut Slots) -> Option<(Vec<usize>, Vec<Vec<u32>>, u64)> {
-    let (slot, first, epoch) = waiting.pop_front()?;
-    let (mut slots, mut names) = (vec![slot], vec![first]);
-    let is_next = |next: &mut (usize, Vec<u32>, u64), last: usize| {
-        next.2 == epoch && next.0 > last && are_together(next.0, last)
-    };
-    while let Some((slot, more, _)) =
-        waiting.pop_front_if(|next| is_next(next, slots[slots.len() - 1]))
-    {
-        slots.push(slot);
-        names.push(more);
+/// Slots in the order in which they are sent.
+type Slots = VecDeque<Lacked>;
+
+/// The next slots that are walked over together, of one epoch.
+fn next_slots(waiting: &mut Slots) -> Option<Vec<Lacked>> {
+    let mut together = vec![waiting.pop_front()?];
+    while let Some(next) = waiting.pop_front_if(|next| {
+        let last = &together[together.len() - 1];
+        next.epoch == last.epoch && next.slot > last.slot && are_together(next.slot, last.slot)
+    }) {
+        together.push(next);
     }
-    Some((slots, names, epoch))
+    Some(together)
+}
+
+fn visit_lacked<S: Store>(lacked: &[Lacked], store: &S, visit: &mut dyn FnMut(&[u8])) {
+    let Some(Lacked { epoch, .. }) = lacked.first() else {
+        return;
+    };
+    let slots: Vec<usize> = lacked.iter().map(|lacked| lacked.slot).collect();
+    let mut unseen: Vec<usize> = lacked.iter().map(|it| it.names.len() + it.lost).collect();
+    lists::list(store, &slots, *epoch, &mut |listed| {
+        if lacked[listed.at].names.contains(&listed.name) {
+            unseen[listed.at] = unseen[listed.at].saturating_sub(1);
+            visit(listed.bytes);
+        }
+    });
+    let lost = lacked.iter().zip(unseen).filter(|(_, unseen)| *unseen > 0);
+    lost.for_each(|(lacked, unseen)| visit_lost(lacked, unseen, store, visit));
+}
+
+/// Calls `visit` with what was written to a slot since the end of the epoch; with all of it where that is less than was lost:
+/// then a repair with another peer has changed the rest.
+fn visit_lost<S: Store>(
+    lacked: &Lacked,
+    lost: usize,
+    store: &S,
+    visit: &mut dyn FnMut(&[u8]),
+) {
+    let Lacked { slot, epoch, .. } = lacked;
+    let is_young = |listed: &Listed<'_>| epoch_of(listed.entry.newest()) > *epoch;
+    let mut young = 0;
+    lists::list(store, &[*slot], *epoch, &mut |listed| {
+        young += usize::from(is_young(&listed));
+    });
+    lists::list(store, &[*slot], *epoch, &mut |listed| {
+        if !lacked.names.contains(&listed.name) && (young < lost || is_young(&listed)) {
+            visit(listed.bytes);
+        }
+    });
 }

@@ -4,6 +4,7 @@ use super::{
     differences::{self, Differences},
     handshake::Refusal,
     relayed::Relays,
+    young,
 };
 use crate::{
     entry::{
@@ -11,7 +12,7 @@ use crate::{
         join::{self, Forgotten},
         layout,
     },
-    hlc::{Clock, Origin, Version},
+    hlc::{Clock, Origin, Stamp, Version},
     log::LANES,
     ranges::Ranges,
     store::{AT_ONCE, Applied, Store},
@@ -42,7 +43,8 @@ pub struct ReceiveStats {
     pub changed: u64,
     /// Entries that were covered by what is held.
     pub superseded: u64,
-    /// Entries that changed what is held and came with a sweep or a repair.
+    /// Entries that changed what is held and came with a sweep or a repair, less those of which all that was missing is on its
+    /// way with the log.
     pub repaired: u64,
     /// Values that came so and that nothing as new is held of afterwards: what was taken for heard of, or for forgotten by
     /// all, was not.
@@ -87,8 +89,8 @@ pub(super) struct Receiver {
 pub(super) struct Moment {
     pub(super) now: Time,
     pub(super) wall: Wall,
-    /// Whether what comes beside the log is of a repair.
-    pub(super) is_repairing: bool,
+    /// What comes beside the log is of a repair of what was held at this end of an epoch.
+    pub(super) repairs: Option<Stamp>,
     /// The regions at the two ends of the link.
     pub(super) ends: [Origin; 2],
 }
@@ -138,7 +140,7 @@ impl Receiver {
         let Moment {
             now,
             wall,
-            is_repairing,
+            repairs,
             ends,
         } = at;
         let batch = Batch::decode(bytes)?;
@@ -150,19 +152,19 @@ impl Receiver {
         if !batch.ranges.is_empty() && batch.ranges.iter().all(covered) {
             self.stats.duplicates += 1;
         } else {
-            let before = (is_repairing && batch.ranges.is_empty())
-                .then(|| differences::before(&batch, store));
+            let repairs = repairs.filter(|_| batch.ranges.is_empty());
+            let before = repairs.map(|_| differences::before(&batch, store));
             if before.is_some() {
                 self.relays.note(&batch, ends);
             }
-            let applied = apply(&batch, store, wall);
+            let (applied, found) = apply(&batch, repairs, store, wall);
             self.differences
                 .note(before.unwrap_or_default(), store, wall);
             self.stats.batches += 1;
             self.stats.changed += applied.changed;
             self.stats.superseded += applied.superseded;
             if batch.ranges.is_empty() {
-                self.stats.repaired += applied.changed;
+                self.stats.repaired += found;
                 self.note_over(over(&batch, store));
             }
             for range in &batch.ranges {
@@ -286,15 +288,27 @@ fn over<S: Store>(batch: &Batch<'_>, store: &S) -> Vec<Over> {
     over
 }
 
-fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {
-    let mut applied = Applied::default();
+/// Joins what is in a batch. Says also how many of the entries count as found, if it is of a repair of what was held at an end.
+fn apply<S: Store>(
+    batch: &Batch<'_>,
+    repairs: Option<Stamp>,
+    store: &S,
+    wall: Wall,
+) -> (Applied, u64) {
+    let (mut applied, mut found) = (Applied::default(), 0);
+    let mut join = |entries: &[EntryRef<'_>]| {
+        let watched = repairs.and_then(|end| young::watch(entries, end, store));
+        let joined = store.join(entries, &batch.forgotten, wall);
+        applied += joined;
+        found += watched.map_or(joined.changed, |watched| watched.brought(store));
+    };
     let mut items = batch.items();
     let mut next = Vec::with_capacity(AT_ONCE);
     let mut keys = Vec::with_capacity(AT_ONCE);
     loop {
         next.extend(items.by_ref().take(AT_ONCE));
         if next.is_empty() {
-            return applied;
+            return (applied, found);
         }
         keys.extend(next.iter().filter_map(|item| match item {
             Item::Entry(entry) => Some(entry.key),
@@ -304,11 +318,8 @@ fn apply<S: Store>(batch: &Batch<'_>, store: &S, wall: Wall) -> Applied {
         keys.clear();
         for item in next.drain(..) {
             match item {
-                Item::Entry(entry) => applied += store.join(&[entry], &batch.forgotten, wall),
-                Item::Unit(unit) => {
-                    let entries: Vec<EntryRef<'_>> = unit.entries().collect();
-                    applied += store.join(&entries, &batch.forgotten, wall);
-                }
+                Item::Entry(entry) => join(&[entry]),
+                Item::Unit(unit) => join(&unit.entries().collect::<Vec<_>>()),
                 Item::Flush(version) => store.flush(version),
             }
         }
