@@ -182,7 +182,11 @@ mod tests {
             (glimpse(old, new), glimpse(old, prolonged), Lacking::Both),
             (glimpse(version(900, 2), new), plain(old), Lacking::Both),
             // Both were written after the end.
-            (plain(version(0, 1)), glimpse(version(0, 1), version(0, 2)), Lacking::Both),
+            (
+                plain(version(0, 1)),
+                glimpse(version(0, 1), version(0, 2)),
+                Lacking::Both,
+            ),
         ];
         for (first, second, lacking) in cases {
             assert_eq!(

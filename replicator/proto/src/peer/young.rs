@@ -56,7 +56,9 @@ fn held_of_all<S: Store>(entries: &[EntryRef<'_>], store: &S) -> Vec<Vec<Part>> 
 
 fn held_of<S: Store>(key: &[u8], store: &S) -> Vec<Part> {
     let mut held = None;
-    store.export(&[key], &mut |bytes| held = Some(parts(&layout::view(bytes))));
+    store.export(&[key], &mut |bytes| {
+        held = Some(parts(&layout::view(bytes)))
+    });
     held.unwrap_or_else(|| parts(&EntryRef::absent(key, store.flushed())))
 }
 
@@ -115,16 +117,51 @@ mod tests {
         let base = at(500, 1, None);
         let (old, young) = (at(1_900, 2, Some(9)), at(2_100, 3, Some(9)));
         let cases = [
-            ("nothing new", vec![base, old, young], vec![base, old, young], false),
-            ("only what is young", vec![base, old], vec![base, old, young], false),
-            ("counts of a region that told one", vec![base, young], vec![base, old, young], true),
+            (
+                "nothing new",
+                vec![base, old, young],
+                vec![base, old, young],
+                false,
+            ),
+            (
+                "only what is young",
+                vec![base, old],
+                vec![base, old, young],
+                false,
+            ),
+            (
+                "counts of a region that told one",
+                vec![base, young],
+                vec![base, old, young],
+                true,
+            ),
             ("a base", vec![young], vec![base, young], true),
             // The same region prolonged it afterwards, and tells both at once.
-            ("a base and its own deadline", vec![], vec![base, at(2_050, 1, None)], false),
-            ("a base and its own counts", vec![], vec![base, at(2_050, 1, Some(400))], false),
+            (
+                "a base and its own deadline",
+                vec![],
+                vec![base, at(2_050, 1, None)],
+                false,
+            ),
+            (
+                "a base and its own counts",
+                vec![],
+                vec![base, at(2_050, 1, Some(400))],
+                false,
+            ),
             // The counts are of a later life, which did not write the base.
-            ("a base and later counts", vec![], vec![base, at(2_050, 1, Some(600))], true),
-            ("the counts of two lives", vec![base], vec![base, at(1_900, 2, Some(9)), at(2_100, 2, Some(1_950))], true),
+            (
+                "a base and later counts",
+                vec![],
+                vec![base, at(2_050, 1, Some(600))],
+                true,
+            ),
+            (
+                "the counts of two lives",
+                vec![base],
+                vec![base, at(1_900, 2, Some(9)), at(2_100, 2, Some(1_950))],
+                true,
+            ),
         ];
         for (name, before, after, counts) in cases {
             assert_eq!(brings(&before, &after, END), counts, "{name}");
