@@ -73,12 +73,9 @@ impl<S: Store> World<'_, S> {
                 let Some(report) = region.report(other, self.now) else {
                     continue;
                 };
-                // Whoever was given up has to be told by a comparison what has ended.
-                let is_compared = self.swarm.horizon_ms == 0
-                    || report
-                        .compares
-                        .equal_as_of
-                        .is_some_and(|as_of| as_of >= calm);
+                // What somebody had who is no more, and what has ended for whoever was away, is found by a comparison.
+                let equal_as_of = report.compares.equal_as_of;
+                let is_compared = equal_as_of.is_some_and(|as_of| as_of >= calm);
                 let is_level = report.lag_updates == 0 && !report.is_sweeping && is_compared;
                 if report.state != State::Up || !is_level {
                     return Some(format!(

@@ -228,8 +228,9 @@ impl<S: Store> World<'_, S> {
             );
         }
         self.note_absence(index);
+        let wall = self.regions[index].clock.read(self.now);
         for key in keys {
-            deletion::check(&self.regions[index], &self.oracle, key)?;
+            deletion::check(&self.regions[index], &self.oracle, key, wall)?;
             self.observe(index, key);
         }
         self.check_units(index)
