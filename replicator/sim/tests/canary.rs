@@ -393,7 +393,7 @@ fn caught(bug: Bug, seeds: u64) -> Option<(u64, &'static str)> {
             swarm.links.delay_us_max = 100_000;
             (swarm.mix.set, swarm.mix.delete) = (2, 0);
             (swarm.mix.deadline, swarm.mix.increment, swarm.mix.flush) = (8, 8, 8);
-            (swarm.mix.keys, swarm.mix.ttl_ms_max) = (8, 1_000);
+            (swarm.mix.keys, swarm.mix.ttl_ms_max) = (8, 10_000_000);
         }
         if bug == Bug::ForgetsDeadlines {
             // Most deadlines are still to come when the regions are compared with the oracle.
@@ -439,7 +439,7 @@ const BUGS: [(Bug, u64); 18] = [
     (Bug::ServesAtOnce, 20),
     (Bug::SendsUnitsApart, 20),
     (Bug::IgnoresWhatSendersForgot, 40),
-    (Bug::FlushDropsDeadlines, 120),
+    (Bug::FlushDropsDeadlines, 60),
     (Bug::RelaysTwice, 20),
     (Bug::ForgetsDeadlines, 40),
     (Bug::ClaimsAtOnceWhenAdded, 80),
