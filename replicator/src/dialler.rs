@@ -80,6 +80,11 @@ impl Dialler {
         self.endpoint.emulate(&self.region, &addresses);
     }
 
+    /// Where the peer was last.
+    pub(crate) const fn last(&self) -> Option<SocketAddr> {
+        self.last
+    }
+
     /// The peer's link leads here.
     pub(crate) fn note(&mut self, address: SocketAddr) {
         self.last = Some(canonical(address));

@@ -17,7 +17,7 @@ use greenwich_proto::{
     log::Log,
     peer::{
         Builder, Input, Node, Outbox, Output,
-        handshake::{Contest, Identity, Refusal, TurnedAway},
+        handshake::{Contest, Identity, Refusal, TurnedAway, Twin},
     },
     roster::Roster,
     store::Store,
@@ -37,6 +37,7 @@ use crate::{
     link::{Event, LinkReceiver, LinkSender, LinkStats},
     news::{LinkNews, News},
     rival::{Opened, Seat},
+    superseded::Superseded,
     timer::Timer,
     view::PeerCell,
 };
@@ -56,8 +57,19 @@ const CLOSE_CODE_REFUSED: u32 = CLOSE_CODE_DRIVER_FIRST + 1;
 const CLOSE_CODE_CLAIMED: u32 = CLOSE_CODE_DRIVER_FIRST + 2;
 /// The close code of one whose region was removed from the cluster.
 pub(crate) const CLOSE_CODE_REMOVED: u32 = CLOSE_CODE_DRIVER_FIRST + 3;
+/// The close code of one that is superseded: a later process of its region was heard of.
+const CLOSE_CODE_SUPERSEDED: u32 = CLOSE_CODE_DRIVER_FIRST + 4;
 /// Events that are handled before the outputs of the session are performed.
 const EVENTS_AT_ONCE: usize = 64;
+
+/// What the process hears that is turned away, `twin` if it is one.
+const fn close_code(twin: Option<Twin>) -> u32 {
+    match twin {
+        Some(Twin::Later(_)) => CLOSE_CODE_CLAIMED,
+        Some(Twin::Earlier(_)) => CLOSE_CODE_SUPERSEDED,
+        None => CLOSE_CODE_REFUSED,
+    }
+}
 
 /// What all drivers of a node share.
 pub(crate) struct Shared<S> {
@@ -68,6 +80,8 @@ pub(crate) struct Shared<S> {
     pub(crate) roster: Arc<Roster>,
     /// The roster's version as far as it is known to have changed.
     pub(crate) changes: watch::Sender<u64>,
+    /// What the first peer said that has heard of a later process of this node's region.
+    pub(crate) supersede: watch::Sender<Option<Superseded>>,
     pub(crate) builder: Mutex<Builder>,
     pub(crate) clocks: Clocks,
     /// A peer applied something.
@@ -149,7 +163,7 @@ const OWN_TWIN: &str = "own twin";
 /// Why a link ended.
 enum End {
     Link(LinkError),
-    Refused(String),
+    Refused(TurnedAway),
     Replaced,
     Ordered,
 }
@@ -170,7 +184,7 @@ impl<S: Store> Driver<S> {
             let redial = match end {
                 End::Ordered => return,
                 End::Replaced => continue,
-                End::Refused(reason) => {
+                End::Refused(TurnedAway { reason, .. }) => {
                     self.report_refusal(&reason);
                     Redial::Rarely
                 }
@@ -259,14 +273,14 @@ impl<S: Store> Driver<S> {
         }
         let reason = match &end {
             End::Link(error) => error.to_string(),
-            End::Refused(reason) => reason.clone(),
+            End::Refused(turned_away) => turned_away.reason.clone(),
             End::Replaced => "replaced by a newer link".to_owned(),
             End::Ordered if self.is_removed() => was_removed(&self.region),
             End::Ordered => "this node stops".to_owned(),
         };
-        let code = match end {
+        let code = match &end {
             End::Refused(_) | End::Ordered if self.is_removed() => CLOSE_CODE_REMOVED,
-            End::Refused(_) => CLOSE_CODE_REFUSED,
+            End::Refused(turned_away) => close_code(turned_away.twin),
             End::Link(_) | End::Replaced | End::Ordered => CLOSE_CODE_DRIVER_FIRST,
         };
         sender.close(code, &reason);
@@ -435,7 +449,7 @@ impl<S: Store> Driver<S> {
                 Output::Control(frame) => sender.send_control(&frame).map_err(End::Link)?,
                 Output::Batch(batch) => sender.send_batch(Bytes::from(batch)).map_err(End::Link)?,
                 Output::Established => self.report_up(sender.stats().rtt),
-                Output::Close(reason) => return Err(End::Refused(reason)),
+                Output::Close(turned_away) => return Err(End::Refused(turned_away)),
             }
         }
         Ok(())

@@ -28,6 +28,7 @@ use crate::{
     endpoint::{BindError, CLOSE_CODE_DRIVER_FIRST, Endpoint, EndpointConfig},
     horizon::{Horizon, HorizonLimits},
     links::{Cells, Links},
+    superseded::Superseded,
     view::{LinkView, PeerCell},
 };
 
@@ -103,6 +104,7 @@ pub struct Replicator {
     cells: Arc<Cells>,
     changes: watch::Sender<u64>,
     acknowledged: Arc<Notify>,
+    superseded: watch::Receiver<Option<Superseded>>,
     stop: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<Vec<Undelivered>>>,
 }
@@ -144,6 +146,7 @@ impl Replicator {
         let acknowledged = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
         let (changes, _) = watch::channel(roster.version());
+        let (supersede, superseded) = watch::channel(None);
         let shared = Arc::new(Shared {
             identity: config.identity.clone(),
             log: Arc::clone(&log),
@@ -151,6 +154,7 @@ impl Replicator {
             lives: Arc::clone(&lives),
             roster: Arc::clone(&roster),
             changes: changes.clone(),
+            supersede,
             builder: Mutex::default(),
             clocks,
             acknowledged: Arc::clone(&acknowledged),
@@ -177,6 +181,7 @@ impl Replicator {
                 cells,
                 changes,
                 acknowledged,
+                superseded,
                 stop,
                 thread: Some(thread),
             }),
@@ -243,6 +248,12 @@ impl Replicator {
     pub fn awaited(&self) -> Option<Vec<String>> {
         let loading = self.lives.loading(self.clocks.now())?;
         Some(self.regions(&loading.awaited))
+    }
+
+    /// Whether a peer has said that a later process of this node's region has taken its place, which is never taken back.
+    #[must_use]
+    pub fn superseded(&self) -> watch::Receiver<Option<Superseded>> {
+        self.superseded.clone()
     }
 
     /// Links that are refused, by this node or by the peer: which region's, and why.

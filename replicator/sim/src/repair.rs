@@ -231,7 +231,7 @@ impl<'a> Pair<'a> {
                 Output::Control(bytes) => self.send(at, Message::Control(bytes)),
                 Output::Batch(bytes) => self.send(at, Message::Batch(bytes)),
                 Output::Established => {}
-                Output::Close(reason) => panic!("a link was closed: {reason}"),
+                Output::Close(why) => panic!("a link was closed: {}", why.reason),
             }
         }
     }

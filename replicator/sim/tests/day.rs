@@ -74,7 +74,7 @@ impl Cluster {
                 Output::Control(bytes) => self.tell(to, from, Input::Control(&bytes)),
                 Output::Batch(bytes) => self.tell(to, from, Input::Batch(&bytes)),
                 Output::Established => {}
-                Output::Close(reason) => panic!("{to} and {from} part: {reason}"),
+                Output::Close(why) => panic!("{to} and {from} part: {}", why.reason),
             }
         }
     }

@@ -3,34 +3,50 @@
 use std::time::{Duration, Instant};
 
 use greenwich_proto::{
-    peer::{Outbox, Output, handshake::TurnedAway},
+    peer::{
+        Outbox, Output,
+        handshake::{TurnedAway, Twin},
+    },
     store::Store,
     time::Time,
-    wire::control::Twin,
+    wire::control,
 };
 
-use super::{CLOSE_CODE_CLAIMED, CLOSE_CODE_REFUSED, CLOSE_CODE_REMOVED, Driver, OWN_TWIN};
-use crate::error::{LinkError, Redial};
+use super::{
+    CLOSE_CODE_CLAIMED, CLOSE_CODE_REFUSED, CLOSE_CODE_REMOVED, CLOSE_CODE_SUPERSEDED, Driver,
+    OWN_TWIN, close_code,
+};
+use crate::{
+    error::{LinkError, Redial},
+    superseded::Superseded,
+};
 
 impl<S: Store> Driver<S> {
     /// Refuses the one in the seat, and tells of it at the link that stays, on both of its sides.
     pub(super) fn turn_away(&mut self, TurnedAway { reason, twin }: &TurnedAway, out: &mut Outbox) {
-        if let Some(rival) = self.seat.leave() {
-            let code = match twin {
-                Some(_) => CLOSE_CODE_CLAIMED,
-                None => CLOSE_CODE_REFUSED,
-            };
-            rival.sender.close(code, reason);
-            let twin = twin.map(|incarnation| Twin {
-                incarnation,
-                address: rival.remote.to_string(),
-            });
-            let told = twin.and_then(|twin| self.cell.peer.lock().tell_twin(twin));
-            out.extend(told.map(Output::Control));
-        }
+        let Some(rival) = self.seat.leave() else {
+            return;
+        };
+        rival.sender.close(close_code(*twin), reason);
+        let told = twin.map(|twin| control::Twin {
+            incarnation: twin.incarnation(),
+            address: rival.remote.to_string(),
+        });
+        let told = told.and_then(|twin| self.cell.peer.lock().tell_twin(twin));
+        out.extend(told.map(Output::Control));
         let now = Instant::now();
         if self.rivals.news.is_news(&self.region, reason, now) {
-            tracing::error!(peer = self.region, reason, "a second link was refused");
+            tracing::error!(
+                peer = self.region,
+                address = %rival.remote,
+                linked_to = self.dialler.last().map(tracing::field::display),
+                reason,
+                "{}",
+                match twin {
+                    Some(Twin::Earlier(_)) => "an earlier process of this region was refused: it still runs, stop it",
+                    Some(Twin::Later(_)) | None => "a second link was refused",
+                }
+            );
         }
         self.rivals.shown_since = Some(now);
         let shown = format!("another node of this region was refused: {reason}");
@@ -56,7 +72,7 @@ impl<S: Store> Driver<S> {
         }
     }
 
-    pub(super) fn report_twin(&mut self, twin: Option<(Time, Twin)>) {
+    pub(super) fn report_twin(&mut self, twin: Option<(Time, control::Twin)>) {
         let Some((said_at, twin)) = twin else {
             return;
         };
@@ -67,7 +83,11 @@ impl<S: Store> Driver<S> {
                 peer = self.region,
                 address = twin.address,
                 started_at_ms = twin.incarnation,
-                "another process claims this node's region, and was refused by the peer: stop one of the two"
+                "another process claims this node's region, and was refused by the peer: stop {}",
+                match twin.incarnation < self.shared.identity.incarnation {
+                    true => "it, this one has taken its place",
+                    false => "one of the two",
+                }
             );
         }
     }
@@ -81,16 +101,35 @@ impl<S: Store> Driver<S> {
         (view.is_refused, view.reason) = (true, Some(reason.to_owned()));
     }
 
+    /// The peer takes nothing more of this process. What the first one said that does stays.
+    fn be_superseded(&self, reason: &str) {
+        self.shared.supersede.send_if_modified(|said| {
+            let is_new = said.is_none();
+            said.get_or_insert_with(|| Superseded {
+                peer: self.region.clone(),
+                reason: reason.to_owned(),
+            });
+            is_new
+        });
+    }
+
     /// Returns how soon to dial again.
     pub(super) fn report_end(&mut self, error: &LinkError) -> Redial {
         let reason = error.to_string();
         let code = error.close_code();
-        let is_turned_away = [CLOSE_CODE_CLAIMED, CLOSE_CODE_REMOVED]
-            .map(Some)
-            .contains(&code);
+        let is_turned_away = [
+            CLOSE_CODE_CLAIMED,
+            CLOSE_CODE_REMOVED,
+            CLOSE_CODE_SUPERSEDED,
+        ]
+        .map(Some)
+        .contains(&code);
         let index = self.cell.index;
         self.shared.lives.turn_away(index, is_turned_away);
         self.cell.view.lock().is_removed = code == Some(CLOSE_CODE_REMOVED);
+        if code == Some(CLOSE_CODE_SUPERSEDED) {
+            self.be_superseded(&reason);
+        }
         if is_turned_away || code == Some(CLOSE_CODE_REFUSED) || error.redial() == Redial::Rarely {
             self.report_refusal(&reason);
             return Redial::Rarely;

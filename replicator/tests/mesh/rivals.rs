@@ -55,6 +55,52 @@ fn a_second_process_of_a_region_does_not_take_a_living_link() {
     assert_eq!(west.link(0).0.connects, 2);
 }
 
+#[test]
+fn an_earlier_process_of_a_region_learns_that_it_is_superseded_and_the_later_one_of_it() {
+    let cluster = Cluster::new();
+    let west = cluster.start(1, &[0]);
+    let later = Node::start(twin(&cluster, 1_000));
+    until("the later one is linked", || {
+        later.is_up(0) && west.is_up(0)
+    });
+    let at = |incarnation| {
+        let mut config = twin(&cluster, 0);
+        config.identity.incarnation = incarnation;
+        Node::start(config)
+    };
+    let earlier = at(later.incarnation - 1);
+    let superseded = |node: &Node| node.replicator.superseded().borrow().clone();
+    until("the earlier one learns of it", || {
+        superseded(&earlier).is_some()
+    });
+    let said = superseded(&earlier).unwrap();
+    assert_eq!(said.peer, "eu-west");
+    for incarnation in [earlier.incarnation, later.incarnation] {
+        assert!(said.reason.contains(&incarnation.to_string()), "{said}");
+    }
+    let told_of = || later.replicator.reports()[0].twin.clone();
+    until("the later one is told", || told_of().is_some());
+    assert_eq!(told_of().unwrap().incarnation, earlier.incarnation);
+    until("the other side tells of it", || {
+        west.reason(0).contains("was heard of before")
+    });
+    assert_eq!((west.is_up(0), west.link(0).0.connects), (true, 1));
+    assert_eq!(superseded(&later), None);
+
+    // Its peers remember it. A process that starts later yet is no twin of anybody.
+    let (before, after) = (earlier.incarnation, later.incarnation + 1);
+    drop((earlier, later));
+    until("the link to end", || !west.is_up(0));
+    let earlier = at(before);
+    until("a peer without a link to say so as well", || {
+        superseded(&earlier).is_some()
+    });
+    drop(earlier);
+    let anew = at(after);
+    until("the link", || anew.is_up(0) && west.is_up(0));
+    assert_eq!(superseded(&anew), None);
+}
+
 /// The link of a process of region 0 that says hello and then no more than QUIC does.
 async fn linked(config: ReplicatorConfig) -> (Endpoint, LinkSender, LinkReceiver) {
     let identity = config.identity;

@@ -253,29 +253,66 @@ impl Peer {
                 State::Up => contest(&self.expected.region, live, hello.incarnation, sign),
                 State::Down | State::Handshaking | State::Refused(_) => Ok(Contest::Replaced),
             })
-            .map_err(|refusal| TurnedAway {
-                reason: refusal.to_string(),
-                twin: matches!(refusal, Refusal::Claimed { .. }).then_some(hello.incarnation),
-            })
+            .map_err(TurnedAway::from)
     }
 }
 
-/// Why a link beside another one is refused.
+/// A process that was refused because there is, or was, another one of its region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    /// It started at this incarnation, and later than another one, which lives. It may take its place one day.
+    Later(u64),
+    /// It started at this incarnation, and a later life of its region was heard of. It is *superseded*: nobody who has heard
+    /// so ever takes again what it writes.
+    Earlier(u64),
+}
+
+impl Twin {
+    /// When it started, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn incarnation(self) -> u64 {
+        match self {
+            Self::Later(incarnation) | Self::Earlier(incarnation) => incarnation,
+        }
+    }
+}
+
+/// Why a link is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnedAway {
     /// The reason in words.
     pub reason: String,
-    /// The incarnation of the process that dialled, where the only thing wrong with it is that another one lives.
-    pub twin: Option<u64>,
+    /// The process behind it, where all that is wrong with it is that it is not the only one.
+    pub twin: Option<Twin>,
 }
 
 impl TurnedAway {
-    /// It is not even known who dialled.
+    /// Something else is wrong, or it is not even known who dialled.
     pub fn because(reason: &dyn std::fmt::Display) -> Self {
         Self {
             reason: reason.to_string(),
             twin: None,
         }
+    }
+}
+
+impl From<String> for TurnedAway {
+    fn from(reason: String) -> Self {
+        Self { reason, twin: None }
+    }
+}
+
+impl From<Refusal> for TurnedAway {
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.to_string();
+        let twin = if let Refusal::Claimed { theirs, .. } = refusal {
+            Some(Twin::Later(theirs))
+        } else if let Refusal::Incarnation { theirs, .. } = refusal {
+            Some(Twin::Earlier(theirs))
+        } else {
+            None
+        };
+        Self { reason, twin }
     }
 }
 

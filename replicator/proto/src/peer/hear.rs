@@ -2,7 +2,7 @@
 
 use super::{
     Node, OUT_OF_TURN, Outbox, Output, Peer, State,
-    handshake::{self, Refusal},
+    handshake::{self, Refusal, TurnedAway},
     lead::Lead,
     send::Reader,
 };
@@ -24,11 +24,11 @@ impl Peer {
         bytes: &[u8],
         node: &Node<'_, S>,
         out: &mut Outbox,
-    ) -> Result<(), String> {
+    ) -> Result<(), TurnedAway> {
         if matches!(self.state, State::Down | State::Refused(_)) {
             return Ok(());
         }
-        let frame = Control::decode(bytes).map_err(|error| error.to_string())?;
+        let frame = Control::decode(bytes).map_err(|error| TurnedAway::because(&error))?;
         let Some(frame) = frame else {
             // A kind that only a newer release knows, and that it can do without.
             return Ok(());
@@ -38,8 +38,7 @@ impl Peer {
                 // Of a refused clock, too, it shows how far it is off.
                 self.lead = Lead::default();
                 self.lead.hear(hello.wall, wall);
-                self.agree(now, wall, &hello, node)
-                    .map_err(|refusal| refusal.to_string())?;
+                self.agree(now, wall, &hello, node)?;
                 out.push(Output::Control(Control::Ready.encode()));
                 self.tell_hearsay(node, out);
                 Ok(())
@@ -51,7 +50,7 @@ impl Peer {
                 );
                 self.disconnect(node.lives);
                 self.state = State::Refused(reason.clone());
-                out.push(Output::Close(reason));
+                out.push(Output::Close(reason.into()));
                 Ok(())
             }
             frame @ (Control::Hello(_)
@@ -75,8 +74,10 @@ impl Peer {
             | Control::Regions(_)
             | Control::Twin(_)
             | Control::Count(_)) => match self.state {
-                State::Up => self.hear_agreed(now, wall, frame, node, out),
-                State::Down | State::Handshaking | State::Refused(_) => Err(OUT_OF_TURN.to_owned()),
+                State::Up => Ok(self.hear_agreed(now, wall, frame, node, out)?),
+                State::Down | State::Handshaking | State::Refused(_) => {
+                    Err(TurnedAway::because(&OUT_OF_TURN))
+                }
             },
         }
     }

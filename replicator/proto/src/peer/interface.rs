@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::{
     Builder, Compares, Difference, ReceiveStats, Relayed, SendStats, WindowLimits,
-    handshake::Identity,
+    handshake::{Identity, TurnedAway},
 };
 use crate::{hlc::Origin, lives::Lives, log::Log, roster::Roster};
 
@@ -84,8 +84,8 @@ pub enum Output {
     Batch(Vec<u8>),
     /// Both sides agree upon the link: updates flow.
     Established,
-    /// Close the link and wait before dialing again; the text says why.
-    Close(String),
+    /// Close the link and wait before dialing again.
+    Close(TurnedAway),
 }
 
 /// What a [`Peer`](super::Peer) asks for, in order.

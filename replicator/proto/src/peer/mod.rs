@@ -52,7 +52,7 @@ pub use self::{
 };
 use self::{
     compare::Comparison,
-    handshake::Expected,
+    handshake::{Expected, TurnedAway},
     lead::Lead,
     membership::Membership,
     receive::{Moment, Receiver},
@@ -209,9 +209,9 @@ impl Peer {
                     },
                 )
                 .map(|()| self.settle(wall, node))
-                .map_err(|violation| violation.to_string()),
+                .map_err(|violation| TurnedAway::because(&violation)),
             Input::Batch(_) if self.state == State::Handshaking => {
-                Err("a batch arrived before the hello".to_owned())
+                Err(TurnedAway::because(&"a batch arrived before the hello"))
             }
             // What still arrives on a link that was given up.
             Input::Batch(_) => Ok(()),
@@ -221,8 +221,8 @@ impl Peer {
             }
             Input::Tick => Ok(()),
         };
-        if let Err(reason) = result {
-            self.refuse(reason, node.lives, out);
+        if let Err(turned_away) = result {
+            self.refuse(turned_away, node.lives, out);
         }
         self.proceed(now, wall, node, out);
         node.log.set_linked(self.index, self.is_up());
@@ -291,11 +291,12 @@ impl Peer {
         self.membership.disconnect();
     }
 
-    fn refuse(&mut self, reason: String, lives: &Lives, out: &mut Outbox) {
+    fn refuse(&mut self, turned_away: TurnedAway, lives: &Lives, out: &mut Outbox) {
+        let reason = turned_away.reason.clone();
         self.disconnect(lives);
         self.state = State::Refused(reason.clone());
-        out.push(Output::Control(Control::Refuse(reason.clone()).encode()));
-        out.push(Output::Close(reason));
+        out.push(Output::Control(Control::Refuse(reason).encode()));
+        out.push(Output::Close(turned_away));
     }
 
     /// Counts the peer's word once everything before it is here.
@@ -313,7 +314,7 @@ impl Peer {
             State::Down | State::Refused(_) => return,
             State::Handshaking if now >= self.hello_due => {
                 let reason = format!("no hello within {:?}", self.limits.hello_timeout);
-                return self.refuse(reason, node.lives, out);
+                return self.refuse(reason.into(), node.lives, out);
             }
             State::Handshaking => return,
             State::Up => {}
@@ -321,7 +322,7 @@ impl Peer {
         let told = self.tell_members(node, out);
         let admitted = told.and_then(|()| handshake::check_folded(self.wire, node.store));
         if let Err(refusal) = admitted {
-            return self.refuse(refusal.to_string(), node.lives, out);
+            return self.refuse(refusal.into(), node.lives, out);
         }
         let outputs = out.len();
         self.sender

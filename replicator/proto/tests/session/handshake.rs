@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use greenwich_proto::{
     hlc::Origin,
-    peer::{Input, Limits, Output, State},
+    peer::{
+        Input, Limits, Output, State,
+        handshake::{Sign, TurnedAway, Twin},
+    },
     wire::control::{Control, Hello},
 };
 
-use super::mem::{Pair, Setup};
+use super::mem::{Pair, Setup, WALL};
 
 /// Connects two nodes of which the first was changed. Returns why the second refused the first.
 fn refusal(change: impl Fn(&mut Pair)) -> String {
@@ -98,6 +101,56 @@ fn an_earlier_incarnation_is_refused() {
         panic!("it is taken")
     };
     assert_names(reason, &["incarnation", "900", "1000"]);
+}
+
+/// What becomes of a process of region 1, started at this incarnation, that dials region 2 while that has a living link with
+/// one that started at 1,000.
+fn rival(incarnation: u64) -> TurnedAway {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.sides[0].identity.incarnation = incarnation;
+    let said = pair.sides[0].handle(pair.now, Input::Connected);
+    let [Output::Control(hello)] = said.as_slice() else {
+        panic!("{said:?}")
+    };
+    pair.sides[1].contest(hello, Sign::Life).unwrap_err()
+}
+
+#[test]
+fn of_two_processes_the_earlier_one_is_superseded_and_the_later_one_is_not() {
+    assert_eq!(rival(1_001).twin, Some(Twin::Later(1_001)));
+    assert_eq!(rival(999).twin, Some(Twin::Earlier(999)));
+    let ahead = Duration::from_hours(24).as_millis();
+    let ahead = WALL.0 + u64::try_from(ahead).unwrap();
+    assert_eq!(rival(ahead).twin, None, "its clock is wrong");
+}
+
+#[test]
+fn who_was_superseded_is_told_so_also_once_the_later_process_is_gone() {
+    let mut pair = Pair::new(&Setup::default());
+    pair.connect();
+    pair.disconnect();
+    let closed_for = |pair: &mut Pair, incarnation| {
+        pair.sides[0].identity.incarnation = incarnation;
+        pair.sides[1].closed = None;
+        pair.connect();
+        let closed = pair.sides[1].closed.take();
+        pair.disconnect();
+        closed.map(|turned_away| turned_away.twin)
+    };
+    assert_eq!(closed_for(&mut pair, 999), Some(Some(Twin::Earlier(999))));
+    assert_eq!(closed_for(&mut pair, 1_000), None, "it dials again");
+    assert_eq!(closed_for(&mut pair, 1_001), None, "it started anew");
+    assert_eq!(
+        closed_for(&mut pair, 1_000),
+        Some(Some(Twin::Earlier(1_000)))
+    );
+    pair.sides[0].identity.cluster = "another".to_owned();
+    assert_eq!(
+        closed_for(&mut pair, 999),
+        Some(None),
+        "nothing is known of it"
+    );
 }
 
 #[test]

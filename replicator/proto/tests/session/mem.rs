@@ -21,7 +21,7 @@ use greenwich_proto::{
     members::Members,
     peer::{
         Builder, Input, Limits, Node, Outbox, Output, Peer, Report,
-        handshake::{Expected, Identity},
+        handshake::{Contest, Expected, Identity, Sign, TurnedAway},
     },
     roster::Roster,
     settled::Settled,
@@ -123,7 +123,7 @@ pub struct Side {
     pub store: Memory,
     pub wall: Wall,
     pub peer: Peer,
-    pub closed: Option<String>,
+    pub closed: Option<TurnedAway>,
     pub times_up: usize,
     pub lives: Lives,
     pub roster: Roster,
@@ -229,6 +229,13 @@ impl Side {
     }
 
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Outbox {
+        let (wall, mut out) = (self.wall, Outbox::new());
+        let (peer, node) = self.session();
+        peer.handle(now, wall, input, &node, &mut out);
+        out
+    }
+
+    fn session(&mut self) -> (&mut Peer, Node<'_, Memory>) {
         let node = Node {
             identity: &self.identity,
             log: &self.log,
@@ -237,9 +244,14 @@ impl Side {
             roster: &self.roster,
             builder: &self.builder,
         };
-        let mut out = Outbox::new();
-        self.peer.handle(now, self.wall, input, &node, &mut out);
-        out
+        (&mut self.peer, node)
+    }
+
+    /// What becomes of this side's link when a rival of it says `hello`, and this is heard on the link.
+    pub fn contest(&mut self, hello: &[u8], sign: Sign) -> Result<Contest, TurnedAway> {
+        let wall = self.wall;
+        let (peer, node) = self.session();
+        peer.contest(wall, hello, sign, &node)
     }
 
     pub fn report(&self) -> Report {
@@ -346,7 +358,7 @@ impl Pair {
                     self.batches.push((to, bytes));
                 }
                 Output::Established => self.sides[from].times_up += 1,
-                Output::Close(reason) => self.sides[from].closed = Some(reason),
+                Output::Close(turned_away) => self.sides[from].closed = Some(turned_away),
             }
         }
     }

@@ -82,12 +82,12 @@ impl<S: Store> World<'_, S> {
                         format_args!("established with {}", name(route.to)),
                     );
                 }
-                Output::Close(reason) => {
+                Output::Close(turned_away) => {
                     self.summary.refusals += 1;
                     self.trace.line(
                         self.now,
                         &name(route.from),
-                        format_args!("closes {}: {reason}", name(route.to)),
+                        format_args!("closes {}: {}", name(route.to), turned_away.reason),
                     );
                     self.close(route, epoch);
                 }
