@@ -76,6 +76,11 @@ const NODE: &[Metric<Status>] = &[
         Gauge(|s| real(s.twins.len() as u64)),
     ),
     metric(
+        "greenwich_node_superseded",
+        "1 when a peer has heard of a later process of this node's region: this one serves nobody any more",
+        Gauge(|s| truth(s.superseded)),
+    ),
+    metric(
         "greenwich_node_removed",
         "1 when a peer says that this node's region was removed from the cluster",
         Gauge(|s| truth(s.removed)),

@@ -57,6 +57,9 @@ pub struct Status {
     /// Other processes that claim the node's region, as peers said within the last seconds.
     #[serde(default)]
     pub twins: Vec<Twin>,
+    /// Whether a peer has heard of a later process of the node's region, so that what is written here is lost.
+    #[serde(default)]
+    pub superseded: bool,
     /// Whether a peer says that the node's region was removed from the cluster.
     #[serde(default)]
     pub removed: bool,

@@ -79,6 +79,20 @@ impl Cluster {
         Node::start(&self.config(region))
     }
 
+    /// Starts another process of a region, with ports and a data directory of its own, and the same peers.
+    fn start_twin(&self, region: usize) -> (Self, Node) {
+        let mut twins = Self {
+            directory: tempfile::tempdir().unwrap(),
+            ports: self.ports.clone(),
+        };
+        twins.ports[region] = [(); 3].map(|()| free_port());
+        let text = twins.settings(region, "twin", &[0, 1, 2]);
+        let text = text.replace("certs/", &format!("{}/", self.path("certs").display()));
+        fs::write(twins.config(region), text).unwrap();
+        let twin = twins.start(region);
+        (twins, twin)
+    }
+
     fn admin(&self, region: usize) -> String {
         format!("127.0.0.1:{}", self.ports[region][1])
     }
@@ -113,6 +127,16 @@ impl Cluster {
             true => lines.next()?.ok(),
             false => Some(head),
         }
+    }
+
+    /// The first line of what the admin port answers.
+    fn readyz(&self, region: usize) -> String {
+        let mut client = TcpStream::connect(self.admin(region)).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.write_all(request).unwrap();
+        let mut answer = BufReader::new(client).lines();
+        answer.next().unwrap().unwrap()
     }
 
     /// Sends requests at once and hears an answer to each.
@@ -219,6 +243,13 @@ impl Node {
     fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
+
+    /// Sends it a signal, as `kill` names it.
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
 }
 
 impl Drop for Node {
@@ -315,15 +346,7 @@ fn a_second_process_of_a_region_serves_nobody_and_the_first_is_told() {
     }
     // Those with the smallest and the largest id: one dials, the other is dialled.
     for region in [0, 2] {
-        let mut twins = Cluster {
-            directory: tempfile::tempdir().unwrap(),
-            ports: cluster.ports.clone(),
-        };
-        twins.ports[region] = [(); 3].map(|()| free_port());
-        let text = twins.settings(region, "twin", &[0, 1, 2]);
-        let text = text.replace("certs/", &format!("{}/", cluster.path("certs").display()));
-        fs::write(twins.config(region), text).unwrap();
-        let twin = twins.start(region);
+        let (twins, twin) = cluster.start_twin(region);
         until("the first to be told", || {
             let status = cluster.status(region);
             status["twins"]
@@ -346,5 +369,109 @@ fn a_second_process_of_a_region_serves_nobody_and_the_first_is_told() {
                 .as_array()
                 .is_some_and(Vec::is_empty)
         });
+    }
+}
+
+/// A client in the middle of a transaction.
+struct Transaction(BufReader<TcpStream>);
+
+impl Transaction {
+    fn begin(cluster: &Cluster, region: usize) -> Self {
+        let client = TcpStream::connect(("127.0.0.1", cluster.ports[region][0])).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut begun = Self(BufReader::new(client));
+        assert_eq!(begun.ask("MULTI"), "+OK\r\n");
+        assert_eq!(begun.ask("SET lost value"), "+QUEUED\r\n");
+        begun
+    }
+
+    fn ask(&mut self, request: &str) -> String {
+        let (mut line, request) = (String::new(), format!("{request}\r\n"));
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+}
+
+#[test]
+fn a_process_that_was_frozen_while_another_took_its_place_serves_nobody_any_more() {
+    // As above: one dials its peers, the other is dialled.
+    for region in [0, 2] {
+        let cluster = Cluster::new();
+        let nodes = [0, 1, 2].map(|region| cluster.start(region));
+        let mut nodes = Vec::from(nodes);
+        for region in 0..3 {
+            until("the links", || cluster.linked(region).len() == 2);
+        }
+        until("clients to be served", || cluster.is_ready(region));
+        let transaction = Transaction::begin(&cluster, region);
+        nodes[region].signal("STOP");
+        let (twins, twin) = cluster.start_twin(region);
+        until("the twin to take its place", || {
+            twins.linked(region).len() == 2 && twins.is_ready(region)
+        });
+        nodes[region].signal("CONT");
+        until("the first to learn of it", || {
+            cluster.status(region)["superseded"] == true
+        });
+        serves_nobody(&cluster, region, transaction);
+        let peers = [0, 1, 2].into_iter().filter(|peer| *peer != region);
+        let peers: Vec<usize> = peers.collect();
+        the_twin_serves_and_is_told(&cluster, &peers, &twins, region);
+        for &peer in &peers {
+            until("each peer to say so", || {
+                let said = nodes[peer].said();
+                said.contains("an earlier process of this region was refused")
+            });
+        }
+        let said = nodes[region].said();
+        let times = said.matches("clients are not served any more").count();
+        assert_eq!(times, 1, "it knocks again and again: {said}");
+
+        // The other way to mend it: the later one is stopped, and the first is started anew.
+        drop((twin, nodes.remove(region)));
+        let _anew = cluster.start(region);
+        until("the one that was started anew", || {
+            cluster.is_ready(region) && cluster.linked(region).len() == 2
+        });
+        let kept = cluster.ask(region, "GET kept");
+        assert_eq!(kept.as_deref(), Some("value"));
+    }
+}
+
+fn serves_nobody(cluster: &Cluster, region: usize, mut transaction: Transaction) {
+    assert!(cluster.readyz(region).contains("503"));
+    let not_ready = cluster.status(region)["not_ready"].to_string();
+    assert!(
+        not_ready.contains("superseded: another process of this region started later"),
+        "{not_ready}"
+    );
+    for request in ["SET lost value", "GET lost", "MGET lost lost"] {
+        let answer = cluster.ask(region, request).unwrap();
+        assert!(answer.starts_with("-MASTERDOWN "), "{request}: {answer}");
+    }
+    let answer = transaction.ask("EXEC");
+    assert!(
+        answer.starts_with("-EXECABORT ") && answer.contains("MASTERDOWN"),
+        "{answer}"
+    );
+    let config = cluster.ask(region, "CONFIG GET maxclients");
+    assert_eq!(config.as_deref(), Some("*2"), "operators are served");
+}
+
+fn the_twin_serves_and_is_told(cluster: &Cluster, peers: &[usize], twins: &Cluster, region: usize) {
+    until("the twin to be told", || {
+        let status = twins.status(region);
+        let told = status["twins"].as_array();
+        told.is_some_and(|told| !told.is_empty())
+    });
+    assert!(twins.is_ready(region) && twins.linked(region).len() == 2);
+    let set = twins.ask(region, "SET kept value");
+    assert_eq!(set.as_deref(), Some("+OK"));
+    for &peer in peers {
+        until("what it writes", || {
+            cluster.ask(peer, "GET kept").as_deref() == Some("value")
+        });
+        assert_eq!(cluster.ask(peer, "GET lost").as_deref(), Some("$-1"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Counts from which the rate is taken: those of about five seconds.
 const COUNTS_KEPT: usize = 25;
 
-/// Lets clients in once nothing is waited for.
+/// Lets clients in once nothing is waited for, unless a later process of the region has them.
 pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Replicator>>>) {
     let (started, started_at_ms) = (Instant::now(), wall().0);
     let (mut counted, mut said) = (None, started);
@@ -33,6 +33,9 @@ pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Repli
     let mut looks = interval(LOOK_INTERVAL);
     loop {
         looks.tick().await;
+        if server.door.superseded().is_some() {
+            break;
+        }
         let looked = {
             let replicator = replicator.lock();
             let look = |of: &Replicator| Some((of.awaited()?, of.refusals(), of.keys_told()));
@@ -58,10 +61,11 @@ pub(super) async fn wait(server: Arc<Server>, replicator: Arc<Mutex<Option<Repli
             said = now;
             tracing::info!("{loading}");
         }
-        server.tell_loading(Some(loading));
+        server.door.tell_loading(Some(loading));
     }
-    server.is_loading.store(false, Ordering::Relaxed);
-    server.tell_loading(None);
+    if !server.door.open() {
+        return;
+    }
     let Some(missing) = replicator.lock().as_ref().map(Replicator::missing) else {
         return;
     };

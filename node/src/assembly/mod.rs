@@ -8,12 +8,13 @@ mod memory;
 mod rates;
 mod regions;
 mod report;
+mod superseded;
 mod via;
 
 use std::{
     hash::{BuildHasher, RandomState},
     process,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -31,7 +32,7 @@ use greenwich_replicator::{
     emulation::EmulationConfig, endpoint::EndpointConfig,
 };
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::interval};
+use tokio::{sync::oneshot, task::JoinHandle, time::interval};
 
 pub(crate) use self::regions::FILE as REGIONS_FILE;
 use self::{
@@ -96,11 +97,13 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         incarnation,
         acknowledged.unwrap_or_default(),
     ));
-    server
-        .is_loading
-        .store(replicator.is_some(), Ordering::Relaxed);
+    if replicator.is_some() {
+        server.door.load();
+    }
     let serving = server::serve(&server, config)?;
 
+    let said = replicator.as_ref().map(Replicator::superseded);
+    let superseding = said.map(|said| tokio::spawn(superseded::wait(Arc::clone(&server), said)));
     let replicator = Arc::new(Mutex::new(replicator));
     let loading = tokio::spawn(loading::wait(Arc::clone(&server), Arc::clone(&replicator)));
     let links = Arc::clone(&replicator);
@@ -127,6 +130,7 @@ pub fn start(config: &Arc<Config>) -> anyhow::Result<Assembly> {
         stop: Box::new(move || {
             measuring.abort();
             loading.abort();
+            superseding.inspect(JoinHandle::abort);
             tending.abort();
             giving_back.abort();
             keeping.abort();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     keyspace::Keyspace,
     server::{
-        Server,
+        Server, Service,
         process::{self, wall},
     },
     status::{
@@ -136,12 +136,20 @@ impl Reporter {
                 "this region was removed from the cluster, says {peer}: stop this node, or add its region again and restart it"
             )];
         }
-        if !self.server.is_loading.load(Ordering::Relaxed) {
-            return Vec::new();
+        match self.server.door.service() {
+            Service::Open => Vec::new(),
+            // The first look comes a moment after the start.
+            Service::Loading => {
+                vec![loading.map_or_else(|| "loading".to_owned(), Loading::to_string)]
+            }
+            Service::Superseded => self
+                .server
+                .door
+                .superseded()
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
         }
-        // The first look comes a moment after the start.
-        let said = loading.map(Loading::to_string);
-        vec![said.unwrap_or_else(|| "loading".to_owned())]
     }
 
     /// The node as it is at this moment.
@@ -154,7 +162,8 @@ impl Reporter {
         let removed_by = links.iter().find(|link| link.view.is_removed);
         let removed_by = removed_by.map(|link| link.expected.region.as_str());
         status.removed = removed_by.is_some();
-        status.loading = self.server.loading();
+        status.superseded = self.server.door.superseded().is_some();
+        status.loading = self.server.door.loading();
         status.not_ready = self.not_ready(removed_by, status.loading.as_ref());
         status.twins = twins(&links);
         status.incarnation = self.incarnation;

@@ -18,7 +18,7 @@ use crate::{
     client::{Client, Doom, Queued, Replies},
     keyspace::Access,
     resp::{Reply, Request, Version},
-    server::Server,
+    server::{Server, Service},
 };
 
 /// Runs one request and writes its reply.
@@ -122,10 +122,37 @@ fn admit(
             row.full_name
         )));
     }
-    if server.is_loading.load(Relaxed) && !command.flags.has(Flags::LOADING) {
-        return Err(CommandError::Loading);
+    match server.door.service() {
+        Service::Open => Ok(row),
+        closed @ (Service::Loading | Service::Superseded) => pass_closed(closed, client, row),
     }
-    Ok(row)
+}
+
+/// The row of a request that runs although clients are not served, and, if it ends a transaction, nothing in that does not.
+#[cold]
+fn pass_closed(
+    service: Service,
+    client: &Client,
+    row: &'static Row,
+) -> Result<&'static Row, CommandError> {
+    let (flag, refusal) = match service {
+        Service::Open => return Ok(row),
+        Service::Loading => (Flags::LOADING, CommandError::Loading),
+        Service::Superseded => (Flags::STALE, CommandError::Superseded),
+    };
+    let transaction = client
+        .transaction
+        .as_ref()
+        .filter(|_| row.command.name == "exec");
+    let queued = transaction.map_or(&[][..], |transaction| transaction.commands());
+    let mut flags = queued
+        .iter()
+        .map(|queued| queued.row.command.flags)
+        .chain([row.command.flags]);
+    match flags.all(|flags| flags.has(flag)) {
+        true => Ok(row),
+        false => Err(refusal),
+    }
 }
 
 fn find(request: Request<'_>) -> Result<&'static Row, CommandError> {

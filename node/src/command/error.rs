@@ -55,6 +55,11 @@ pub enum CommandError {
     /// The node waits for what its peers hold.
     #[error("LOADING Redis is loading the dataset in memory")]
     Loading,
+    /// The node serves nobody any more. redis-server says so of a replica that has lost its master.
+    #[error(
+        "MASTERDOWN another process has taken the place of this one: what is written here reaches no region"
+    )]
+    Superseded,
     /// The values that one command or transaction writes are more than travel as one unit.
     #[error(
         "ERR too much in one command or transaction: at most {} bytes can be written together",

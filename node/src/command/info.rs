@@ -9,7 +9,7 @@ use std::{
 use super::{Command, CommandError, Context, Flags, Group, Keys, connection::REDIS_VERSION};
 use crate::{
     resp::Request,
-    server::process as own_process,
+    server::{Service, process as own_process},
     status::{Link, Loading},
 };
 
@@ -123,14 +123,17 @@ fn memory(ctx: &Context<'_, '_>, lines: &mut Lines) {
 /// Nothing is written to disk; clients that look for these lines find that nothing is amiss.
 fn persistence(ctx: &Context<'_, '_>, lines: &mut Lines) {
     for (name, value) in [
-        ("loading", u8::from(ctx.server.is_loading.load(Relaxed))),
+        (
+            "loading",
+            u8::from(ctx.server.door.service() == Service::Loading),
+        ),
         ("async_loading", 0),
         ("rdb_bgsave_in_progress", 0),
         ("aof_enabled", 0),
     ] {
         lines.add(name, value);
     }
-    if let Some(loading) = ctx.server.loading() {
+    if let Some(loading) = ctx.server.door.loading() {
         add_loading(&loading, lines);
     }
 }
@@ -244,6 +247,8 @@ fn greenwich(ctx: &Context<'_, '_>, lines: &mut Lines) {
     let log = ctx.server.keyspace.log();
     lines.add("greenwich_log_bytes", log.bytes());
     lines.add("greenwich_peers", log.peers());
+    let is_superseded = ctx.server.door.service() == Service::Superseded;
+    lines.add("greenwich_superseded", u8::from(is_superseded));
 }
 
 /// Counted before the transaction locked the keys, if there is one.

@@ -5,6 +5,7 @@ mod channels;
 mod connection;
 mod counters;
 pub mod descriptors;
+mod door;
 mod listen;
 pub mod process;
 mod serve;
@@ -13,10 +14,7 @@ mod settings;
 use std::{
     fmt, mem,
     net::SocketAddr,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -27,17 +25,12 @@ use tokio::sync::Notify;
 pub use self::{
     channels::{Channels, Topic},
     counters::{Counters, Snapshot, ThreadCounters, Totals},
+    door::{Door, Service},
     listen::BACKLOG,
     serve::{Serving, serve},
     settings::Settings,
 };
-use crate::{
-    client::Clients,
-    config::Config,
-    keyspace::Keyspace,
-    resp,
-    status::{Link, Loading},
-};
+use crate::{client::Clients, config::Config, keyspace::Keyspace, resp, status::Link};
 
 /// What all connections share.
 pub struct Server {
@@ -61,15 +54,14 @@ pub struct Server {
     pub acknowledged: Arc<Notify>,
     /// What was logged of late about clients.
     pub news: Mutex<News>,
-    /// Whether the node waits for what its peers hold: commands about keys are refused meanwhile.
-    pub is_loading: AtomicBool,
+    /// Whether commands about keys are run.
+    pub door: Door,
     /// When the server was made.
     pub started: Instant,
     bind: SocketAddr,
     address: OnceLock<SocketAddr>,
     /// Locked for a moment by whoever holds other locks: nothing is locked while this is.
     links: Mutex<Arc<[Link]>>,
-    loading: Mutex<Option<Loading>>,
 }
 
 impl fmt::Debug for Server {
@@ -122,11 +114,10 @@ impl Server {
             bind: client.bind,
             address: OnceLock::new(),
             links: Mutex::default(),
-            loading: Mutex::default(),
             counters: Counters::new(client.thread_count()),
             acknowledged,
             news: Mutex::default(),
-            is_loading: AtomicBool::new(false),
+            door: Door::default(),
             started: Instant::now(),
         }
     }
@@ -149,17 +140,6 @@ impl Server {
     #[must_use]
     pub fn links(&self) -> Arc<[Link]> {
         Arc::clone(&self.links.lock())
-    }
-
-    /// Tells how far the node is that loads; `None` when clients are served.
-    pub fn tell_loading(&self, loading: Option<Loading>) {
-        *self.loading.lock() = loading;
-    }
-
-    /// How far the node was when somebody told last, while it loads.
-    #[must_use]
-    pub fn loading(&self) -> Option<Loading> {
-        self.loading.lock().clone()
     }
 
     /// Forty digits that differ between regions and between lives, as redis-server's run id.

@@ -125,8 +125,12 @@ fn remarks(answers: &[Answer]) -> Vec<String> {
                 .map(|why| format!("{} is not ready: {why}.", status.region)),
         );
         lines.extend(status.twins.iter().map(|twin| {
+            let which = match twin.incarnation < status.incarnation {
+                true => "it, this one has taken its place",
+                false => "one of the two",
+            };
             format!(
-                "{} has a twin: {} refused another process of it, at {}, that started at {} ms; stop one of the two.",
+                "{} has a twin: {} refused another process of it, at {}, that started at {} ms; stop {which}.",
                 status.region, twin.refused_by, twin.address, twin.incarnation
             )
         }));
