@@ -113,7 +113,9 @@ fn rival(incarnation: u64) -> TurnedAway {
     let [Output::Control(hello)] = said.as_slice() else {
         panic!("{said:?}")
     };
-    pair.sides[1].contest(hello, Sign::Life).unwrap_err()
+    pair.sides[1]
+        .contest(hello, Sign::Life)
+        .expect_err("its rival lives")
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn of_two_processes_the_earlier_one_is_superseded_and_the_later_one_is_not() {
     assert_eq!(rival(1_001).twin, Some(Twin::Later(1_001)));
     assert_eq!(rival(999).twin, Some(Twin::Earlier(999)));
     let ahead = Duration::from_hours(24).as_millis();
-    let ahead = WALL.0 + u64::try_from(ahead).unwrap();
+    let ahead = WALL.0 + u64::try_from(ahead).expect("a day fits");
     assert_eq!(rival(ahead).twin, None, "its clock is wrong");
 }
 
