@@ -2,7 +2,7 @@
 """Kills regions under load, one or several, in several ways, and keeps account of what clients were told.
 
     drill.py --binary target/release/greenwich [--kills 20] [--stories one,ten,…] [--rate 10000] [--seed N]
-             [--equal-seconds 10] [--tail-seconds 1] [--prove-it-fails]
+             [--equal-seconds 10] [--tail-seconds 1] [--older PROGRAM] [--prove-it-fails]
 
 It starts three regions with global distances and 1 % loss, and writes in all of them. Each turn is a story: nodes get `kill -9`
 at a random moment; their clients go on elsewhere or wait, and they are started again.
@@ -14,6 +14,7 @@ at a random moment; their clients go on elsewhere or wait, and they are started 
     clock   one region, whose clock is an hour back when it is started, and right when it is started again (needs libfaketime)
     source  one region, and a peer of it while it loads what that holds
     all     all regions at once: what they held is lost, they are ready at once, and nothing of before exists
+    builds  one region after the other, which goes on with the program of another build (--older), and then with this one again
 
 Then
 
@@ -56,6 +57,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of what is killed when and of the writes")
     parser.add_argument("--equal-seconds", type=float, default=10.0, help="within which regions must be equal")
     parser.add_argument("--tail-seconds", type=float, default=1.0, help="what a node agreed to so long before its end is certain")
+    parser.add_argument("--older", help="the greenwich program of the build before, for the story `builds`")
     parser.add_argument("--prove-it-fails", action="store_true", help="falsify the ledger")
     arguments = parser.parse_args()
     stories = chosen(arguments, parser)
@@ -85,7 +87,7 @@ def chosen(arguments, parser):
     """The story of each turn. One that cannot be told is an error where it was asked for, and is left out where it was not."""
     names = []
     for name in arguments.stories or STORIES:
-        lacking = STORIES[name].lacks()
+        lacking = STORIES[name].lacks(arguments.older)
         if lacking and arguments.stories:
             parser.error(f"the story {name} cannot be told: {lacking}")
         if lacking:
@@ -132,7 +134,8 @@ class Drill:
         victims = self.rng.sample(regions, STORIES[story].victims)
         load = Load(number, regions, victims, self.rng.random() < 0.5, self.arguments, self.pool)
         time.sleep(self.rng.uniform(1, 3))
-        stage = Stage(victims, self.rng, self.arguments.tail_seconds, lambda *asked: self.ledger.lasting(load.writes(), *asked))
+        lasting = lambda *asked: self.ledger.lasting(load.writes(), *asked)
+        stage = Stage(victims, self.rng, self.arguments.tail_seconds, lasting, self.equal, self.arguments.older)
         STORIES[story].tell(stage)
         problems = stage.problems
         equal_loaded = self.equal("under load", problems)

@@ -105,13 +105,14 @@ class Region:
         os.kill(self.pid, signal.SIGKILL)
         return moment
 
-    def start(self, environment=None):
-        """A new process of the region, which ends with this one. Returns when; nothing answers between `kill` and then."""
+    def start(self, environment=None, binary=None):
+        """A new process of the region, which ends with this one; of another program, if one is given. Returns when; nothing
+        answers between `kill` and then."""
         self.wait_until_dead()
         moment = time.monotonic()
         with open(self.log, "ab") as log:
             self.logged_before = log.tell()
-            command = [self.binary, "node", "--exit-with-stdin", "--config", self.config]
+            command = [binary or self.binary, "node", "--exit-with-stdin", "--config", self.config]
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
             )

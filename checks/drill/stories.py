@@ -32,18 +32,23 @@ class Story(NamedTuple):
     tell: Callable
     victims: int
     needs_faketime: bool = False
+    needs_older: bool = False
 
-    def lacks(self):
-        """What has to be installed before it can be told, if anything."""
-        return "install libfaketime (apt-get install faketime)" if self.needs_faketime and not library() else None
+    def lacks(self, older):
+        """What has to be installed or given before it can be told, if anything. `older` is another build's program, if any."""
+        if self.needs_faketime and not library():
+            return "install libfaketime (apt-get install faketime)"
+        return "name the program of the build before (--older)" if self.needs_older and not older else None
 
 
 class Stage:
     """Regions during one turn, what has become of them, and what was wrong."""
 
-    def __init__(self, victims, rng, tail_seconds, lasting):
-        """`lasting` tells, with all kills until now, which keys living regions have since a moment."""
+    def __init__(self, victims, rng, tail_seconds, lasting, equal, older):
+        """`lasting` tells, with all kills until now, which keys living regions have since a moment; `equal` waits until regions
+        are, and notes when they are not. `older` is the program of the build before, if any."""
         self.victims, self.rng, self.tail_seconds, self.lasting = victims, rng, tail_seconds, lasting
+        self.equal, self.older = equal, older
         self.kills = []
         # Of each region, what its peers hold, and when it was started.
         self.held, self.started = {}, {}
@@ -61,9 +66,9 @@ class Stage:
         for region in regions:
             self.held[region.name] = self.rng.sample(held, min(SAMPLE, len(held)))
 
-    def start(self, *regions, environment=None):
+    def start(self, *regions, environment=None, binary=None):
         for region in regions:
-            started = self.started[region.name] = region.start(environment)
+            started = self.started[region.name] = region.start(environment, binary)
             last = max(at for at, kill in enumerate(self.kills) if kill.region == region.name)
             self.kills[last] = self.kills[last]._replace(restarted=started)
 
@@ -179,6 +184,17 @@ def is_seen_loading(region):
     return False
 
 
+def builds(stage):
+    """The build before takes the place of this one in one region after the other, and this one again: each mixture of the two is
+    one cluster for a while."""
+    for binary in (stage.older, None):
+        for region in stage.victims:
+            stage.kill(region)
+            stage.start(region, binary=binary)
+            stage.wait(region)
+            stage.equal(f"with another build in {region.name}", stage.problems)
+
+
 STORIES = {
     "one": Story(restart, victims=1),
     "ten": Story(ten, victims=1),
@@ -187,4 +203,5 @@ STORIES = {
     "clock": Story(clock, victims=1, needs_faketime=True),
     "source": Story(source, victims=2),
     "all": Story(everyone, victims=3),
+    "builds": Story(builds, victims=3, needs_older=True),
 }

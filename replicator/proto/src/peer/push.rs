@@ -230,7 +230,7 @@ mod tests {
         let batch = Batch::decode(&bytes).unwrap();
         let keys = batch.items().map(|item| match item {
             Item::Entry(entry) => entry.key.to_vec(),
-            other => panic!("{other:?}"),
+            other @ (Item::Unit(_) | Item::Flush(_)) => panic!("{other:?}"),
         });
         keys.collect()
     }
