@@ -323,6 +323,9 @@ pub struct HeldKey {
     pub by: u8,
     /// When anything of it changed last: value, deadline or count.
     pub changed_at_ms: u64,
+    /// Number of the region that did; 0 is the passing of a deadline, or what an older node does not say.
+    #[serde(default)]
+    pub changed_by: u8,
     /// Whether it was deleted.
     pub deleted: bool,
     /// When it expires.

@@ -20,7 +20,8 @@ pub(super) fn differing(difference: &Difference) -> DifferingKey {
 fn held(held: &Held) -> HeldKey {
     HeldKey {
         written_at_ms: held.version.stamp.wall().0,
-        changed_at_ms: held.newest.wall().0,
+        changed_at_ms: held.newest.stamp.wall().0,
+        changed_by: held.newest.origin.0,
         by: held.version.origin.0,
         deleted: !held.has_value,
         deadline_ms: held.deadline.map(|at| at.0),

@@ -3,7 +3,9 @@
 //! The nodes compare themselves all the time; this waits until they have compared what was written before it was asked. It
 //! shows the keys in which they differed, as far as they remember them.
 
+mod detours;
 mod keys;
+mod pairs;
 
 use std::process::ExitCode;
 use std::thread;
@@ -11,15 +13,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
-use serde::Serialize;
 
 use super::nodes::{Answer, Nodes, NodesArgs};
 use super::status::table;
 use super::{complain, say};
 use crate::config::Period;
 use crate::server::process::wall;
-use crate::status::{DifferingKey, Link, LinkState};
+use crate::status::DifferingKey;
+use detours::Detours;
 use keys::Names;
+use pairs::{Pair, pairs};
 
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -27,6 +30,9 @@ const ASK_INTERVAL: Duration = Duration::from_millis(200);
 const CANNOT_TELL: u8 = 2;
 
 /// Wait until every two regions have found that they hold the same of everything written so far.
+///
+/// Two regions whose own link is broken are equal when both have been found equal to a third one, twice in a row; that is shown
+/// as `via`. What takes such a way is not shown as different.
 ///
 /// Shows the keys that were found different and repaired meanwhile, with what each region held of them; where regions were
 /// not found equal, those that were repaired before, too.
@@ -45,24 +51,6 @@ pub(super) struct VerifyArgs {
     nodes: NodesArgs,
 }
 
-/// What two regions say of each other.
-#[derive(Debug, Serialize)]
-struct Pair {
-    region: String,
-    peer: String,
-    /// Whether they held the same of everything that was written before the question.
-    equal: bool,
-    /// Up to when they held the same, in milliseconds since the Unix epoch.
-    equal_as_of_ms: Option<u64>,
-    /// Comparisons that found something missing since the start of the node, and entries that were repaired.
-    different: u64,
-    repaired: u64,
-    /// Keys that the region was repaired in from the peer, the oldest first, as far as it remembers them.
-    keys: Vec<DifferingKey>,
-    /// Why there is no comparison.
-    hindrance: Option<String>,
-}
-
 pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     compare(args).or_else(|error| {
         // Whoever looks at the code alone must not take this for regions that differ.
@@ -75,9 +63,11 @@ fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let nodes = Nodes::find(&args.nodes)?;
     let asked_at_ms = wall().0;
     let deadline = Instant::now() + args.timeout.0;
+    let mut detours = Detours::default();
     loop {
         let answers = of_the_cluster(nodes.ask());
-        let pairs = pairs(&answers, asked_at_ms);
+        let mut pairs = pairs(&answers, asked_at_ms);
+        detours.look(&mut pairs, asked_at_ms, wall().0);
         let silent: Vec<&Answer> = answers.iter().filter(|one| one.status.is_none()).collect();
         let is_equal = silent.is_empty() && pairs.iter().all(|pair| pair.equal);
         if !is_equal && Instant::now() < deadline {
@@ -117,38 +107,6 @@ fn of_the_cluster(mut answers: Vec<Answer>) -> Vec<Answer> {
     answers
 }
 
-fn pairs(answers: &[Answer], asked_at_ms: u64) -> Vec<Pair> {
-    let statuses = answers.iter().filter_map(|answer| answer.status.as_ref());
-    statuses
-        .flat_map(|status| status.links.iter().map(|link| (&status.region, link)))
-        .map(|(region, link)| pair(region, link, asked_at_ms))
-        .collect()
-}
-
-fn pair(region: &str, link: &Link, asked_at_ms: u64) -> Pair {
-    let equal_as_of_ms = link.compared.equal_as_of_ms;
-    let equal = equal_as_of_ms.is_some_and(|as_of| as_of >= asked_at_ms);
-    let hindrance = match link.state {
-        _ if equal => None,
-        LinkState::Up if link.sweeping => Some("the peer is sent everything".to_owned()),
-        LinkState::Up => None,
-        state @ (LinkState::Connecting
-        | LinkState::Handshaking
-        | LinkState::Refused
-        | LinkState::Down) => Some(format!("the link is {}", state.name())),
-    };
-    Pair {
-        region: region.to_owned(),
-        peer: link.region.clone(),
-        equal,
-        equal_as_of_ms,
-        different: link.compared.different,
-        repaired: link.compared.repaired,
-        keys: link.compared.keys.clone(),
-        hindrance,
-    }
-}
-
 fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> String {
     let mut rows = table(&[
         "regions",
@@ -160,11 +118,7 @@ fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> 
     for pair in pairs {
         rows.add_row([
             format!("{} and {}", pair.region, pair.peer),
-            match (&pair.hindrance, pair.equal) {
-                (_, true) => "equal".to_owned(),
-                (Some(why), false) => format!("not compared: {why}"),
-                (None, false) => "not proved equal".to_owned(),
-            },
+            verdict(pair),
             pair.equal_as_of_ms
                 .map_or_else(|| "never".into(), |as_of| since(as_of, asked_at_ms)),
             format!("{} times", pair.different),
@@ -177,6 +131,15 @@ fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> 
         format!("Not all regions were found equal within {timeout}.")
     };
     format!("{rows}\n{verdict}\n")
+}
+
+fn verdict(pair: &Pair) -> String {
+    match (&pair.hindrance, &pair.via) {
+        (_, Some(third)) => format!("equal via {third}"),
+        (_, None) if pair.equal => "equal".to_owned(),
+        (Some(why), None) => format!("not compared: {why}"),
+        (None, None) => "not proved equal".to_owned(),
+    }
 }
 
 /// The keys that were repaired since the question, or ever, if regions may still differ.
@@ -211,7 +174,7 @@ fn since(as_of_ms: u64, asked_at_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Compared, Status};
+    use crate::status::{Compared, Link, LinkState, Status};
 
     fn answer(equal_as_of_ms: Option<u64>) -> Answer {
         let link = Link {
@@ -234,14 +197,6 @@ mod tests {
             status: Some(status),
             error: None,
         }
-    }
-
-    #[test]
-    fn only_what_was_compared_after_the_question_counts() {
-        let is_equal = |as_of| pairs(&[answer(as_of)], 1_000)[0].equal;
-        assert!(!is_equal(None));
-        assert!(!is_equal(Some(999)));
-        assert!(is_equal(Some(1_000)));
     }
 
     #[test]

@@ -142,3 +142,41 @@ fn what_is_written_at_the_ends_of_a_broken_link_goes_around_it_once() {
         cluster.until_is(region, 2 * COUNTED + 2);
     }
 }
+
+#[test]
+fn the_ends_of_a_broken_link_are_equal_by_way_of_the_third_region() {
+    let cluster = Cluster::new("delay = \"10ms\"");
+    let _nodes = [A, B, C].map(|region| cluster.start(region));
+    cluster.until_linked(&[A, B, C]);
+    cluster.wire.cut(true);
+    for (from, to) in [(A, C), (C, A)] {
+        until("the way around the link", || {
+            cluster.link(from, to)["via"].is_object()
+        });
+    }
+    let mut client = cluster.client(A);
+    for key in 0..COUNTED {
+        assert_eq!(client.ask(&format!("SET around:{key} value")), "+OK");
+    }
+    let admins = [A, B, C].map(|region| cluster.admin(region));
+    let mut asked = vec!["verify", "--json", "--timeout", "60s", "--admin"];
+    asked.extend(admins.iter().map(String::as_str));
+    let all: Value = serde_json::from_str(&run(&asked)).unwrap();
+    let said = |from: usize, to: usize| {
+        let mut pairs = all["links"].as_array().unwrap().iter();
+        let is_it = |pair: &&Value| pair["region"] == REGIONS[from] && pair["peer"] == REGIONS[to];
+        pairs.find(is_it).unwrap()
+    };
+    for (from, to) in [(A, C), (C, A)] {
+        let pair = said(from, to);
+        assert_eq!((&pair["equal"], &pair["via"]), (&true.into(), &"b".into()));
+        let at = |pair: &Value| pair["equal_as_of_ms"].as_u64().unwrap();
+        let legs = [said(from, B), said(B, to)].map(at);
+        assert!(at(pair) >= all["asked_at_ms"].as_u64().unwrap(), "{all}");
+        assert!(legs.iter().all(|leg| at(pair) <= *leg), "{all}");
+    }
+    // What went around the broken link came to c by a repair, and was never different.
+    let brought = said(C, B);
+    assert_eq!(brought["keys"], Value::Array(Vec::new()), "{brought}");
+    assert!(brought["relayed_keys"].as_u64() > Some(0), "{brought}");
+}

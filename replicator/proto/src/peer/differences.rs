@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::{
     entry::{EntryRef, layout},
     fingerprint::identity,
-    hlc::{Stamp, Version},
+    hlc::Version,
     slots::KeyHash,
     store::Store,
     time::Wall,
@@ -39,8 +39,8 @@ pub struct Difference {
 pub struct Held {
     /// Version of the value, or of its deletion.
     pub version: Version,
-    /// When anything of it was written last.
-    pub newest: Stamp,
+    /// When anything of it was written last, and where.
+    pub newest: Version,
     /// Whether there is a value until the deadline; otherwise it was deleted.
     pub has_value: bool,
     /// When it ends.
@@ -53,7 +53,7 @@ impl Held {
     fn of(entry: &EntryRef<'_>) -> Self {
         Self {
             version: entry.version,
-            newest: entry.newest(),
+            newest: entry.versions().max().unwrap_or(entry.version),
             has_value: entry.has_value(),
             deadline: entry.deadline.at,
             is_counter: !entry.totals.is_empty(),
@@ -145,6 +145,7 @@ mod tests {
     use super::*;
     use crate::{
         entry::Body,
+        hlc::Stamp,
         settled::Settled,
         store::stub::Stub,
         wire::batch::{put_entry, put_header},
@@ -187,8 +188,13 @@ mod tests {
         differences.note(looked, &store, Wall(5));
         let found: Vec<_> = differences.recent();
         let stamps = found.iter().map(|found| {
-            let here = found.here.map(|held| held.newest.0);
-            (found.key.len(), found.key_bytes, here, found.there.newest.0)
+            let here = found.here.map(|held| held.newest.stamp.0);
+            (
+                found.key.len(),
+                found.key_bytes,
+                here,
+                found.there.newest.stamp.0,
+            )
         });
         let shown = DIFFERENCE_KEY_BYTES_MAX;
         let expected = [(3, 3, None, 7), (shown, shown + 1, Some(3), 7)];
