@@ -319,10 +319,16 @@ pub struct DifferingKey {
 pub struct HeldKey {
     /// When the value was written, or deleted, in milliseconds since the Unix epoch.
     pub written_at_ms: u64,
+    /// How many stamps of the same millisecond come before.
+    #[serde(default)]
+    pub written_tick: u16,
     /// Number of the region that did; 0 is the passing of a deadline.
     pub by: u8,
     /// When anything of it changed last: value, deadline or count.
     pub changed_at_ms: u64,
+    /// How many stamps of the same millisecond come before.
+    #[serde(default)]
+    pub changed_tick: u16,
     /// Number of the region that did; 0 is the passing of a deadline, or what an older node does not say.
     #[serde(default)]
     pub changed_by: u8,
@@ -332,6 +338,18 @@ pub struct HeldKey {
     pub deadline_ms: Option<u64>,
     /// Whether something was counted on it.
     pub counter: bool,
+    /// What each region has counted on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<Count>,
+}
+
+/// What a region has counted on a key since its value was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Count {
+    /// Number of the region.
+    pub by: u8,
+    /// A decimal number.
+    pub total: String,
 }
 
 /// Impairment of a link in a rehearsal.

@@ -1,8 +1,12 @@
 //! What a session remembers of keys that differed, as a status shows it.
 
-use greenwich_proto::peer::{Difference, Held};
+use greenwich_proto::{
+    decimal::Decimal,
+    hlc::Origin,
+    peer::{Difference, Held},
+};
 
-use crate::status::{DifferingKey, HeldKey};
+use crate::status::{Count, DifferingKey, HeldKey};
 
 pub(super) fn differing(difference: &Difference) -> DifferingKey {
     let mut key = quoted(&difference.key);
@@ -20,12 +24,22 @@ pub(super) fn differing(difference: &Difference) -> DifferingKey {
 fn held(held: &Held) -> HeldKey {
     HeldKey {
         written_at_ms: held.version.stamp.wall().0,
+        written_tick: held.version.stamp.tick(),
         changed_at_ms: held.newest.stamp.wall().0,
+        changed_tick: held.newest.stamp.tick(),
         changed_by: held.newest.origin.0,
         by: held.version.origin.0,
         deleted: !held.has_value,
         deadline_ms: held.deadline.map(|at| at.0),
-        counter: held.is_counter,
+        counter: !held.counts.is_empty(),
+        counts: held.counts.iter().map(count).collect(),
+    }
+}
+
+fn count((origin, total): &(Origin, Decimal)) -> Count {
+    Count {
+        by: origin.0,
+        total: total.to_string(),
     }
 }
 

@@ -41,6 +41,12 @@ impl Stamp {
         Wall(self.0 >> COUNTER_BITS)
     }
 
+    /// How many stamps of the same millisecond come before.
+    #[must_use]
+    pub const fn tick(self) -> u16 {
+        self.0 as u16
+    }
+
     /// The smallest later stamp.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -9,8 +9,9 @@ use ureq::{Body, RequestBuilder, http::Response};
 use super::super::nodes::ANSWER_TIME_MAX;
 use crate::status::Status;
 
-/// Sixty-two links take some 60 kB; more than this is not a status.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Sixty-two links take some 60 kB, and what they remember of keys that every region has counted on up to 40 MB; more than this
+/// is not a status.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// Why there is no status.
 #[derive(Debug, Error)]

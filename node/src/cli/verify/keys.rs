@@ -63,27 +63,42 @@ pub(super) fn render(region: &str, peer: &str, keys: &[&DifferingKey], names: &N
 
 fn state(held: &HeldKey, names: &Names) -> String {
     let by = names.name(held.by);
-    let mut text = format!("{} by {by}", time(held.written_at_ms));
+    let mut text = format!("{} by {by}", time(held.written_at_ms, held.written_tick));
     if held.deleted {
         text.push_str(", deleted");
     }
     if held.counter {
         text.push_str(", a counter");
     }
-    if held.changed_at_ms != held.written_at_ms {
-        let _ = write!(text, ", changed {}", time(held.changed_at_ms));
+    for (at, count) in held.counts.iter().enumerate() {
+        let before = if at == 0 { ":" } else { "," };
+        let by = names.name(count.by);
+        let _ = write!(text, "{before} {} by {by}", count.total);
+    }
+    let written = (held.written_at_ms, held.written_tick);
+    let changed = (held.changed_at_ms, held.changed_tick);
+    if changed != written {
+        let _ = write!(text, ", changed {}", time(changed.0, changed.1));
+        if held.changed_by != 0 {
+            let _ = write!(text, " by {}", names.name(held.changed_by));
+        }
     }
     if let Some(at_ms) = held.deadline_ms {
-        let _ = write!(text, ", until {}", time(at_ms));
+        let _ = write!(text, ", until {}", time(at_ms, 0));
     }
     text
 }
 
-fn time(at_ms: u64) -> String {
-    match UNIX_EPOCH.checked_add(Duration::from_millis(at_ms)) {
+/// A time, and how many stamps of the same millisecond came before.
+fn time(at_ms: u64, tick: u16) -> String {
+    let mut text = match UNIX_EPOCH.checked_add(Duration::from_millis(at_ms)) {
         Some(at) if at_ms < MS_OF_YEAR_9999 => humantime::format_rfc3339_millis(at).to_string(),
         _ => format!("{at_ms} ms"),
+    };
+    if tick > 0 {
+        let _ = write!(text, "+{tick}");
     }
+    text
 }
 
 /// Beyond this, a time is not written as a date.
@@ -92,6 +107,7 @@ const MS_OF_YEAR_9999: u64 = 253_370_764_800_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Count;
 
     const AT_MS: u64 = 1_800_000_000_123;
 
@@ -128,6 +144,42 @@ mod tests {
             text.ends_with("  and 3 more: --json shows them\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn versions_that_differ_are_told_apart() {
+        let counter = |totals: [&str; 2]| HeldKey {
+            counter: true,
+            changed_at_ms: AT_MS + 9,
+            changed_by: 1,
+            counts: [1, 7]
+                .into_iter()
+                .zip(totals)
+                .map(|(by, total)| Count {
+                    by,
+                    total: total.into(),
+                })
+                .collect(),
+            ..held(1)
+        };
+        let (one, other) = (counter(["5", "-2"]), counter(["5", "-3"]));
+        assert_eq!(
+            state(&one, &names()),
+            "2027-01-15T08:00:00.123Z by us-east, a counter: 5 by us-east, -2 by region 7, \
+             changed 2027-01-15T08:00:00.132Z by us-east"
+        );
+        let within_a_millisecond = HeldKey {
+            written_tick: 2,
+            changed_tick: 2,
+            ..held(1)
+        };
+        assert_eq!(
+            state(&within_a_millisecond, &names()),
+            "2027-01-15T08:00:00.123Z+2 by us-east"
+        );
+        for (one, other) in [(one, other), (within_a_millisecond, held(1))] {
+            assert_ne!(state(&one, &names()), state(&other, &names()));
+        }
     }
 
     #[test]

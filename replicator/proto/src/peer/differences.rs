@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 
 use crate::{
-    entry::{EntryRef, layout},
+    decimal::Decimal,
+    entry::{EntryRef, layout, totals::Total},
     fingerprint::identity,
-    hlc::Version,
+    hlc::{Origin, Version},
     slots::KeyHash,
     store::Store,
     time::Wall,
@@ -35,7 +36,7 @@ pub struct Difference {
 }
 
 /// What a side held of a key, without the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Version of the value, or of its deletion.
     pub version: Version,
@@ -45,8 +46,8 @@ pub struct Held {
     pub has_value: bool,
     /// When it ends.
     pub deadline: Option<Wall>,
-    /// Whether something was counted on it.
-    pub is_counter: bool,
+    /// What each region has counted on it, in all of its lives.
+    pub counts: Box<[(Origin, Decimal)]>,
 }
 
 impl Held {
@@ -56,9 +57,13 @@ impl Held {
             newest: entry.versions().max().unwrap_or(entry.version),
             has_value: entry.has_value(),
             deadline: entry.deadline.at,
-            is_counter: !entry.totals.is_empty(),
+            counts: entry.totals.shares().map(count).collect(),
         }
     }
+}
+
+fn count(share: Total) -> (Origin, Decimal) {
+    (share.actor.origin, share.sum)
 }
 
 /// What is held of a key that comes with a repair, before it is joined.
@@ -144,7 +149,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        entry::Body,
+        entry::{
+            Body,
+            totals::{Actor, Totals},
+        },
         hlc::Stamp,
         settled::Settled,
         store::stub::Stub,
@@ -188,7 +196,7 @@ mod tests {
         differences.note(looked, &store, Wall(5));
         let found: Vec<_> = differences.recent();
         let stamps = found.iter().map(|found| {
-            let here = found.here.map(|held| held.newest.stamp.0);
+            let here = found.here.as_ref().map(|held| held.newest.stamp.0);
             (
                 found.key.len(),
                 found.key_bytes,
@@ -206,5 +214,32 @@ mod tests {
             differences.note(looked, &store, Wall(6));
         }
         assert_eq!(differences.recent().len(), DIFFERENCES_MAX);
+    }
+
+    #[test]
+    fn two_versions_of_a_counter_differ_in_what_a_region_has_counted() {
+        let mut totals = Vec::new();
+        for (origin, incarnation, sum) in [(1, 3, 5), (1, 4, 2), (2, 3, -7_i64)] {
+            let total = Total {
+                actor: Actor {
+                    origin: Origin(origin),
+                    incarnation,
+                },
+                stamp: Stamp(7 + incarnation),
+                sum: Decimal::from(sum),
+                folded: None,
+            };
+            let before = std::mem::take(&mut totals);
+            Totals::trusted(&before).encode_with(&total, &mut totals);
+        }
+        let counter = EntryRef {
+            totals: Totals::from_bytes(&totals).unwrap(),
+            ..entry(b"counter", 7)
+        };
+        let held = Held::of(&counter);
+        let counts = [(1, 7), (2, -7_i64)].map(|(id, sum)| (Origin(id), Decimal::from(sum)));
+        assert_eq!(*held.counts, counts);
+        let (stamp, origin) = (Stamp(11), Origin(1));
+        assert_eq!(held.newest, Version { stamp, origin });
     }
 }
