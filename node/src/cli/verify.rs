@@ -6,6 +6,7 @@
 mod detours;
 mod keys;
 mod pairs;
+mod silent;
 
 use std::process::ExitCode;
 use std::thread;
@@ -23,11 +24,43 @@ use crate::status::DifferingKey;
 use detours::Detours;
 use keys::Names;
 use pairs::{Pair, pairs};
+use serde::Serialize;
+use silent::{Silent, silent};
 
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The exit code when regions could not be asked.
 const CANNOT_TELL: u8 = 2;
+
+/// The answer to the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    /// All regions held the same.
+    Equal,
+    /// All regions answer, and were not found equal in time.
+    NotEqual,
+    /// A region does not answer.
+    Unknown,
+}
+
+impl Outcome {
+    fn of(pairs: &[Pair], silent: &[Silent]) -> Self {
+        match silent.is_empty() {
+            false => Self::Unknown,
+            true if pairs.iter().all(|pair| pair.equal) => Self::Equal,
+            true => Self::NotEqual,
+        }
+    }
+
+    fn code(self) -> ExitCode {
+        match self {
+            Self::Equal => ExitCode::SUCCESS,
+            Self::NotEqual => ExitCode::FAILURE,
+            Self::Unknown => ExitCode::from(CANNOT_TELL),
+        }
+    }
+}
 
 /// Wait until every two regions have found that they hold the same of everything written so far.
 ///
@@ -37,8 +70,8 @@ const CANNOT_TELL: u8 = 2;
 /// Shows the keys that were found different and repaired meanwhile, with what each region held of them; where regions were
 /// not found equal, those that were repaired before, too.
 ///
-/// Ends with 0 when they have, with 1 when one has not within the time, and with 2 when a region does not answer or could
-/// not be asked.
+/// Ends with 0 when they have, with 1 when one has not within the time, and with 2 when that could not be told: a region does not
+/// answer, which is named with the reason, or no node could be asked.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// Print JSON.
@@ -68,9 +101,9 @@ fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         let answers = of_the_cluster(nodes.ask());
         let mut pairs = pairs(&answers, asked_at_ms);
         detours.look(&mut pairs, asked_at_ms, wall().0);
-        let silent: Vec<&Answer> = answers.iter().filter(|one| one.status.is_none()).collect();
-        let is_equal = silent.is_empty() && pairs.iter().all(|pair| pair.equal);
-        if !is_equal && Instant::now() < deadline {
+        let silent = silent(&answers);
+        let outcome = Outcome::of(&pairs, &silent);
+        if outcome != Outcome::Equal && Instant::now() < deadline {
             thread::sleep(ASK_INTERVAL);
             continue;
         }
@@ -78,26 +111,21 @@ fn compare(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             bail!("there is nothing to compare: the region has no peers");
         }
         if args.json {
-            let all = serde_json::json!({ "equal": is_equal, "asked_at_ms": asked_at_ms, "links": pairs });
+            let all = serde_json::json!({
+                "outcome": outcome,
+                "equal": outcome == Outcome::Equal,
+                "asked_at_ms": asked_at_ms,
+                "silent": silent,
+                "links": pairs,
+            });
             say(&format!("{}\n", serde_json::to_string_pretty(&all)?));
         } else {
-            say(&render(&pairs, asked_at_ms, is_equal, args.timeout));
+            say(&render(&pairs, &silent, asked_at_ms, args.timeout));
             let names = Names::of(&answers);
+            let is_equal = outcome == Outcome::Equal;
             say(&differences(&pairs, asked_at_ms, is_equal, &names));
         }
-        for one in &silent {
-            let error = one.error.as_deref().unwrap_or_default();
-            complain(&format!(
-                "{} does not answer on {}: {error}",
-                one.name(),
-                one.admin
-            ));
-        }
-        return Ok(match (is_equal, silent.is_empty()) {
-            (true, _) => ExitCode::SUCCESS,
-            (false, true) => ExitCode::FAILURE,
-            (false, false) => ExitCode::from(CANNOT_TELL),
-        });
+        return Ok(outcome.code());
     }
 }
 
@@ -107,7 +135,7 @@ fn of_the_cluster(mut answers: Vec<Answer>) -> Vec<Answer> {
     answers
 }
 
-fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> String {
+fn render(pairs: &[Pair], silent: &[Silent], asked_at_ms: u64, timeout: Period) -> String {
     let mut rows = table(&[
         "regions",
         "verdict",
@@ -125,12 +153,18 @@ fn render(pairs: &[Pair], asked_at_ms: u64, is_equal: bool, timeout: Period) -> 
             format!("{} entries", pair.repaired),
         ]);
     }
-    let verdict = if is_equal {
-        "All regions held the same of everything that was written before the question.".to_owned()
-    } else {
-        format!("Not all regions were found equal within {timeout}.")
+    let answer = match Outcome::of(pairs, silent) {
+        Outcome::Equal => {
+            "All regions held the same of everything that was written before the question.\n"
+                .to_owned()
+        }
+        Outcome::NotEqual => format!("Not all regions were found equal within {timeout}.\n"),
+        Outcome::Unknown => silent
+            .iter()
+            .map(|one| format!("It cannot be told whether all regions are equal: {one}.\n"))
+            .collect(),
     };
-    format!("{rows}\n{verdict}\n")
+    format!("{rows}\n{answer}")
 }
 
 fn verdict(pair: &Pair) -> String {
@@ -216,7 +250,7 @@ mod tests {
     #[test]
     fn the_table_says_what_is_not_proved() {
         let found = pairs(&[answer(Some(500))], 1_000);
-        let text = render(&found, 1_000, false, Period::seconds(30));
+        let text = render(&found, &[], 1_000, Period::seconds(30));
         assert!(
             text.contains("not proved equal") && text.contains("0.5 s before the question"),
             "{text}"

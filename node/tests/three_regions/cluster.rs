@@ -122,6 +122,15 @@ impl Cluster {
 /// A running node; killed when dropped.
 pub(crate) struct Node(Child);
 
+impl Node {
+    /// The process stands still, and its sockets stay open.
+    pub(crate) fn freeze(&self) {
+        let pid = self.0.id().to_string();
+        let stopped = Command::new("kill").args(["-STOP", &pid]).status();
+        assert!(stopped.unwrap().success());
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.0.kill().ok();

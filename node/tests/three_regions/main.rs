@@ -5,5 +5,6 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod frozen;
 mod loading;
 mod routed_around;

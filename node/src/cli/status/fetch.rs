@@ -22,6 +22,8 @@ pub(crate) enum FetchError {
     Conflict(String),
     #[error("it answered with HTTP status {0}")]
     Refused(u16),
+    #[error("nothing came within {0:?}: is the process frozen, or the network broken?")]
+    Silent(Duration),
     #[error("{0}")]
     Unreachable(ureq::Error),
     #[error("its answer is not understood: {0}")]
@@ -35,7 +37,10 @@ pub(crate) fn fetch(
     limit: Duration,
 ) -> Result<Status, FetchError> {
     let request = agent(limit).get(format!("http://{address}/status"));
-    read(authorized(request, token).call())
+    match authorized(request, token).call() {
+        Err(ureq::Error::Timeout(_)) => Err(FetchError::Silent(limit)),
+        answer => read(answer),
+    }
 }
 
 /// Asks the admin port for what is at `path`.

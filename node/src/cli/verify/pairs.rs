@@ -62,7 +62,11 @@ fn pair(region: &str, link: &Link, links: &[Link], asked_at_ms: u64) -> Pair {
         state @ (LinkState::Connecting
         | LinkState::Handshaking
         | LinkState::Refused
-        | LinkState::Down) => Some(format!("the link is {}", state.name())),
+        | LinkState::Down) => {
+            let reason = link.reason.as_ref().map(|reason| format!(": {reason}"));
+            let state = state.name();
+            Some(format!("the link is {state}{}", reason.unwrap_or_default()))
+        }
     };
     let keys = link.compared.keys.iter().cloned();
     let (relayed, keys): (Vec<_>, Vec<_>) = keys.partition(|key| is_relayed(key, link, links));
