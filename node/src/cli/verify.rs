@@ -67,6 +67,9 @@ impl Outcome {
 /// Two regions whose own link is broken are equal when both have been found equal to a third one, twice in a row; that is shown
 /// as `via`. What takes such a way is not shown as different.
 ///
+/// Keys with a deadline are compared like all others, with the deadline, up to the end of the second before that of the deadline.
+/// Keys that are deleted or have ended are left out: regions stop holding them at different times, and no client sees them.
+///
 /// Shows the keys that were found different and repaired meanwhile, with what each region held of them; where regions were
 /// not found equal, those that were repaired before, too.
 ///

@@ -101,7 +101,7 @@ fn connects<S: Store>(pair: &[&Region<S>; 2], regions: usize) -> Option<Vec<u64>
 }
 
 /// What a key was as of `said`, in words, where it is the same since before `since`; `None` where it has changed after `said`,
-/// or ends by itself.
+/// or had ended by itself: regions stop holding what has ended at different times.
 fn settled_state(entry: Option<&EntryRef<'_>>, since: Stamp, said: Stamp) -> Option<String> {
     if since >= said {
         return None;
@@ -109,7 +109,8 @@ fn settled_state(entry: Option<&EntryRef<'_>>, since: Stamp, said: Stamp) -> Opt
     let Some(entry) = entry else {
         return Some("absent".to_owned());
     };
-    if entry.newest() >= said || entry.deadline.at.is_some() {
+    let has_ended = entry.deadline.at.is_some_and(|at| Stamp::at(at) <= said);
+    if entry.newest() >= said || has_ended {
         return None;
     }
     if !entry.has_value() {
@@ -120,5 +121,6 @@ fn settled_state(entry: Option<&EntryRef<'_>>, since: Stamp, said: Stamp) -> Opt
         .shares()
         .map(|total| (total.actor, total.sum.to_string()))
         .collect();
-    Some(format!("{:?} {totals:?}", entry.body))
+    let until = entry.deadline.at;
+    Some(format!("{:?} {totals:?} until {until:?}", entry.body))
 }
