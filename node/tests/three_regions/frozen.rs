@@ -1,11 +1,11 @@
-//! A process that stands still: what is said of it.
+//! A process that stands still or was killed: what is said of it.
 
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::cluster::{A, B, C, Cluster};
-use crate::common::BINARY;
+use crate::common::{BINARY, until};
 
 #[test]
 fn a_region_that_is_frozen_is_named_by_verify_with_the_reason() {
@@ -42,4 +42,22 @@ fn a_region_that_is_frozen_is_named_by_verify_with_the_reason() {
             .is_some_and(|why| why.contains("frozen")),
         "{all}"
     );
+}
+
+#[test]
+fn wait_does_not_count_a_peer_that_was_killed_once_it_is_silent() {
+    let cluster = Cluster::new("delay = \"1ms\"");
+    let [_a, b] = [A, B].map(|region| cluster.start(region));
+    cluster.until_linked(&[A, B]);
+    let mut client = cluster.client(A);
+    assert_eq!(client.ask("SET key value"), "+OK");
+    assert_eq!(client.ask("WAIT 1 0"), ":1");
+    drop(b);
+    until("the silence to be noticed", || {
+        let status = cluster.status(A);
+        let mut links = status["links"].as_array().unwrap().iter();
+        let link = links.find(|link| link["region"] == "b").unwrap();
+        link["silent"] == true || link["state"] != "up"
+    });
+    assert_eq!(client.ask("WAIT 1 100"), ":0");
 }

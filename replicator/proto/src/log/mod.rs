@@ -371,13 +371,13 @@ impl Log {
         self.readers.applied(peer, lane)
     }
 
-    /// Says whether the link to `peer` is up.
+    /// Says whether the link to `peer` is up, and something arrives over it.
     pub fn set_linked(&self, peer: PeerIndex, is_linked: bool) {
         self.readers.set_linked(peer, is_linked);
     }
 
-    /// How many peers have applied everything up to `marks` and are linked. What one without a link had applied may be
-    /// gone: a node that dies keeps nothing.
+    /// How many peers have applied everything up to `marks` and are linked. What one without a link, or with one that is
+    /// silent, had applied may be gone: a node that dies keeps nothing.
     #[must_use]
     pub fn holders(&self, marks: &Marks) -> usize {
         self.readers.holders(marks)

@@ -225,7 +225,8 @@ impl Peer {
             self.refuse(turned_away, node.lives, out);
         }
         self.proceed(now, wall, node, out);
-        node.log.set_linked(self.index, self.is_up());
+        // One over whose link nothing arrives may be dead, and hold nothing any more.
+        node.log.set_linked(self.index, self.steady().is_some());
     }
 
     /// About how many keys the peer holds, as it said when it was asked for all on this link.

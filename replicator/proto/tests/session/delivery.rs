@@ -96,6 +96,12 @@ fn only_a_linked_peer_counts_as_holding_what_it_acknowledged() {
     assert_eq!(pair.sides[0].log.holders(&marks), 0, "it is not sent yet");
     pair.settle();
     assert_eq!(pair.sides[0].log.holders(&marks), 1);
+    pair.now = pair.now + Duration::from_secs(1);
+    pair.tell(0, Input::Tick);
+    let silent = (pair.sides[0].report().is_silent, 0);
+    assert_eq!(silent, (true, pair.sides[0].log.holders(&marks)));
+    pair.settle();
+    assert_eq!(pair.sides[0].log.holders(&marks), 1, "it speaks again");
     pair.disconnect();
     assert_eq!(pair.sides[0].log.holders(&marks), 0);
     pair.connect();
