@@ -36,14 +36,22 @@ const ALONE: &str =
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
-    #[serde(default)]
     regions: Members,
+}
+
+impl Record {
+    fn write(&self, file: &Path) -> io::Result<()> {
+        let text = toml::to_string(self).map_err(io::Error::other)?;
+        let text = format!("# Regions that were added and removed by command. Keep it.\n{text}");
+        files::write_whole(file, text.as_bytes(), files::PUBLIC)
+    }
 }
 
 /// What was decided by command so far.
 ///
 /// # Errors
-/// When the file cannot be read. A node that took it for empty would go on with regions that were removed.
+/// When the file cannot be read, or is there and says nothing, as one that was copied to a full disk. A node that took it for
+/// empty would go on with regions that were removed.
 pub(super) fn read(data_dir: &Path) -> anyhow::Result<Members> {
     let file = data_dir.join(FILE);
     let text = match fs::read_to_string(&file) {
@@ -160,9 +168,7 @@ impl Registrar {
             return Ok(());
         }
         let record = Record { regions };
-        let text = toml::to_string(&record).map_err(io::Error::other)?;
-        let text = format!("# Regions that were added and removed by command. Keep it.\n{text}");
-        files::write_whole(&self.file, text.as_bytes(), files::PUBLIC)?;
+        record.write(&self.file)?;
         *kept = record.regions;
         Ok(())
     }
@@ -212,6 +218,44 @@ pub(super) async fn follow(registrar: Arc<Registrar>) {
         let kept = spawn_blocking(move || kept.keep()).await;
         if let Ok(Err(error)) = kept {
             tracing::warn!(%error, "which regions were added and removed cannot be kept: it is told again after a restart");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use greenwich_proto::hlc::Stamp;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_full_disk_left_empty_is_not_taken_for_no_regions() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(FILE);
+        assert_eq!(read(directory.path()).unwrap(), Members::default(), "none");
+        for damaged in ["", "\n", "# Regions that were added and"] {
+            fs::write(&file, damaged).unwrap();
+            let error = read(directory.path()).unwrap_err();
+            let said = format!("{error:#}");
+            assert!(said.contains("is damaged: remove it"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut record = Record::default();
+        for removals in [0, 1] {
+            record.regions.put(Member {
+                removals,
+                stamp: Stamp(7),
+                id: 3,
+                region: "c".into(),
+                address: (removals == 0).then(|| "127.0.0.1:7403".into()),
+                since: Stamp::ZERO,
+            });
+            record.write(&directory.path().join(FILE)).unwrap();
+            assert_eq!(read(directory.path()).unwrap(), record.regions);
         }
     }
 }
