@@ -63,7 +63,7 @@ impl Detours {
             let way = [one, other, third].map(str::to_owned);
             // A comparison of a later epoch has ended later, whatever the clock here says.
             let met = self.met_at_ms.entry(way);
-            let met_at_ms = *met.or_insert(now_ms.max(*first).max(*second));
+            let met_at_ms = *met.or_insert_with(|| now_ms.max(*first).max(*second));
             if *first.min(second) > met_at_ms {
                 best = best.max(Some((*first.min(second), third.to_owned())));
             }
