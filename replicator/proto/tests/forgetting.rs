@@ -1,8 +1,9 @@
 //! What regions forget changes nothing that a client sees: whoever has dropped a key that had ended, and whoever has not,
 //! they come to the same as if all remembered everything.
 //!
-//! Everybody has heard what was written up to [`SETTLED`]. Some regions have dropped what is dead of it and folded what lives
-//! that are over have counted, then each goes on writing by itself, and they tell each other in any order.
+//! Everybody has heard what was written up to [`SETTLED`], and each region knows that up to a time of its own. Up to there it has
+//! dropped what is dead, and folded what lives that are over have counted. Then each goes on writing by itself, and they
+//! tell each other in any order.
 
 mod common;
 
@@ -26,9 +27,22 @@ const REGIONS: usize = 3;
 const SETTLED: u64 = 100;
 const PRESENT: u64 = 200;
 
+/// Up to when a region knows that everybody has heard everything; before, between and after the deeds of the past.
+const KNOWN: [u64; 4] = [0, 25, 60, SETTLED];
+
+/// What each region knows, in every way.
+fn known_by_each() -> impl Iterator<Item = [u64; REGIONS]> {
+    let ways = KNOWN.len().pow(REGIONS as u32);
+    (0..ways).map(|way| {
+        [1, KNOWN.len(), KNOWN.len().pow(2)].map(|place| KNOWN[way / place % KNOWN.len()])
+    })
+}
+
 /// What a client does.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
+    /// Of everything. Only in the past, so that everybody has it.
+    Flush,
     Set(Option<u64>),
     Delete,
     Count(i64),
@@ -38,6 +52,11 @@ enum Deed {
 /// Deadlines that pass before anything is forgotten, while regions write by themselves, and never.
 fn deadline() -> impl Strategy<Value = Option<u64>> {
     prop::option::of(prop::sample::select(vec![40, 70, 140, 170, 10_000]))
+}
+
+fn past_deeds(up_to: usize) -> impl Strategy<Value = Vec<(usize, Deed)>> {
+    let deed = prop_oneof![1 => Just(Deed::Flush), 12 => deed()];
+    prop::collection::vec((0..REGIONS, deed), 0..up_to)
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -82,10 +101,15 @@ fn folded(entry: &Owned) -> Owned {
 }
 
 /// What a region holds after a client's command, as the keyspace has it.
-fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Owned> {
+fn after(
+    held: Option<&Owned>,
+    (region, ms): (usize, u64),
+    deed: Deed,
+    flushed: Version,
+) -> Option<Owned> {
     let now = Wall(ms);
     let version = version(region, ms);
-    let none = EntryRef::absent(KEY, Version::ZERO);
+    let none = EntryRef::absent(KEY, flushed);
     let held_ref = held.map_or(none, Owned::view);
     let is_live = held_ref.is_live(now);
     let value = |body, at: Option<u64>| EntryRef {
@@ -98,6 +122,7 @@ fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Own
     };
     let mut totals = Vec::new();
     let entry = match deed {
+        Deed::Flush => return None,
         Deed::Set(at) => value(Body::Bytes(b"7"), at),
         Deed::Delete if is_live => value(Body::Dead, None),
         Deed::Expire(at) if is_live => EntryRef {
@@ -134,35 +159,58 @@ fn after(held: Option<&Owned>, region: usize, ms: u64, deed: Deed) -> Option<Own
 }
 
 /// What has been heard of by all, as one region after the other wrote it.
-fn settled(deeds: &[(usize, Deed)]) -> Option<Owned> {
-    let steps = (1..).zip(deeds);
-    steps.fold(None, |held, (at, &(region, deed))| {
-        after(held.as_ref(), region, at * 10, deed)
-    })
+#[derive(Debug)]
+struct Past {
+    held: Option<Owned>,
+    flushed: Version,
 }
 
-/// Whether a region may drop it, once everybody has heard what is settled.
-fn is_forgettable(entry: &Owned) -> bool {
+fn past(deeds: &[(usize, Deed)]) -> Past {
+    let nothing = Past {
+        held: None,
+        flushed: Version::ZERO,
+    };
+    (1..)
+        .zip(deeds)
+        .fold(nothing, |before, (at, &(region, deed))| {
+            let ms = at * 10;
+            Past {
+                held: after(before.held.as_ref(), (region, ms), deed, before.flushed),
+                flushed: match deed {
+                    Deed::Flush => version(region, ms),
+                    Deed::Set(_) | Deed::Delete | Deed::Count(_) | Deed::Expire(_) => {
+                        before.flushed
+                    }
+                },
+            }
+        })
+}
+
+/// Whether a region may drop it that knows up to when everybody has heard everything.
+fn is_forgettable(entry: &Owned, known: u64) -> bool {
     let after = entry
         .view()
         .forgettable_after(Wall(SETTLED), std::time::Duration::ZERO);
-    after.is_some_and(|after| after <= Stamp::at(Wall(SETTLED)))
+    after.is_some_and(|after| after <= Stamp::at(Wall(known)))
 }
 
-/// What each region holds after it wrote for itself, where some have dropped what had ended, and folded.
-fn apart(
-    settled: Option<&Owned>,
-    deeds: &[(usize, Deed)],
-    forgets: [bool; REGIONS],
-) -> [Option<Owned>; REGIONS] {
-    let kept = |forgets: bool| match settled? {
-        held if forgets => (!is_forgettable(held)).then(|| folded(held)),
-        held => Some(held.clone()),
+/// What each region holds after it wrote for itself, when it had dropped and folded what it may by what it knows.
+fn apart(past: &Past, deeds: &[(usize, Deed)], known: [u64; REGIONS]) -> [Option<Owned>; REGIONS] {
+    let kept = |known: u64| {
+        let held = past.held.as_ref()?;
+        let is_kept = !is_forgettable(held, known);
+        is_kept.then(|| {
+            if known == SETTLED {
+                folded(held)
+            } else {
+                held.clone()
+            }
+        })
     };
-    let mut regions = forgets.map(kept);
+    let mut regions = known.map(kept);
     for (at, &(region, deed)) in (1..).zip(deeds) {
-        let next = after(regions[region].as_ref(), region, SETTLED + at * 10, deed);
-        regions[region] = next;
+        let when = (region, SETTLED + at * 10);
+        regions[region] = after(regions[region].as_ref(), when, deed, past.flushed);
     }
     regions
 }
@@ -177,14 +225,21 @@ fn told(local: Option<&Owned>, incoming: &Owned, forgotten: Forgotten<'_>) -> Op
     }
 }
 
-/// What a region holds that is told what others hold, in this order.
+/// What a region holds that is told what others hold, in this order, by what each knows.
 fn together(
     regions: &[Option<Owned>; REGIONS],
     order: [usize; REGIONS],
-    forgotten: Forgotten<'_>,
+    known: [u64; REGIONS],
+    flushed: Version,
 ) -> Option<Owned> {
     let [first, others @ ..] = order;
+    let known = known.map(|ms| Settled::up_to(Stamp::at(Wall(ms))));
     others.iter().fold(regions[first].clone(), |held, &other| {
+        let forgotten = Forgotten {
+            local: &known[first],
+            sender: &known[other],
+            flushed,
+        };
         match &regions[other] {
             Some(incoming) => told(held.as_ref(), incoming, forgotten),
             None => held,
@@ -212,42 +267,49 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_forgotten_changes_nothing_that_clients_see(past in deeds(6), present in deeds(7)) {
-        let past = settled(&past);
-        let remembering = apart(past.as_ref(), &present, [false; REGIONS]);
-        let expected = together(&remembering, ORDERS[0], Forgotten::default());
-        let all = Settled::up_to(Stamp::at(Wall(SETTLED)));
-        let forgotten = Forgotten { local: &all, sender: &all, flushed: Version::ZERO };
-        for forgets in 0..1 << REGIONS {
-            let forgets = [1, 2, 4].map(|region| forgets & region != 0);
-            let regions = apart(past.as_ref(), &present, forgets);
+    fn what_is_forgotten_changes_nothing_that_clients_see(before in past_deeds(6), present in deeds(7)) {
+        let past = past(&before);
+        let remembering = apart(&past, &present, [0; REGIONS]);
+        let expected = together(&remembering, ORDERS[0], [0; REGIONS], past.flushed);
+        for known in known_by_each() {
+            let regions = apart(&past, &present, known);
             for order in ORDERS {
-                let held = together(&regions, order, forgotten);
+                let held = together(&regions, order, known, past.flushed);
                 prop_assert_eq!(
                     seen(held.as_ref()), seen(expected.as_ref()),
-                    "{:?} dropped {:?}, told in the order {:?}: {:?}", forgets, past, order, regions
+                    "known up to {:?} of {:?}, told in the order {:?}: {:?}", known, past, order, regions
                 );
             }
         }
     }
 
     #[test]
-    fn what_was_told_once_changes_nothing_the_second_time(past in deeds(6), present in deeds(7), forgets in any::<[bool; REGIONS]>()) {
-        let past = settled(&past);
-        let all = Settled::up_to(Stamp::at(Wall(SETTLED)));
-        let forgotten = Forgotten { local: &all, sender: &all, flushed: Version::ZERO };
-        let regions = apart(past.as_ref(), &present, forgets);
+    fn what_was_told_once_changes_nothing_the_second_time(
+        before in past_deeds(6),
+        present in deeds(7),
+        known in prop::array::uniform3(prop::sample::select(KNOWN.to_vec())),
+    ) {
+        let past = past(&before);
+        let regions = apart(&past, &present, known);
+        let settled = known.map(|ms| Settled::up_to(Stamp::at(Wall(ms))));
         for order in ORDERS {
-            let held = together(&regions, order, forgotten);
-            for incoming in regions.iter().flatten() {
-                prop_assert_eq!(&told(held.as_ref(), incoming, forgotten), &held);
+            let held = together(&regions, order, known, past.flushed);
+            for (other, incoming) in regions.iter().enumerate() {
+                let forgotten = Forgotten {
+                    local: &settled[order[0]],
+                    sender: &settled[other],
+                    flushed: past.flushed,
+                };
+                if let Some(incoming) = incoming {
+                    prop_assert_eq!(&told(held.as_ref(), incoming, forgotten), &held);
+                }
             }
         }
     }
 
     #[test]
-    fn what_is_over_brings_nothing(past in deeds(9), held in deeds(9), stamp in 0..PRESENT) {
-        let (incoming, held) = (settled(&past), settled(&held));
+    fn what_is_over_brings_nothing(before in past_deeds(9), held in deeds(9), stamp in 0..PRESENT) {
+        let (incoming, held) = (past(&before).held, past(&held).held);
         let all = Settled::up_to(Stamp::at(Wall(stamp)));
         let forgotten = Forgotten { local: &all, ..Forgotten::default() };
         if let Some(incoming) = &incoming {
