@@ -1,7 +1,10 @@
 //! The simulator can fail: each bug that is planted here must be caught within a few seeds. A bug sits between the sessions
 //! and the real keyspace, so the product knows nothing of it.
 
-mod common;
+#[path = "common/flushes.rs"]
+mod flushes;
+#[path = "common/many_lives.rs"]
+mod many_lives;
 
 use std::{
     ops::Range,
@@ -11,7 +14,7 @@ use std::{
     },
 };
 
-use common::many_lives;
+use flushes::deadlines_and_flushes;
 use greenwich::keyspace::Keyspace;
 use greenwich_proto::{
     decimal::Decimal,
@@ -30,6 +33,7 @@ use greenwich_proto::{
     wire::control::{Compared, Control, Over, Regions, Verdict, Watermark},
 };
 use greenwich_sim::{Plant, Swarm, Trace, run_planted};
+use many_lives::many_lives;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -389,11 +393,7 @@ fn caught(bug: Bug, seeds: u64) -> Option<(u64, &'static str)> {
             swarm.faults.restart_every_ms = 300;
         }
         if bug == Bug::FlushDropsDeadlines {
-            // A deadline is set while a flush is on its way, and the key is counted on later.
-            swarm.links.delay_us_max = 100_000;
-            (swarm.mix.set, swarm.mix.delete) = (2, 0);
-            (swarm.mix.deadline, swarm.mix.increment, swarm.mix.flush) = (8, 8, 8);
-            (swarm.mix.keys, swarm.mix.ttl_ms_max) = (8, 10_000_000);
+            swarm = deadlines_and_flushes(seed);
         }
         if bug == Bug::ForgetsDeadlines {
             // Most deadlines are still to come when the regions are compared with the oracle.

@@ -1,10 +1,11 @@
 //! Counters that regions count on in many lives: what lives that are over have counted is folded while others go on and
 //! begin, and every counter is what the oracle says.
 
-mod common;
+#[path = "common/many_lives.rs"]
+mod many_lives;
 
-use common::many_lives;
 use greenwich_sim::{Direct, Summary, Trace, run_with};
+use many_lives::many_lives;
 
 const SEEDS: u64 = 40;
 

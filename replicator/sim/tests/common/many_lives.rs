@@ -1,4 +1,4 @@
-//! Parameters that several tests share.
+//! Parameters under which several lives of a region count on one counter.
 
 #![allow(unreachable_pub, reason = "a module of test crates")]
 
