@@ -97,20 +97,22 @@ pub trait Store {
 pub(crate) mod stub {
     //! A keyspace for tests of what only looks: it holds nothing but what its functions show.
 
-    use super::{Applied, EntryRef, Settled, Store, Version, Wall};
+    use super::{Applied, EntryRef, KeyHash, Range, Settled, Store, Version, Wall};
 
     type Visit<'a> = &'a mut dyn FnMut(&[u8]);
 
-    /// Shows what `export` shows of keys, and what `sweep` shows of a position.
-    pub(crate) struct Stub<E, S> {
+    /// Shows what `export` shows of keys, what `sweep` shows of a position, and what `list` shows of slots.
+    pub(crate) struct Stub<E, S, L> {
         pub(crate) export: E,
         pub(crate) sweep: S,
+        pub(crate) list: L,
     }
 
-    impl<E, S> Store for Stub<E, S>
+    impl<E, S, L> Store for Stub<E, S, L>
     where
         E: Fn(&[&[u8]], Visit<'_>),
         S: Fn(u64, Visit<'_>) -> Option<u64>,
+        L: Fn(Range<usize>, &mut dyn FnMut(KeyHash, &[u8])),
     {
         fn export(&self, keys: &[&[u8]], visit: Visit<'_>) {
             (self.export)(keys, visit);
@@ -134,6 +136,10 @@ pub(crate) mod stub {
 
         fn sweep(&self, position: u64, _: usize, visit: Visit<'_>) -> Option<u64> {
             (self.sweep)(position, visit)
+        }
+
+        fn list_slots(&self, slots: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
+            (self.list)(slots, visit);
         }
     }
 }

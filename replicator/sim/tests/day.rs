@@ -1,36 +1,31 @@
 //! A region is dead for a day while the others are written to as fast as ever: what they remember for it stays as much as
 //! an hour brings, which is their horizon, and without one it grows on.
 
-use std::collections::VecDeque;
+#[path = "common/wired.rs"]
+mod wired;
 
-use greenwich_proto::{
-    members::Members,
-    peer::{Input, Output},
-    time::Time,
-};
+use std::time::Duration;
+
+use greenwich_proto::peer::Input;
 use greenwich_sim::{
-    Direct, Swarm,
-    clock::WallClock,
-    region::{Region, Regions},
+    Swarm,
     workload::{Expiry, Key, Operation},
 };
+use wired::{Wired, between};
 
 const REGIONS: usize = 3;
 const DEAD: usize = 2;
 const LIVING: [usize; 2] = [0, 1];
-const STEP_US: u64 = 60_000_000;
-const ROUNDS: u64 = 4;
-const STEPS_PER_HOUR: u64 = 3_600_000_000 / STEP_US;
+const STEP: Duration = Duration::from_mins(1);
+const ROUNDS: u32 = 4;
+const STEPS_PER_HOUR: u64 = 60;
 /// What each region writes in a step: sessions that end by themselves, and keys that are deleted.
 const WRITES: u64 = 60;
 const TTL_MS: u64 = 2_000;
 
-/// Regions whose links take no time.
+/// Regions, and how much was written in them.
 struct Cluster {
-    regions: Vec<Region<Direct>>,
-    now: Time,
-    /// What is on its way: to whom, from whom.
-    sent: VecDeque<(usize, usize, Output)>,
+    wired: Wired,
     written: u64,
 }
 
@@ -39,44 +34,9 @@ impl Cluster {
         let mut swarm = Swarm::draw(0);
         (swarm.regions, swarm.horizon_ms) = (REGIONS, horizon_ms);
         (swarm.log_bytes, swarm.key_padding) = (1 << 20, 0);
-        let clock = WallClock::default();
-        let now = Time(0);
-        let start = clock.read(now).0;
-        let region = |at| {
-            let others = Regions {
-                configured: (0..REGIONS).filter(|other| *other != at).collect(),
-                members: Members::default(),
-            };
-            Region::new((at, others), start, clock, &swarm, &Direct, now)
-        };
-        let mut cluster = Self {
-            regions: (0..REGIONS).map(region).collect(),
-            now,
-            sent: VecDeque::new(),
-            written: 0,
-        };
-        for (at, other) in pairs(REGIONS) {
-            cluster.tell(at, other, Input::Connected);
-        }
-        cluster.deliver();
-        cluster
-    }
-
-    fn tell(&mut self, at: usize, other: usize, input: Input<'_>) {
-        let (out, _) = self.regions[at].handle(self.now, other, input, None);
-        let sent = out.into_iter().map(|output| (other, at, output));
-        self.sent.extend(sent);
-    }
-
-    fn deliver(&mut self) {
-        while let Some((to, from, output)) = self.sent.pop_front() {
-            match output {
-                Output::Control(bytes) => self.tell(to, from, Input::Control(&bytes)),
-                Output::Batch(bytes) => self.tell(to, from, Input::Batch(&bytes)),
-                Output::Established => {}
-                Output::Close(why) => panic!("{to} and {from} part: {}", why.reason),
-            }
-        }
+        let mut wired = Wired::new(&swarm);
+        wired.link(&between(&[0, 1, 2]));
+        Self { wired, written: 0 }
     }
 
     fn write(&mut self, at: usize) {
@@ -87,7 +47,7 @@ impl Cluster {
             let session = Operation::Set(keys[0], value(), Expiry::After(TTL_MS));
             let deleted = Operation::Set(keys[1], value(), Expiry::None);
             for operation in [session, deleted, Operation::Delete(keys[1])] {
-                self.regions[at].perform(self.now, &operation, &[]);
+                self.wired.regions[at].perform(self.wired.now, &operation, &[]);
             }
         }
     }
@@ -98,22 +58,18 @@ impl Cluster {
             self.write(at);
         }
         // Words wait for each other's answers.
+        let ends = between(living);
         for _ in 0..ROUNDS {
-            for &at in living {
-                for other in living.iter().filter(|other| **other != at) {
-                    self.tell(at, *other, Input::Tick);
-                }
-            }
-            self.deliver();
-            self.now = Time(self.now.0 + STEP_US / ROUNDS);
+            self.wired.tick(&ends);
+            self.wired.now = self.wired.now + STEP / ROUNDS;
         }
         for &at in living {
-            self.regions[at].tend(self.now);
+            self.wired.regions[at].tend(self.wired.now);
         }
     }
 
     fn husk_bytes(&self, at: usize) -> usize {
-        self.regions[at].keyspace.usage().husk_bytes
+        self.wired.regions[at].keyspace.usage().husk_bytes
     }
 
     /// What each of some hours brings at most in memory of the dead, in bytes, after a region has died.
@@ -122,7 +78,7 @@ impl Cluster {
             self.step(&[0, 1, 2]);
         }
         for at in LIVING {
-            self.tell(at, DEAD, Input::Disconnected);
+            self.wired.tell(at, DEAD, Input::Disconnected);
         }
         let hour = |_| {
             let mut most = 0;
@@ -135,11 +91,6 @@ impl Cluster {
         };
         (0..hours).map(hour).collect()
     }
-}
-
-fn pairs(regions: usize) -> impl Iterator<Item = (usize, usize)> {
-    let all = move |at| (0..regions).map(move |other| (at, other));
-    (0..regions).flat_map(all).filter(|(at, other)| at != other)
 }
 
 #[test]

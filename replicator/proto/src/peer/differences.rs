@@ -189,6 +189,7 @@ mod tests {
                 found.for_each(|entry| visit(&layout::to_box(entry)));
             },
             sweep: |_, _: &mut dyn FnMut(&[u8])| None,
+            list: |_, _: &mut dyn FnMut(KeyHash, &[u8])| {},
         };
         let mut differences = Differences::default();
         let looked = before(&batch, &store);

@@ -146,78 +146,49 @@ fn visit_lost<S: Store>(lacked: &Lacked, lost: usize, store: &S, visit: &mut dyn
 
 #[cfg(test)]
 mod tests {
-    use std::{ops::Range, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
         entry::{Body, EntryRef, layout},
+        fingerprint::EPOCH_MS,
         hlc::{Clock, Stamp, Version},
         log::Log,
         settled::Settled,
         slots::KeyHash,
-        store::Applied,
+        store::stub::Stub,
         time::Wall,
         wire::batch::{Batch, Item, put_header},
     };
 
     const EPOCH: u64 = 7;
 
-    /// A keyspace whose keys are all in one slot, and can be looked at alone.
-    struct OneSlot(Vec<Box<[u8]>>);
-
-    impl OneSlot {
-        /// Keys, with the epochs in which they were written.
-        fn of(keys: &[(&[u8], u64)]) -> Self {
-            let entry = |(key, epoch): &(&[u8], u64)| {
-                let stamp = Stamp::at(Wall(epoch * crate::fingerprint::EPOCH_MS));
-                let version = Version {
-                    stamp,
-                    ..Version::ZERO
-                };
-                layout::to_box(&EntryRef {
-                    body: Body::Bytes(b"value"),
-                    ..EntryRef::absent(key, version)
-                })
+    /// A keyspace whose keys, with the epochs in which they were written, are all in one slot.
+    fn one_slot(keys: &[(&[u8], u64)]) -> impl Store {
+        let entry = |(key, epoch): &(&[u8], u64)| {
+            let stamp = Stamp::at(Wall(epoch * EPOCH_MS));
+            let version = Version {
+                stamp,
+                ..Version::ZERO
             };
-            Self(keys.iter().map(entry).collect())
-        }
-    }
-
-    impl Store for OneSlot {
-        fn export(&self, keys: &[&[u8]], visit: &mut dyn FnMut(&[u8])) {
-            let held = self.0.iter();
-            let asked = held.filter(|entry| keys.contains(&layout::view(entry).key));
-            asked.for_each(|entry| visit(entry));
-        }
-
-        fn join(&self, _: &[EntryRef<'_>], _: &Settled, _: Wall) -> Applied {
-            Applied::default()
-        }
-
-        fn flush(&self, _: Version) {}
-
-        fn flushed(&self) -> Version {
-            Version::ZERO
-        }
-
-        fn settle(&self, _: Settled) {}
-
-        fn settled(&self) -> Settled {
-            Settled::default()
-        }
-
-        fn sweep(&self, _: u64, _: usize, _: &mut dyn FnMut(&[u8])) -> Option<u64> {
-            None
-        }
-
-        fn list_slots(&self, _: Range<usize>, visit: &mut dyn FnMut(KeyHash, &[u8])) {
-            let hash = |entry: &[u8]| KeyHash(u64::from(layout::view(entry).key[0]));
-            self.0.iter().for_each(|entry| visit(hash(entry), entry));
+            layout::to_box(&EntryRef {
+                body: Body::Bytes(b"value"),
+                ..EntryRef::absent(key, version)
+            })
+        };
+        let entries: Vec<Box<[u8]>> = keys.iter().map(entry).collect();
+        let hash = |entry: &[u8]| KeyHash(u64::from(layout::view(entry).key[0]));
+        Stub {
+            export: |_: &[&[u8]], _: &mut dyn FnMut(&[u8])| {},
+            sweep: |_, _: &mut dyn FnMut(&[u8])| None,
+            list: move |_, visit: &mut dyn FnMut(KeyHash, &[u8])| {
+                entries.iter().for_each(|entry| visit(hash(entry), entry));
+            },
         }
     }
 
     /// The keys that go when those of `names` are to go, with `lost` more, from what is held by then.
-    fn pushed(names: Vec<u32>, lost: usize, held: &OneSlot) -> Vec<Vec<u8>> {
+    fn pushed(names: Vec<u32>, lost: usize, held: &impl Store) -> Vec<Vec<u8>> {
         let log = Log::new(Clock::new(Duration::ZERO), 0, 0);
         let mut pushes = Pushes::default();
         pushes.add_with_lost(KeyHash(0).slot(), names, lost, EPOCH);
@@ -235,21 +206,21 @@ mod tests {
         keys.collect()
     }
 
-    fn names(held: &OneSlot) -> Vec<u32> {
+    fn names(held: &impl Store) -> Vec<u32> {
         lists::names(held, &[KeyHash(0).slot()], EPOCH).remove(0)
     }
 
     #[test]
     fn what_is_written_before_it_is_sent_goes_all_the_same() {
-        let told = OneSlot::of(&[(b"a", 5), (b"b", 5), (b"c", 5)]);
+        let told = one_slot(&[(b"a", 5), (b"b", 5), (b"c", 5)]);
         let wanted = names(&told)[..2].to_vec();
         assert_eq!(pushed(wanted.clone(), 0, &told), [b"a", b"b"]);
-        let written = OneSlot::of(&[(b"a", 5), (b"b", EPOCH + 1), (b"c", 5), (b"d", EPOCH + 1)]);
+        let written = one_slot(&[(b"a", 5), (b"b", EPOCH + 1), (b"c", 5), (b"d", EPOCH + 1)]);
         assert_eq!(pushed(wanted.clone(), 0, &written), [b"a", b"b", b"d"]);
         assert_eq!(pushed(vec![wanted[0]], 1, &written), [b"a", b"b", b"d"]);
         assert_eq!(pushed(Vec::new(), 0, &written), Vec::<Vec<u8>>::new());
         // Another repair has brought an older state of it: nothing says which it is.
-        let repaired = OneSlot::of(&[(b"a", 5), (b"b", 6), (b"c", 5)]);
+        let repaired = one_slot(&[(b"a", 5), (b"b", 6), (b"c", 5)]);
         assert_eq!(pushed(wanted, 0, &repaired), [b"a", b"b", b"c"]);
     }
 }

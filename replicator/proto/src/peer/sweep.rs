@@ -222,6 +222,7 @@ mod tests {
         entry::{EntryRef, layout},
         hlc::Clock,
         log::Log,
+        slots::KeyHash,
         store::stub::Stub,
     };
 
@@ -233,6 +234,7 @@ mod tests {
                 visit(&absent(&position.to_le_bytes()));
                 (position < 9).then_some(position + 1)
             },
+            list: |_, _: &mut dyn FnMut(KeyHash, &[u8])| {},
         }
     }
 

@@ -1,20 +1,26 @@
 //! What a faulty peer may say of a comparison.
 
+use std::ops::Range;
+
 use super::*;
 use crate::{
     peer::descent::PARTS_AT_ONCE,
-    slots::SLOTS,
+    slots::{KeyHash, SLOTS},
     store::stub::Stub,
     wire::control::{Listing, Sketches},
 };
 
-type Nothing =
-    Stub<fn(&[&[u8]], &mut dyn FnMut(&[u8])), fn(u64, &mut dyn FnMut(&[u8])) -> Option<u64>>;
+type Nothing = Stub<
+    fn(&[&[u8]], &mut dyn FnMut(&[u8])),
+    fn(u64, &mut dyn FnMut(&[u8])) -> Option<u64>,
+    fn(Range<usize>, &mut dyn FnMut(KeyHash, &[u8])),
+>;
 
 /// A keyspace that holds nothing.
 const NOTHING: Nothing = Stub {
     export: |_, _| {},
     sweep: |_, _| None,
+    list: |_, _| {},
 };
 
 /// As many as the one who asks has under way, and not one more: nothing grows with what a faulty peer sends.

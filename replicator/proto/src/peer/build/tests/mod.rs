@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     entry::{Body, EntryRef},
     hlc::{Clock, Origin, Version},
+    slots::KeyHash,
     store::stub::Stub,
     time::Wall,
 };
@@ -29,6 +30,7 @@ fn shown(export: impl Fn(&[&[u8]], &mut dyn FnMut(&[u8]))) -> impl Store {
     Stub {
         export,
         sweep: |_, _: &mut dyn FnMut(&[u8])| None,
+        list: |_, _: &mut dyn FnMut(KeyHash, &[u8])| {},
     }
 }
 
