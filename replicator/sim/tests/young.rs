@@ -1,7 +1,8 @@
 //! A key is written again right after the end of an epoch, and beneath it lies what a region that has died told only one other.
 //!
 //! Keys that were written after the end were left out of the lists of a comparison, and a repair that changes nothing counts as
-//! equal: two regions were called equal while one held what the other lacked.
+//! equal: two regions were called equal while one held what the other lacked. What was written since, and has not arrived, is no
+//! difference.
 
 #[path = "common/wired.rs"]
 mod wired;
@@ -9,10 +10,11 @@ mod wired;
 use std::time::Duration;
 
 use greenwich_proto::{
-    entry::layout,
+    entry::{Body, EntryRef, layout},
     fingerprint::{end_of, epoch_at},
-    hlc::Stamp,
+    hlc::{Origin, Stamp, Version},
     settled::Settled,
+    slots::KeyHash,
     store::Store,
 };
 use greenwich_sim::{
@@ -86,14 +88,38 @@ fn what_lies_beneath_a_key_that_was_written_again_is_found() {
         .keyspace
         .join(&[heard], Settled::NOTHING, wall);
 
+    let slot = KeyHash::of(heard.key).slot();
+
     // Right after the end, and before any session looks: nothing was compared yet.
     pass_until(&mut cluster, |cluster| epoch_in(cluster, STEP) > before);
     cluster.now = cluster.now + STEP;
     cluster.regions[1].perform(cluster.now, &count, &[]);
+    put_on_its_way(&cluster, slot);
     let has_ended = |cluster: &Wired| equal_as_of(cluster) >= Some(end_of(before));
     assert!(!has_ended(&cluster), "it was compared too early");
     assert_eq!(counted(&cluster, 1), 1);
     pass_until(&mut cluster, has_ended);
     let both = [0, 1].map(|at| counted(&cluster, at));
     assert_eq!(both, [2, 2], "both count what two regions have counted");
+    let report = cluster.regions[0].report(1, cluster.now).expect("linked");
+    assert_eq!(report.compares.repaired, 1, "the other key was on its way");
+}
+
+/// Region 0 holds a key of a slot that was written at this moment, and region 1 does not.
+fn put_on_its_way(cluster: &Wired, slot: usize) {
+    let mut names = (0..).map(|number: u64| number.to_le_bytes());
+    let name = names.find(|name| KeyHash::of(name).slot() == slot);
+    let wall = cluster.regions[0].clock.read(cluster.now);
+    let version = Version {
+        stamp: Stamp::at(wall),
+        origin: Origin(3),
+    };
+    let name = name.expect("every slot has keys");
+    let entry = EntryRef {
+        body: Body::Bytes(b"value"),
+        ..EntryRef::absent(&name, version)
+    };
+    cluster.regions[0]
+        .keyspace
+        .join(&[entry], Settled::NOTHING, wall);
 }
